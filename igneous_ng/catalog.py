@@ -1,0 +1,85 @@
+"""Which stages there are. Listing them reads their source and imports none; a stage is imported when it is used.
+
+A stage of this package is a class in ``igneous_ng/stages/``. Another package adds its own by an entry
+point in the group ``igneous_ng.stages``: any name, and as value the module that holds the classes.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from igneous_ng.errors import SpecError
+from igneous_ng.stage import Stage, from_dict
+
+GROUP = "igneous_ng.stages"
+_FOLDER = Path(__file__).parent / "stages"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a stage is defined, and the first line of its documentation."""
+
+    name: str
+    module: str
+    cls: str
+    summary: str
+
+
+@functools.cache
+def entries() -> dict[str, Entry]:
+    """Every stage by name, in alphabetical order."""
+    found: dict[str, Entry] = {}
+    for module, path in _modules():
+        for entry in _scan(module, path):
+            if entry.name in found:
+                raise SpecError(
+                    f"two stages are called {entry.name!r}: in {found[entry.name].module} and {module}; "
+                    "uninstall one of them"
+                )
+            found[entry.name] = entry
+    return dict(sorted(found.items()))
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(_FOLDER.glob("[!_]*.py")):
+        yield f"{GROUP}.{path.stem}", path
+    for point in sorted(metadata.entry_points(group=GROUP), key=lambda p: p.name):
+        spec = importlib.util.find_spec(point.module)
+        if spec is None or spec.origin is None:
+            raise SpecError(f"the entry point {point.name!r} of {GROUP} names {point.module}, which is not there")
+        yield point.module, Path(spec.origin)
+
+
+def _scan(module: str, path: Path) -> Iterator[Entry]:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            for keyword in node.keywords:
+                if keyword.arg == "name" and isinstance(keyword.value, ast.Constant):
+                    summary = (ast.get_docstring(node) or "").split("\n")[0]
+                    yield Entry(str(keyword.value.value), module, node.name, summary)
+
+
+def load(name: str) -> type[Stage]:
+    """The stage called ``name``; SpecError lists those there are."""
+    entry = entries().get(name)
+    if entry is None:
+        raise SpecError(f"no stage is called {name!r}; there are: {', '.join(entries())}")
+    cls = getattr(importlib.import_module(entry.module), entry.cls)
+    assert issubclass(cls, Stage)
+    return cls
+
+
+def decode(raw: Any) -> Stage:
+    """The stage that JSON values describe, checked field by field."""
+    if not isinstance(raw, dict) or not isinstance(raw.get("stage"), str):
+        raise SpecError(f"a task is a JSON object with the name of a stage, got {json.dumps(raw)[:80]}")
+    return from_dict(load(raw["stage"]), raw)

@@ -1,0 +1,1 @@
+"""Bytes to arrays and records, and back: pure functions of their arguments, no I/O."""

@@ -1,0 +1,226 @@
+"""The ``info`` file of a Precomputed volume: parsed, checked, extended and written back.
+
+Source of the format: Neuroglancer's "Precomputed volume" specification (google/neuroglancer,
+src/datasource/precomputed/volume.md). Keys this module does not know are kept as they came.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from igneous_ng.errors import DataError, SpecError
+from igneous_ng.geometry import Box, Vec3, Vec3f, ceil_div, vec
+
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32")
+ENCODINGS: dict[str, tuple[str, ...]] = {
+    "raw": DTYPES,
+    "jpeg": ("uint8",),
+    "png": ("uint8", "uint16"),
+    "compressed_segmentation": ("uint32", "uint64"),
+    "compresso": ("uint8", "uint16", "uint32", "uint64"),
+}
+"""The encodings that this package writes, each with the data types it can hold."""
+
+IMAGE, SEGMENTATION = "image", "segmentation"
+_RESOLUTION = (0.01, 1e6)  # nm: an ångström fraction to a millimetre; beyond it a unit was mistaken
+_KNOWN = ("key", "size", "voxel_offset", "resolution", "chunk_sizes", "encoding")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One mip level: ``bounds`` in its own voxels, ``resolution`` in nm, ``chunk`` in voxels; x, y, z."""
+
+    key: str
+    bounds: Box
+    resolution: Vec3f
+    chunk: Vec3
+    encoding: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """This scale as it stands in an ``info`` file."""
+        return {
+            "key": self.key,
+            "size": list(self.bounds.shape),
+            "voxel_offset": list(self.bounds.lo),
+            "resolution": [int(r) if r == int(r) else r for r in self.resolution],
+            "chunk_sizes": [list(self.chunk)],
+            "encoding": self.encoding,
+            **self.extra,
+        }
+
+    @property
+    def sharded(self) -> bool:
+        """Whether chunks lie in shards instead of one object each."""
+        return self.extra.get("sharding") is not None
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a Precomputed volume says of itself. ``kind`` is ``image`` or ``segmentation``."""
+
+    kind: str
+    dtype: np.dtype[Any]
+    channels: int
+    scales: tuple[Scale, ...]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``info`` file as JSON values."""
+        return {
+            "@type": "neuroglancer_multiscale_volume",
+            "type": self.kind,
+            "data_type": self.dtype.name,
+            "num_channels": self.channels,
+            "scales": [scale.to_json() for scale in self.scales],
+            **self.extra,
+        }
+
+    def with_scales(self, *scales: Scale) -> Info:
+        """This volume with ``scales`` appended; one of a key that is there already replaces it."""
+        new = {s.key: s for s in scales}
+        kept = tuple(new.pop(s.key, s) for s in self.scales)
+        return dataclasses.replace(self, scales=kept + tuple(new.values()))
+
+
+def encode(info: Info) -> bytes:
+    """The bytes of the ``info`` file; the same value gives the same bytes."""
+    return (json.dumps(info.to_json(), indent=2) + "\n").encode()
+
+
+def parse(raw: Any, where: str) -> Info:
+    """An :class:`Info` from the JSON of ``where``; DataError says which part is wrong."""
+    try:
+        kind, dtype, channels = raw["type"], str(raw["data_type"]).lower(), int(raw["num_channels"])
+        scales = tuple(_scale(s) for s in raw["scales"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(
+            f"{where}: not the info of a Precomputed volume ({type(error).__name__}: {error}); "
+            "is this the layer's own folder?"
+        ) from error
+    if dtype not in DTYPES or kind not in (IMAGE, SEGMENTATION) or not scales:
+        raise DataError(
+            f"{where}: type {kind!r}, data_type {dtype!r}, {len(scales)} scales; a Precomputed volume has type "
+            f"image or segmentation, a data_type among {', '.join(DTYPES)} and at least one scale"
+        )
+    known = ("@type", "type", "data_type", "num_channels", "scales")
+    extra = {k: v for k, v in raw.items() if k not in known}
+    return Info(kind, np.dtype(dtype), channels, scales, extra)
+
+
+def _scale(raw: dict[str, Any]) -> Scale:
+    x, y, z = map(float, raw["resolution"])
+    return Scale(
+        key=str(raw["key"]),
+        bounds=Box.sized(vec(raw.get("voxel_offset", (0, 0, 0))), vec(raw["size"])),
+        resolution=(x, y, z),
+        chunk=vec(raw["chunk_sizes"][0]),
+        encoding=str(raw["encoding"]),
+        extra={k: v for k, v in raw.items() if k not in _KNOWN},
+    )
+
+
+def scale_key(resolution: Vec3f) -> str:
+    """The folder name of a scale, ``16_16_40``, as Neuroglancer's own tools write it."""
+    return "_".join(f"{r:.10g}" for r in resolution)
+
+
+def block_sizes(encoding: str) -> dict[str, Any]:
+    """Keys that ``encoding`` adds to a scale."""
+    if encoding == "compressed_segmentation":
+        return {"compressed_segmentation_block_size": [8, 8, 8]}
+    return {}
+
+
+def new_info(
+    *, kind: str, dtype: npt.DTypeLike, channels: int, bounds: Box, resolution: Vec3f, chunk: Vec3, encoding: str
+) -> Info:
+    """A volume of one scale; SpecError where the parts cannot go together."""
+    name = np.dtype(dtype).name
+    check_encoding(encoding, name, channels, chunk)
+    check_resolution(resolution)
+    if not bounds.voxels:
+        raise SpecError(f"a layer of {bounds.shape} voxels holds nothing; every side must be at least 1")
+    if kind not in (IMAGE, SEGMENTATION) or (kind == SEGMENTATION and name == "float32"):
+        raise SpecError(f"a layer of type {kind!r} and {name}; type is image or segmentation, labels are integers")
+    scale = Scale(scale_key(resolution), bounds, resolution, chunk, encoding, block_sizes(encoding))
+    return Info(kind, np.dtype(name), channels, (scale,))
+
+
+def check_resolution(resolution: Vec3f) -> None:
+    """SpecError for a voxel size that nobody can have meant, in nm."""
+    low, high = _RESOLUTION
+    if not all(math.isfinite(r) and low <= r <= high for r in resolution):
+        raise SpecError(f"resolution {resolution} nm is implausible; give nanometres between {low} and {high:g}")
+
+
+def check_encoding(encoding: str, dtype: str, channels: int, chunk: Vec3) -> None:
+    """SpecError where ``encoding`` cannot hold such chunks, with the encodings that can."""
+    if dtype not in DTYPES:
+        raise SpecError(f"Precomputed volumes hold no {dtype}; convert to one of {', '.join(DTYPES)}")
+    if min(chunk) < 1:
+        raise SpecError(f"chunk {chunk}: each side must be at least 1 voxel")
+    right = [name for name, dtypes in ENCODINGS.items() if dtype in dtypes and _fits(name, channels)]
+    if encoding not in right:
+        raise SpecError(
+            f"encoding {encoding!r} cannot hold {dtype} of {channels} channel(s); these can: {', '.join(right)}"
+        )
+
+
+def _fits(encoding: str, channels: int) -> bool:
+    limits = {"jpeg": (1, 3), "png": (1, 2, 3, 4), "compresso": (1,)}
+    return channels in limits.get(encoding, (channels,))
+
+
+def coarser(scale: Scale, factor: Vec3, *, chunk: Vec3 | None = None, encoding: str | None = None) -> Scale:
+    """The scale one level up: each side shrunk by ``factor``, anchored at multiples of it."""
+    x, y, z = (r * f for r, f in zip(scale.resolution, factor, strict=True))
+    encoding = encoding or scale.encoding
+    return Scale(
+        key=scale_key((x, y, z)),
+        bounds=scale.bounds // factor,
+        resolution=(x, y, z),
+        chunk=chunk or scale.chunk,
+        encoding=encoding,
+        extra=block_sizes(encoding),
+    )
+
+
+def chunk_box(scale: Scale, index: Vec3) -> Box:
+    """The voxels of the chunk at grid position ``index``; chunks at the far edge are cut."""
+    lo = vec(o + i * c for o, i, c in zip(scale.bounds.lo, index, scale.chunk, strict=True))
+    return Box.sized(lo, scale.chunk) & scale.bounds
+
+
+def chunk_range(scale: Scale, box: Box) -> Box:
+    """The grid positions of the chunks that ``box`` touches."""
+    if not (scale.bounds & box).voxels:
+        return Box((0, 0, 0), (0, 0, 0))
+    return (scale.bounds & box).shift(vec(-o for o in scale.bounds.lo)) // scale.chunk
+
+
+def chunk_name(scale: Scale, box: Box) -> str:
+    """The object name of the chunk that covers ``box``, below the layer."""
+    return f"{scale.key}/" + "_".join(f"{a}-{b}" for a, b in zip(box.lo, box.hi, strict=True))
+
+
+def is_aligned(scale: Scale, box: Box) -> bool:
+    """Whether ``box`` is made of whole chunks (those cut by the far edge count as whole)."""
+    return box in scale.bounds and all(
+        (a - o) % c == 0 and ((b - o) % c == 0 or b == end)
+        for a, b, o, c, end in zip(
+            box.lo, box.hi, scale.bounds.lo, scale.chunk, scale.bounds.hi, strict=True
+        )
+    )
+
+
+def round_to_chunks(scale: Scale, shape: Vec3) -> Vec3:
+    """``shape`` rounded up to whole chunks along each axis."""
+    return vec(ceil_div(n, c) * c for n, c in zip(shape, scale.chunk, strict=True))

@@ -1,0 +1,122 @@
+"""The handle that a stage gets: all reading and writing goes through it and is entered in its ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats import info as infos
+from igneous_ng.formats.info import Info
+from igneous_ng.geometry import Box
+from igneous_ng.store import Compression, Store, digest
+from igneous_ng.volume import Volume
+
+Array = npt.NDArray[Any]
+_COMPACT = {"jpeg", "png"}
+
+
+@dataclass
+class Ledger:
+    """What one task read and wrote, with digests, and the quality figures that it noted."""
+
+    reads: list[dict[str, Any]] = field(default_factory=list)
+    writes: list[dict[str, Any]] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class IO:
+    """Layers, arrays and objects, by URL. One instance serves one task at a time."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store or Store()
+        self.ledger = Ledger()
+
+    def info(self, layer: str) -> Info:
+        """The parsed ``info`` of a volume layer; DataError where there is none."""
+        raw = self.store.get_json(f"{layer}/info")
+        if raw is None:
+            raise DataError(f"{layer}/info: there is no layer here; check the path, or create the layer first")
+        return infos.parse(raw, f"{layer}/info")
+
+    def volume(self, layer: str, mip: int, fill_missing: bool = False, info: Info | None = None) -> Volume:
+        """Level ``mip`` of ``layer``; ``info`` stands in for the published one where given."""
+        return Volume(layer, mip, info or self.info(layer), self.store, fill_missing)
+
+    def read(self, volume: Volume, box: Box) -> Array:
+        """The voxels of ``box``, ``[x, y, z, c]`` in Fortran order; DataError for a missing chunk."""
+        array, fingerprint = volume.read(box)
+        self.ledger.reads.append(
+            {"layer": volume.path, "mip": volume.mip, "box": str(box), "digest": fingerprint}
+        )
+        return array
+
+    def write(self, volume: Volume, box: Box, array: Array) -> None:
+        """Write ``array`` ``[x, y, z, c]``; ``box`` is made of whole chunks."""
+        compress: Compression = "none" if volume.scale.encoding in _COMPACT else "gzip"
+        for url, stored in volume.write(box, np.asarray(array), compress):
+            self._wrote(url, stored)
+
+    def create_layer(self, layer: str, info: Info) -> None:
+        """Write the ``info`` of a new layer; the same again is fine, another one is a SpecError."""
+        wanted = infos.encode(info)
+        found = self.store.get(f"{layer}/info")
+        if found is None:
+            self._wrote(f"{layer}/info", self.store.put(f"{layer}/info", wanted))
+        elif not _holds(infos.parse(self.store.get_json(f"{layer}/info"), layer), info):
+            raise SpecError(
+                f"{layer}: another layer is already here, of another shape, type or encoding; "
+                "choose another place or remove it"
+            )
+
+    def edit_info(self, layer: str, *scales: infos.Scale, **keys: Any) -> None:
+        """Add ``scales`` and ``keys`` to the layer's ``info``; nothing is written where they are there."""
+        old = self.info(layer)
+        new = dataclasses.replace(old.with_scales(*scales), extra={**old.extra, **keys})
+        if new != old:
+            self._wrote(f"{layer}/info", self.store.put(f"{layer}/info", infos.encode(new)))
+
+    def put(self, url: str, data: bytes, compress: Compression = "none") -> None:
+        """Store an object whole."""
+        self._wrote(url, self.store.put(url, data, compress))
+
+    def get(self, url: str, span: tuple[int, int] | None = None) -> bytes | None:
+        """An object's content, or None; ``span`` is ``[start, stop)`` of an object stored plain."""
+        data = self.store.get(url, span)
+        if data is not None:
+            part = {} if span is None else {"span": list(span)}
+            self.ledger.reads.append({"url": url, "digest": digest(data), **part})
+        return data
+
+    def exists(self, url: str) -> bool:
+        """Whether there is an object of this name."""
+        return self.store.exists(url)
+
+    def list(self, url: str) -> list[str]:
+        """Names directly in the folder ``url``, sorted, without compression suffix."""
+        return self.store.list(url)
+
+    def put_json(self, url: str, value: Any) -> None:
+        """Store a JSON value."""
+        self._wrote(url, self.store.put_json(url, value))
+
+    def get_json(self, url: str) -> Any | None:
+        """A stored JSON value, or None."""
+        return self.store.get_json(url)
+
+    def note(self, **figures: Any) -> None:
+        """Enter quality figures in the record of this task."""
+        self.ledger.notes.update(figures)
+
+    def _wrote(self, url: str, stored: bytes) -> None:
+        self.ledger.writes.append({"url": url, "bytes": len(stored), "digest": digest(stored)})
+
+
+def _holds(old: Info, new: Info) -> bool:
+    """Whether ``old`` is ``new``, perhaps extended by later stages with levels and keys."""
+    same = (old.kind, old.dtype, old.channels) == (new.kind, new.dtype, new.channels)
+    return same and old.scales[: len(new.scales)] == new.scales

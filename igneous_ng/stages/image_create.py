@@ -1,0 +1,120 @@
+"""Ingest: a new Precomputed layer from array files and picture stacks."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats.info import IMAGE, SEGMENTATION, Info, new_info, round_to_chunks
+from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
+from igneous_ng.io import IO
+from igneous_ng.sources import Source, open_source
+from igneous_ng.stage import Layer, Stage, arg, opt
+
+_COPIES = 4  # of a cell's voxels held at once: the window, its copy in the layer's type, coded chunks, slack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Create(Stage, name="image create"):
+    """Create a layer from npy, npz, HDF5, TIFF, or a folder or glob of TIFF, PNG or JPEG pictures.
+
+    Workers read only their own window of the source, so all of them must see it under the same path.
+    """
+
+    source: Layer = arg("File, folder or glob to read.")
+    layer: Layer = arg("Layer to create.")
+    resolution: Vec3f = opt((1.0, 1.0, 1.0), "Size of a voxel in nm, x,y,z; may be fractional.")
+    offset: Vec3 = opt((0, 0, 0), "Position of the first voxel, in voxels; may be negative.")
+    kind: Literal["image", "segmentation"] = opt("image", "What the values are: intensities or labels.")
+    axes: str = opt("", "Order of the stored axes, such as zyx or xyzc; pictures are zyx or zyxc by default.")
+    dataset: str = opt("", "Which array, in a file of several (npz, HDF5).")
+    dtype: str = opt("", "Data type of the layer, by default the source's; values must fit exactly.")
+    encoding: str = opt("", "raw, jpeg, png, compressed_segmentation or compresso; by default what suits the kind.")
+    chunk: Vec3 = opt((64, 64, 64), "Shape of a chunk in voxels.")
+    cell: Vec3 = opt((256, 256, 256), "Voxels per task, rounded up to whole chunks.")
+
+    def check(self) -> None:
+        """The source lies on a file system; cells are real."""
+        if not self.source.startswith("file://"):
+            raise SpecError(f"image create reads files, and {self.source} is none; copy it to a disk first")
+        if min(self.cell) < 1:
+            raise SpecError(f"image create: a cell of {self.cell} holds nothing; each side must be at least 1")
+        self._new_info(Box((0, 0, 0), (1, 1, 1)), self.dtype or "uint8", 1, check_only=True)
+
+    def home(self) -> str:
+        """Records lie with the new layer."""
+        return self.layer
+
+    def prepare(self, io: IO) -> None:
+        """Write the layer's info; another layer in its place is refused."""
+        io.create_layer(self.layer, self._info())
+
+    def units(self, io: IO) -> Grid:
+        """Cells of whole chunks."""
+        scale = self._info().scales[0]
+        return Grid(scale.bounds, round_to_chunks(scale, self.cell))
+
+    def peak_bytes(self, unit: Box, io: IO) -> int:
+        """A few copies of the cell, and what the source keeps in memory."""
+        source = self._open()
+        voxel = source.channels * max(source.dtype.itemsize, self._info().dtype.itemsize)
+        return unit.voxels * voxel * _COPIES + source.resident_bytes
+
+    def execute(self, unit: Box, io: IO) -> None:
+        """Copy one window of the source into its chunks."""
+        info = self._info()
+        window = self._open().read(unit.shift(vec(-o for o in self.offset)))
+        io.write(io.volume(self.layer, 0, info=info), unit, _exactly(window, info.dtype, self.source, unit))
+
+    def _open(self) -> Source:
+        return open_source(self.source.removeprefix("file://"), axes=self.axes, dataset=self.dataset)
+
+    def _info(self) -> Info:
+        source = self._open()
+        bounds = Box.sized(self.offset, source.shape)
+        return self._new_info(bounds, self.dtype or source.dtype.name, source.channels)
+
+    def _new_info(self, bounds: Box, dtype: str, channels: int, check_only: bool = False) -> Info:
+        labels = self.kind == SEGMENTATION
+        default = "compressed_segmentation" if labels and dtype in ("uint32", "uint64") else "raw"
+        encoding = self.encoding or default
+        if check_only and not self.dtype:  # the source's own type is known only when it is opened
+            encoding, dtype = _possible(encoding)
+        return new_info(
+            kind=SEGMENTATION if labels else IMAGE,
+            dtype=_dtype(dtype),
+            channels=channels,
+            bounds=bounds,
+            resolution=self.resolution,
+            chunk=self.chunk,
+            encoding=encoding,
+        )
+
+
+def _possible(encoding: str) -> tuple[str, str]:
+    """``encoding`` with a data type that it can hold, so that an unknown encoding is refused by itself."""
+    from igneous_ng.formats.info import ENCODINGS
+
+    return encoding, ENCODINGS.get(encoding, ("uint8",))[0]
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    try:
+        return np.dtype(name)
+    except TypeError:
+        raise SpecError(f"no data type is called {name!r}; write uint8, uint32, float32 ...") from None
+
+
+def _exactly(window: npt.NDArray[Any], dtype: np.dtype[Any], source: str, box: Box) -> npt.NDArray[Any]:
+    """``window`` as ``dtype``, refused where a value would change."""
+    if window.dtype == dtype:
+        return window
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast = window.astype(dtype)
+    if not np.array_equal(cast.astype(window.dtype), window, equal_nan=dtype.kind == "f"):
+        raise DataError(
+            f"{source}: values of {window.dtype.name} in {box} do not fit {dtype.name}; give another --dtype"
+        )
+    return cast
