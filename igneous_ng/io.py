@@ -55,9 +55,10 @@ class IO:
         )
         return array
 
-    def write(self, volume: Volume, box: Box, array: Array) -> None:
-        """Write ``array`` ``[x, y, z, c]``; ``box`` is made of whole chunks."""
-        compress: Compression = "none" if volume.scale.encoding in _COMPACT else "gzip"
+    def write(self, volume: Volume, box: Box, array: Array, compress: Compression = "gzip") -> None:
+        """Write ``array`` ``[x, y, z, c]``; ``box`` is made of whole chunks. Pictures are never compressed again."""
+        if volume.scale.encoding in _COMPACT:
+            compress = "none"
         for url, stored in volume.write(box, np.asarray(array), compress):
             self._wrote(url, stored)
 

@@ -44,7 +44,7 @@ def plan(stage: Stage) -> Plan:
     if peak > stage.memory:
         raise SpecError(
             f"{stage.name}: a task would take {peak:,} bytes and memory is {stage.memory:,}; "
-            "give a smaller cell, or more --memory"
+            "ask for less at once (a smaller cell, fewer mips), or give more --memory"
         )
     return Plan(stage, records.new_run(to_dict(stage), stage.home(), len(units)), peak)
 

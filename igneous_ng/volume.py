@@ -102,7 +102,7 @@ class Volume:
             )
         shape = (*chunk.shape, self.channels)
         try:
-            voxels = codecs.decode(data, self.scale.encoding, shape, self.dtype)
+            voxels = codecs.decode(data, self.scale.encoding, shape, self.dtype, self.scale.block)
         except DataError as error:
             raise DataError(f"{self.path} mip {self.mip}: chunk {chunk}: {error}") from error
         part = chunk & box
@@ -142,7 +142,7 @@ class Volume:
 
     def _write_chunk(self, array: Array, box: Box, compress: Compression, chunk: Box) -> tuple[str, bytes]:
         url = f"{self.path}/{chunk_name(self.scale, chunk)}"
-        data = codecs.encode(array[chunk.slices(box.lo)], self.scale.encoding)
+        data = codecs.encode(array[chunk.slices(box.lo)], self.scale.encoding, self.scale.block)
         return url, self.store.put(url, data, compress)
 
     def _chunks(self, box: Box) -> Iterator[Box]:

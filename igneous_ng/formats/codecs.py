@@ -7,28 +7,38 @@ Sources: Neuroglancer's "Precomputed volume" specification for the layouts; comp
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.geometry import Vec3, ceil_div
 
 Array = npt.NDArray[Any]
 Shape4 = tuple[int, int, int, int]
-_BLOCK = (8, 8, 8)
+BLOCK = (8, 8, 8)
+"""Block of compressed_segmentation, in voxels, where a layer does not name its own."""
+_BITS = (0, 1, 2, 4, 8, 16, 32)
 _JPEG_QUALITY = 90
+_PNG_END = b"IEND\xaeB`\x82"
+_COMPRESSO_HEADER = 36  # bytes
 
 
-def encode(array: Array, encoding: str) -> bytes:
-    """The bytes of one chunk, ``[x, y, z, c]``, in ``encoding``; the same array gives the same bytes."""
-    return _codec(encoding)[0](array)
+def encode(array: Array, encoding: str, block: Vec3 = BLOCK) -> bytes:
+    """The bytes of one chunk, ``[x, y, z, c]``, in ``encoding``; the same array gives the same bytes.
+
+    ``block`` is that of compressed_segmentation; other encodings have none.
+    """
+    return _codec(encoding, block)[0](array)
 
 
-def decode(data: bytes, encoding: str, shape: Shape4, dtype: np.dtype[Any]) -> Array:
+def decode(data: bytes, encoding: str, shape: Shape4, dtype: np.dtype[Any], block: Vec3 = BLOCK) -> Array:
     """The chunk ``[x, y, z, c]`` of ``shape`` that ``data`` holds; DataError where it does not."""
     try:
-        array = _codec(encoding)[1](data, shape, dtype)
+        array = _codec(encoding, block)[1](data, shape, dtype)
         return array.reshape(shape, order="F") if array.shape != shape else array
     except SpecError:
         raise
@@ -85,33 +95,55 @@ def _png_encode(array: Array) -> bytes:
 def _png_decode(data: bytes, shape: Shape4, dtype: np.dtype[Any]) -> Array:
     from imagecodecs import png_decode
 
+    if not data.endswith(_PNG_END):
+        raise ValueError("it ends before its last part does")
     plane = png_decode(data)
     if plane.dtype != dtype:
         raise ValueError(f"the picture is {plane.dtype}")
     return _unplane(plane, shape)
 
 
-def _cseg_encode(array: Array) -> bytes:
+def _cseg_encode(array: Array, block: Vec3 = BLOCK) -> bytes:
     import compressed_segmentation
 
-    coded: bytes = compressed_segmentation.compress(np.asfortranarray(array), block_size=_BLOCK, order="F")
+    coded: bytes = compressed_segmentation.compress(np.asfortranarray(array), block_size=block, order="F")
     return coded
 
 
-def _cseg_decode(data: bytes, shape: Shape4, dtype: np.dtype[Any]) -> Array:
+def _cseg_decode(data: bytes, shape: Shape4, dtype: np.dtype[Any], block: Vec3 = BLOCK) -> Array:
     import compressed_segmentation
 
-    _check_cseg(data, shape)
-    array: Array = compressed_segmentation.decompress(data, shape, dtype, block_size=_BLOCK, order="F")
+    _check_cseg(data, shape, dtype, block)
+    array: Array = compressed_segmentation.decompress(data, shape, dtype, block_size=block, order="F")
     return array
 
 
-def _check_cseg(data: bytes, shape: Shape4) -> None:
-    """The decoder trusts its input: refuse what is too short for its own headers."""
-    blocks = int(np.prod([-(-n // b) for n, b in zip(shape[:3], _BLOCK, strict=True)]))
-    offsets = np.frombuffer(data, "<u4", shape[3])
-    if len(data) % 4 or any(4 * (int(o) + 2 * blocks) > len(data) for o in offsets):
-        raise ValueError("it ends before its block headers do")
+def _check_cseg(data: bytes, shape: Shape4, dtype: np.dtype[Any], block: Vec3) -> None:
+    """The decoder trusts its input: refuse what would lead it out of the data."""
+    words = np.frombuffer(data, "<u4").astype(np.int64)
+    blocks = prod(ceil_div(n, b) for n, b in zip(shape, block, strict=False))
+    starts = words[: shape[3]]
+    if len(starts) < shape[3]:
+        raise ValueError("it ends before its channel offsets do")
+    for start in starts:
+        headers = words[start : start + 2 * blocks]
+        if len(headers) < 2 * blocks:
+            raise ValueError("it ends before its block headers do")
+        bits, values = headers[::2] >> 24, start + headers[1::2]
+        ends = values + (bits * prod(block) + 31) // 32
+        labels = (len(words) - start - (headers[::2] & 0xFFFFFF)) // (dtype.itemsize // 4)
+        if not np.isin(bits, _BITS).all() or ends.max() > len(words):
+            raise ValueError("it ends before its voxels do")
+        for i in np.flatnonzero(labels < 1 << bits):  # elsewhere no index can leave the data
+            if _highest(words[values[i] : ends[i]], int(bits[i])) >= labels[i]:
+                raise ValueError("it ends before its labels do")
+
+
+def _highest(words: Array, bits: int) -> int:
+    """The largest of the numbers of ``bits`` bits that are packed in 32-bit words."""
+    if not bits:
+        return 0
+    return int((words[:, np.newaxis] >> np.arange(0, 32, bits) & (1 << bits) - 1).max())
 
 
 def _compresso_encode(array: Array) -> bytes:
@@ -124,10 +156,28 @@ def _compresso_encode(array: Array) -> bytes:
 def _compresso_decode(data: bytes, shape: Shape4, dtype: np.dtype[Any]) -> Array:
     import compresso
 
-    array = compresso.decompress(data)
-    if array.shape != shape[:3]:
-        raise ValueError(f"it holds {array.shape}")
-    return np.asarray(array).astype(dtype, copy=False)[..., np.newaxis]
+    header = compresso.header(data)
+    _check_compresso(data, header, shape, dtype, compresso.zindex_byte_width(*shape[:2]))
+    return np.asarray(compresso.decompress(data))[..., np.newaxis]
+
+
+def _check_compresso(
+    data: bytes, header: dict[str, Any], shape: Shape4, dtype: np.dtype[Any], index: int
+) -> None:
+    """The decoder trusts its input: refuse another chunk's, and one whose boundary windows are not all there."""
+    width, found = header["data_width"], tuple(header[key] for key in ("sx", "sy", "sz"))
+    steps = tuple(header[key] for key in ("xstep", "ystep", "zstep"))
+    if (*found, 1) != shape or width != dtype.itemsize or not 0 < prod(steps) <= 64:
+        raise ValueError(f"it holds {found} voxels of {width} bytes")
+    window = np.dtype(next(f"<u{bits // 8}" for bits in (16, 32, 64) if prod(steps) <= bits))
+    start = _COMPRESSO_HEADER + header["value_size"] * window.itemsize
+    start += (header["id_size"] + header["location_size"]) * width
+    stop = len(data) - (2 * shape[2] * index if header["format_version"] else 0)
+    coded = np.frombuffer(data[start : max(start, stop)], window)
+    runs, values = coded[coded & 1 == 1] >> 1, coded[coded & 1 == 0] >> 1
+    windows = prod(ceil_div(n, step) for n, step in zip(found, steps, strict=True))
+    if int(runs.sum(dtype=np.uint64)) + len(values) < windows or (values >= header["value_size"]).any():
+        raise ValueError("it ends before its voxels do")
 
 
 _Codec = tuple[Callable[[Array], bytes], Callable[[bytes, Shape4, "np.dtype[Any]"], Array]]
@@ -140,7 +190,9 @@ _CODECS: dict[str, _Codec] = {
 }
 
 
-def _codec(encoding: str) -> _Codec:
+def _codec(encoding: str, block: Vec3) -> _Codec:
+    if encoding == "compressed_segmentation":
+        return partial(_cseg_encode, block=block), partial(_cseg_decode, block=block)
     try:
         return _CODECS[encoding]
     except KeyError:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats.codecs import BLOCK
 from igneous_ng.geometry import Box, Vec3, Vec3f, ceil_div, vec
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32")
@@ -60,6 +60,11 @@ class Scale:
     def sharded(self) -> bool:
         """Whether chunks lie in shards instead of one object each."""
         return self.extra.get("sharding") is not None
+
+    @property
+    def block(self) -> Vec3:
+        """Block of compressed_segmentation in voxels; other encodings have none."""
+        return vec(self.extra.get("compressed_segmentation_block_size", BLOCK))
 
 
 @dataclass(frozen=True)
@@ -135,23 +140,22 @@ def scale_key(resolution: Vec3f) -> str:
 def block_sizes(encoding: str) -> dict[str, Any]:
     """Keys that ``encoding`` adds to a scale."""
     if encoding == "compressed_segmentation":
-        return {"compressed_segmentation_block_size": [8, 8, 8]}
+        return {"compressed_segmentation_block_size": list(BLOCK)}
     return {}
 
 
 def new_info(
-    *, kind: str, dtype: npt.DTypeLike, channels: int, bounds: Box, resolution: Vec3f, chunk: Vec3, encoding: str
+    *, kind: str, dtype: str, channels: int, bounds: Box, resolution: Vec3f, chunk: Vec3, encoding: str
 ) -> Info:
     """A volume of one scale; SpecError where the parts cannot go together."""
-    name = np.dtype(dtype).name
-    check_encoding(encoding, name, channels, chunk)
+    check_encoding(encoding, dtype, channels, chunk)
     check_resolution(resolution)
     if not bounds.voxels:
         raise SpecError(f"a layer of {bounds.shape} voxels holds nothing; every side must be at least 1")
-    if kind not in (IMAGE, SEGMENTATION) or (kind == SEGMENTATION and name == "float32"):
-        raise SpecError(f"a layer of type {kind!r} and {name}; type is image or segmentation, labels are integers")
+    if kind not in (IMAGE, SEGMENTATION) or (kind == SEGMENTATION and dtype == "float32"):
+        raise SpecError(f"a layer of type {kind!r} and {dtype}; type is image or segmentation, labels are integers")
     scale = Scale(scale_key(resolution), bounds, resolution, chunk, encoding, block_sizes(encoding))
-    return Info(kind, np.dtype(name), channels, (scale,))
+    return Info(kind, np.dtype(dtype), channels, (scale,))
 
 
 def check_resolution(resolution: Vec3f) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats.info import IMAGE, SEGMENTATION, Info, new_info, round_to_chunks
+from igneous_ng.formats.info import ENCODINGS, IMAGE, SEGMENTATION, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.io import IO
 from igneous_ng.sources import Source, open_source
@@ -32,6 +32,7 @@ class Create(Stage, name="image create"):
     dataset: str = opt("", "Which array, in a file of several (npz, HDF5).")
     dtype: str = opt("", "Data type of the layer, by default the source's; values must fit exactly.")
     encoding: str = opt("", "raw, jpeg, png, compressed_segmentation or compresso; by default what suits the kind.")
+    compress: Literal["gzip", "none"] = opt("gzip", "How chunks are stored; none for readers that cannot undo gzip.")
     chunk: Vec3 = opt((64, 64, 64), "Shape of a chunk in voxels.")
     cell: Vec3 = opt((256, 256, 256), "Voxels per task, rounded up to whole chunks.")
 
@@ -49,6 +50,7 @@ class Create(Stage, name="image create"):
 
     def prepare(self, io: IO) -> None:
         """Write the layer's info; another layer in its place is refused."""
+        self._open().check()
         io.create_layer(self.layer, self._info())
 
     def units(self, io: IO) -> Grid:
@@ -65,8 +67,15 @@ class Create(Stage, name="image create"):
     def execute(self, unit: Box, io: IO) -> None:
         """Copy one window of the source into its chunks."""
         info = self._info()
+        found = io.info(self.layer).scales[0].bounds
+        if found != info.scales[0].bounds:
+            raise DataError(
+                f"{self.source} now covers {info.scales[0].bounds} and {self.layer} was planned over {found}: "
+                "the source was changed meanwhile; restore it, or create the layer anew"
+            )
         window = self._open().read(unit.shift(vec(-o for o in self.offset)))
-        io.write(io.volume(self.layer, 0, info=info), unit, _exactly(window, info.dtype, self.source, unit))
+        voxels = _exactly(window, info.dtype, self.source, unit)
+        io.write(io.volume(self.layer, 0, info=info), unit, voxels, self.compress)
 
     def _open(self) -> Source:
         return open_source(self.source.removeprefix("file://"), axes=self.axes, dataset=self.dataset)
@@ -84,7 +93,7 @@ class Create(Stage, name="image create"):
             encoding, dtype = _possible(encoding)
         return new_info(
             kind=SEGMENTATION if labels else IMAGE,
-            dtype=_dtype(dtype),
+            dtype=dtype,
             channels=channels,
             bounds=bounds,
             resolution=self.resolution,
@@ -95,16 +104,7 @@ class Create(Stage, name="image create"):
 
 def _possible(encoding: str) -> tuple[str, str]:
     """``encoding`` with a data type that it can hold, so that an unknown encoding is refused by itself."""
-    from igneous_ng.formats.info import ENCODINGS
-
     return encoding, ENCODINGS.get(encoding, ("uint8",))[0]
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    try:
-        return np.dtype(name)
-    except TypeError:
-        raise SpecError(f"no data type is called {name!r}; write uint8, uint32, float32 ...") from None
 
 
 def _exactly(window: npt.NDArray[Any], dtype: np.dtype[Any], source: str, box: Box) -> npt.NDArray[Any]:

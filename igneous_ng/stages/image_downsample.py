@@ -33,6 +33,7 @@ class Downsample(Stage, name="image downsample"):
     )
     sparse: bool = opt(False, "Ignore zeros where a block holds anything else.")
     encoding: str = opt("", "Encoding of the new levels; by default that of the level read.")
+    compress: Literal["gzip", "none"] = opt("gzip", "How chunks are stored; none for readers that cannot undo gzip.")
     fill_missing: bool = opt(False, "Read missing chunks as zeros instead of failing.")
     roi: Box | None = opt(None, "Only make what touches this box, in voxels of the level read.")
 
@@ -76,7 +77,7 @@ class Downsample(Stage, name="image downsample"):
             array, _ = pool(fine, window.lo, self.factor, method, self.sparse)
             if owned[level].voxels:
                 part = array[owned[level].slices(needed[level].lo)]
-                io.write(io.volume(self.layer, self.mip + level, info=info), owned[level], part)
+                io.write(io.volume(self.layer, self.mip + level, info=info), owned[level], part, self.compress)
 
     def finish(self, io: IO) -> None:
         """Show the new levels."""

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import traceback
+from types import FrameType
 from typing import Any, TextIO
 
 from igneous_ng.errors import DataError, IgneousError, SpecError, TransientError
@@ -26,11 +27,17 @@ def main(roots: tuple[str, ...]) -> None:
     """Serve requests until standard input ends."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides; a terminal signals the whole group
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _leave)
     with _private_stdout() as out:
         for line in sys.stdin:
             request = json.loads(line)
             _send(out, _serve(request["do"], request["message"], roots, out))
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """End at once, but through ``finally``, so that no temporary file is left; deaf to a second signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(0)
 
 
 def _private_stdout() -> TextIO:

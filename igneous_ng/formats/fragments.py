@@ -1,0 +1,129 @@
+"""Fragment containers: all the pieces of objects found in one cell, arranged for merging by label.
+
+Layout, little endian: the magic, the number of buckets B as uint64, B + 1 offsets as uint64 where each
+bucket's index starts, the indexes, the payloads in the order of the indexes. An index is one
+:data:`ENTRY` a piece, sorted by label, and a CRC-32; each entry carries the CRC-32 of its payload. A
+label lives in one bucket, ``bucket_of(label, B)``, in every container, so that whoever merges a bucket
+reads 16 bytes and one index a container, and then only the payloads of one object at a time.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from igneous_ng.errors import DataError
+
+Array = npt.NDArray[Any]
+Span = tuple[int, int]
+MAGIC = b"igngfrg1"
+ENTRY = np.dtype(
+    [(name, "<u8") for name in ("label", "voxels", "size", "offset")] + [("length", "<u4"), ("crc", "<u4")]
+)
+"""One piece: its label, its voxels in the cell proper, its bytes once decoded, and where its payload lies."""
+_HEAD = struct.Struct("<8sQ")
+_CRC = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one cell holds of an object: its voxels, exact, its bytes once decoded, its geometry encoded."""
+
+    voxels: int
+    size: int
+    payload: bytes
+
+
+def bucket_of(labels: npt.ArrayLike, buckets: int) -> Array:
+    """The bucket of each label: the finaliser of MurmurHash3 (Appleby 2011, 64 bits) modulo ``buckets``."""
+    h = np.array(labels, dtype=np.uint64)
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        h ^= h >> np.uint64(33)
+        h *= np.uint64(factor)  # wraps by design
+    h ^= h >> np.uint64(33)
+    return (h % np.uint64(buckets)).astype(np.int64)
+
+
+def pack(pieces: Mapping[int, Piece], buckets: int) -> bytes:
+    """The container of ``pieces``, by label; the same pieces give the same bytes, in any order."""
+    labels = np.array(sorted(pieces), dtype=np.uint64)
+    home = bucket_of(labels, buckets)
+    order = np.argsort(home, kind="stable")
+    counts = np.bincount(home, minlength=buckets)
+    sizes = counts * ENTRY.itemsize + _CRC.size
+    start = _HEAD.size + 8 * (buckets + 1)
+    offsets = start + np.concatenate([[0], np.cumsum(sizes)])
+    payloads = [pieces[int(label)] for label in labels[order]]
+    entries = _entries(labels[order], payloads, int(offsets[-1]))
+    parts = [_HEAD.pack(MAGIC, buckets), offsets.astype("<u8").tobytes()]
+    at = 0
+    for bucket, count in enumerate(counts.tolist()):
+        body = entries[at : at + count].tobytes()
+        parts += [body, _CRC.pack(_index_crc(body, bucket, buckets))]
+        at += count
+    return b"".join(parts + [piece.payload for piece in payloads])
+
+
+def _entries(labels: Array, pieces: Iterable[Piece], start: int) -> Array:
+    entries = np.zeros(len(labels), ENTRY)
+    entries["label"] = labels
+    for entry, piece in zip(entries, pieces, strict=True):
+        if len(piece.payload) >= 1 << 32:
+            raise DataError(
+                f"label {entry['label']}: a piece of {len(piece.payload):,} bytes; use a smaller cell"
+            )
+        entry["voxels"], entry["size"], entry["offset"] = piece.voxels, piece.size, start
+        entry["length"], entry["crc"] = len(piece.payload), zlib.crc32(piece.payload)
+        start += len(piece.payload)
+    return entries
+
+
+def _index_crc(body: bytes, bucket: int, buckets: int) -> int:
+    """The number of the bucket goes in, so that an index read for another number never passes."""
+    return zlib.crc32(body, zlib.crc32(_HEAD.pack(MAGIC, buckets) + struct.pack("<Q", bucket)))
+
+
+def table_span(bucket: int) -> Span:
+    """The bytes to read first: where the index of ``bucket`` starts and ends."""
+    start = _HEAD.size + 8 * bucket
+    return start, start + 16
+
+
+def index_span(table: bytes, where: str) -> Span:
+    """The bytes of an index, from those of :func:`table_span`; ``where`` is named in errors."""
+    if len(table) != 16:
+        raise DataError(f"{where}: too short to be a fragment container; forge this cell again")
+    start, stop = struct.unpack("<QQ", table)
+    if stop < start + _CRC.size or (stop - start - _CRC.size) % ENTRY.itemsize:
+        raise DataError(f"{where}: its table is damaged; forge this cell again")
+    return start, stop
+
+
+def read_index(data: bytes, bucket: int, buckets: int, where: str) -> Array:
+    """The entries (:data:`ENTRY`, by label) in the bytes of :func:`index_span`; DataError if damaged."""
+    body, tail = data[: -_CRC.size], data[-_CRC.size :]
+    if len(tail) != _CRC.size or _CRC.unpack(tail)[0] != _index_crc(body, bucket, buckets):
+        raise DataError(
+            f"{where}: the index of bucket {bucket} of {buckets} is damaged, or the container has another "
+            "number of buckets; forge this cell again"
+        )
+    return np.frombuffer(body, ENTRY)
+
+
+def payload_span(entry: Any) -> Span:
+    """The bytes of a piece."""
+    start = int(entry["offset"])
+    return start, start + int(entry["length"])
+
+
+def check_payload(data: bytes, entry: Any, where: str) -> bytes:
+    """``data`` if it is what ``entry`` says; DataError otherwise."""
+    if len(data) != int(entry["length"]) or zlib.crc32(data) != int(entry["crc"]):
+        raise DataError(f"{where}: the piece of label {entry['label']} is damaged; forge this cell again")
+    return data

@@ -1,0 +1,258 @@
+"""Pooling: each coarse voxel is made from one block of fine voxels, and from nothing else.
+
+Blocks are anchored at multiples of ``factor`` in global coordinates, so any cut of a volume along block
+faces gives the same coarse voxels. A block that the given array covers in part (at a border of the volume)
+is pooled over exactly the voxels that exist: nothing is padded, mirrored or counted twice.
+
+Rules, the same for every dtype:
+
+* ``average``: the exact sum over the exact count, rounded toward zero for integers (as C divides); for
+  float32 the sum is taken in float64, x fastest, then y, then z.
+* ``mode``: the most frequent label. Ties: in a block of 2 x 2 voxels (in any plane, the third side 1) the
+  label that is first seen twice, or the last voxel where all four differ: the rule of COUNTLESS, which
+  published segmentations have followed; in a block of any other shape the label met first, x fastest.
+  float32 is compared by its bits, -0.0 as 0.0.
+* ``min``, ``max``: a NaN wins.
+* ``stride``: the voxel of the block with the lowest coordinates.
+* ``sparse``: zeros do not count; a block of zeros gives zero. A 2 x 2 block without a repeated label gives
+  its last voxel, or where that is zero the first other that is not, the later axis of the plane fastest.
+
+tinybrain does the common cases. It is called only with arrays that its factor divides, for it doubles odd
+edges; with one channel for the mode of 2 x 2 x 2, for it misplaces the others; never for averages of 64-bit
+integers, for its sums wrap; and with arrays that may be written to
+and run forward, for it refuses others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igneous_ng.errors import SpecError
+from igneous_ng.geometry import Box, Vec3, vec
+
+Method = Literal["average", "mode", "min", "max", "stride"]
+
+DTYPES = tuple(
+    np.dtype(t) for t in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4")
+)  # those of the Precomputed format, in this machine's byte order
+
+_CELLS = 1 << 18  # labels that the counting of modes looks at together: they stay in the cache
+_LOW = 32  # bits of a 64-bit integer summed apart
+
+
+def pool(
+    image: NDArray[Any], origin: Vec3, factor: Vec3, method: Method, sparse: bool = False
+) -> tuple[NDArray[Any], Vec3]:
+    """The coarser array of ``image`` and its origin in coarse voxels.
+
+    image: [x, y, z, c], any memory order, not empty, of one of the Precomputed dtypes; not changed.
+    origin: global coordinates of ``image[0, 0, 0]``; any sign, any alignment.
+    factor: fine voxels in one coarse voxel along x, y, z; coarse voxel j covers ``[j f, j f + f)``.
+    sparse: zeros are background and do not count.
+
+    Returns a new Fortran-ordered array of the same dtype, and ``floor(origin / factor)``. The rules of each
+    method are at the head of this module. SpecError where the request makes no sense.
+    """
+    _check(image, factor, method, sparse)
+    coarse = Box.sized(origin, vec(image.shape[:3])) // factor
+    labels = _labels(image) if method == "mode" else image
+    sides = [_segments(o, n, f) for o, n, f in zip(origin, image.shape[:3], factor, strict=True)]
+    if all(len(side) == 1 for side in sides):  # blocks of one shape: nothing to put together
+        pooled = _whole_blocks(labels, vec(side[0][2] for side in sides), method, sparse)
+        shared = np.may_share_memory(pooled, image)
+        out = pooled.copy(order="F") if shared else np.asfortranarray(pooled)
+    else:
+        out = np.empty((*coarse.shape, image.shape[3]), labels.dtype, order="F")
+        for (fine_x, to_x, fx), (fine_y, to_y, fy), (fine_z, to_z, fz) in product(*sides):
+            piece = labels[fine_x, fine_y, fine_z]
+            out[to_x, to_y, to_z] = _whole_blocks(piece, (fx, fy, fz), method, sparse)
+    return out.view(image.dtype), coarse.lo
+
+
+def _check(image: NDArray[Any], factor: Vec3, method: str, sparse: bool) -> None:
+    if image.ndim != 4 or image.size == 0:
+        raise SpecError(f"pool: an array of shape {image.shape}; give [x, y, z, c] with at least one voxel")
+    if image.dtype not in DTYPES:
+        known = ", ".join(str(t) for t in DTYPES)
+        raise SpecError(f"pool: an array of {image.dtype.str} (of {known}: none); convert it first")
+    if min(factor) < 1:
+        raise SpecError(f"pool: factor {factor}; each must be at least 1")
+    if method not in get_args(Method):
+        raise SpecError(f"pool: no method is called {method!r}; there are: {', '.join(get_args(Method))}")
+    if method == "stride" and sparse:
+        raise SpecError(
+            "pool: stride looks at one voxel of a block, so sparse means nothing; drop one of them"
+        )
+
+
+def _segments(origin: int, size: int, factor: int) -> list[tuple[slice, slice, int]]:
+    """One axis as a partial block below, whole blocks, a partial block above: (fine, coarse, block side)."""
+    low = min(-origin % factor, size)
+    whole = (size - low) // factor
+    high = size - low - whole * factor
+    found, fine, coarse = [], 0, 0
+    for length, side in ((low, low), (whole * factor, factor), (high, high)):
+        if length:
+            cells = length // side
+            found.append((slice(fine, fine + length), slice(coarse, coarse + cells), side))
+            fine, coarse = fine + length, coarse + cells
+    return found
+
+
+def _whole_blocks(piece: NDArray[Any], factor: Vec3, method: Method, sparse: bool) -> NDArray[Any]:
+    """Pool an array whose sides ``factor`` divides."""
+    if factor == (1, 1, 1):
+        return piece
+    if method == "average":
+        return _average(piece, factor, sparse)
+    if method == "mode":
+        return _mode(piece, factor, sparse)
+    if method == "stride":
+        return next(_parts(piece, factor))
+    return _extreme(piece, factor, np.minimum if method == "min" else np.maximum, sparse)
+
+
+def _parts(piece: NDArray[Any], factor: Vec3) -> Iterator[NDArray[Any]]:
+    """The first voxel of every block, the second, ...: views; x runs fastest."""
+    fx, fy, fz = factor
+    for z, y, x in np.ndindex(fz, fy, fx):
+        yield piece[x::fx, y::fy, z::fz]
+
+
+def _extreme(piece: NDArray[Any], factor: Vec3, better: np.ufunc, sparse: bool) -> NDArray[Any]:
+    parts = _parts(piece, factor)
+    best = next(parts).copy(order="F")
+    for part in parts:
+        if sparse:
+            chosen = np.where(best == 0, part, better(best, part))
+            np.copyto(best, chosen, where=part != 0)
+        else:
+            better(best, part, out=best)
+    return best
+
+
+def _average(piece: NDArray[Any], factor: Vec3, sparse: bool) -> NDArray[Any]:
+    if _tinybrain_averages(piece.dtype, factor, sparse):
+        import tinybrain
+
+        own = np.require(piece, requirements=["F", "W"])
+        pooled: NDArray[Any] = tinybrain.downsample_with_averaging(own, factor, sparse=sparse)[0]
+        return pooled
+    if piece.dtype.itemsize == 8:
+        return _average_wide(piece, factor, sparse)
+    real = piece.dtype.kind == "f"
+    with np.errstate(invalid="ignore"):  # infinities of both signs average to NaN
+        total = _sum(_parts(piece, factor), np.dtype(np.float64 if real else np.int64))
+    count = _count(piece, factor, sparse, total.dtype)
+    mean: NDArray[Any] = total / count if real else (total - np.fmod(total, count)) // count
+    return mean.astype(piece.dtype, copy=False)
+
+
+def _tinybrain_averages(dtype: np.dtype[Any], factor: Vec3, sparse: bool) -> bool:
+    """Whether tinybrain averages whole blocks by the rules of this module."""
+    if factor == (2, 2, 1):
+        return dtype.itemsize < 8
+    return factor == (2, 2, 2) and not sparse and dtype.itemsize < 8 and dtype != np.int32
+
+
+def _average_wide(piece: NDArray[Any], factor: Vec3, sparse: bool) -> NDArray[Any]:
+    """Averages of 64-bit integers: the halves are summed apart, so that nothing wraps below 2^30 voxels."""
+    mask, dtype = (1 << _LOW) - 1, piece.dtype
+    high = _sum((part >> _LOW for part in _parts(piece, factor)), dtype)
+    low = _sum((part & mask for part in _parts(piece, factor)), dtype)
+    count = _count(piece, factor, sparse, dtype)
+    low += (high % count) << _LOW
+    mean: NDArray[Any] = ((high // count) << _LOW) + low // count  # rounded down
+    if dtype.kind == "i":
+        mean += (mean < 0) & (low % count != 0)
+    return mean
+
+
+def _sum(parts: Iterator[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Added one after the other, so that float sums have one order for any size of array."""
+    total = next(parts).astype(dtype, order="F")
+    for part in parts:
+        total += part
+    return total
+
+
+def _count(piece: NDArray[Any], factor: Vec3, sparse: bool, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Voxels that count in each block; at least 1."""
+    if not sparse:
+        return np.full((1, 1, 1, 1), np.prod(factor), dtype)
+    count = _sum((part != 0 for part in _parts(piece, factor)), dtype)
+    count[count == 0] = 1
+    return count
+
+
+def _labels(image: NDArray[Any]) -> NDArray[Any]:
+    """The bits of ``image`` as unsigned integers, -0.0 as 0."""
+    bits: NDArray[Any] = image.view(f"u{image.dtype.itemsize}")
+    if image.dtype.kind == "f":
+        bits = np.where(bits == np.uint32(1 << 31), np.uint32(0), bits)
+    return bits
+
+
+def _mode(piece: NDArray[Any], factor: Vec3, sparse: bool) -> NDArray[Any]:
+    import tinybrain
+
+    pooled: NDArray[Any]
+    if sorted(factor) == [1, 2, 2]:
+        plane = np.moveaxis(piece, factor.index(1), 2)  # tinybrain pools x and y; it follows any strides
+        if sparse:
+            pooled = _countless_sparse(plane)
+        else:
+            own = plane if plane.flags.writeable and min(plane.strides) >= 0 else plane.copy(order="F")
+            pooled = tinybrain.downsample_segmentation(own, (2, 2, 1))[0]
+        return np.moveaxis(pooled, 2, factor.index(1))
+    if factor == (2, 2, 2):
+        shape = [n // 2 for n in piece.shape[:3]]
+        pooled = np.empty((*shape, piece.shape[3]), piece.dtype, order="F")
+        for c in range(piece.shape[3]):
+            one = np.require(piece[..., c], requirements=["F", "W"])
+            pooled[..., c] = tinybrain.downsample_segmentation(one, (2, 2, 2), sparse=sparse)[0]
+        return pooled
+    return _mode_any(piece, factor, sparse)
+
+
+def _countless_sparse(plane: NDArray[Any]) -> NDArray[Any]:
+    """The sparse mode of 2 x 2 x 1 blocks (Silversmith 2018, "stippled COUNTLESS")."""
+    a, b, c, d = plane[::2, ::2], plane[::2, 1::2], plane[1::2, ::2], plane[1::2, 1::2]
+    twice: NDArray[Any] = np.where((a == b) | (a == c), a, b * (b == c))
+    single = np.where(d != 0, d, np.where(a != 0, a, np.where(b != 0, b, c)))
+    # where the label of d is the one that repeats, no other does, and d is taken too
+    pooled: NDArray[Any] = np.where(twice != 0, twice, single)
+    return pooled
+
+
+def _mode_any(piece: NDArray[Any], factor: Vec3, sparse: bool) -> NDArray[Any]:
+    """The mode of blocks of any shape; only blocks that hold more than one label are counted."""
+    parts = list(_parts(piece, factor))
+    pooled = parts[0].copy(order="F")
+    mixed = np.zeros(pooled.shape, bool, order="F")
+    for part in parts[1:]:
+        mixed |= part != pooled
+    where = np.nonzero(mixed)
+    step = max(1, _CELLS // len(parts))
+    for start in range(0, len(where[0]), step):
+        at = tuple(index[start : start + step] for index in where)
+        pooled[at] = _winners(np.stack([part[at] for part in parts]), sparse)
+    return pooled
+
+
+def _winners(labels: NDArray[Any], sparse: bool) -> NDArray[Any]:
+    """The most frequent label of each column of [voxels, blocks]; the first met of equals."""
+    winner = np.zeros(labels.shape[1], labels.dtype)
+    most = np.zeros(labels.shape[1], np.int64)
+    for row in labels:
+        count = np.count_nonzero(labels == row, axis=0)
+        if sparse:
+            count[row == 0] = 0
+        better = count > most
+        winner[better], most[better] = row[better], count[better]
+    return winner

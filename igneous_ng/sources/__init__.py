@@ -1,0 +1,86 @@
+"""Files that hold voxels, read by the window: how data from elsewhere becomes Precomputed layers.
+
+Each format is one module; each reader keeps paths and sizes, never an open file, so that many workers read
+one source at once. ``docs/design/003-sources-and-pooling.md`` says why.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from igneous_ng.errors import SpecError
+from igneous_ng.sources import images
+from igneous_ng.sources.base import ArraySource, Source, Stored
+from igneous_ng.sources.hdf5 import open_hdf5
+from igneous_ng.sources.numpy_files import open_npy, open_npz
+from igneous_ng.sources.tiff import open_tiff
+
+__all__ = ["Source", "open_source"]
+
+HDF5S = (".h5", ".hdf5", ".hdf")
+
+_READERS: dict[str, Callable[[Path, str], Stored]] = {
+    ".npy": lambda path, _: open_npy(path),
+    ".npz": open_npz,
+    **dict.fromkeys(HDF5S, open_hdf5),
+    **dict.fromkeys(images.TIFFS, lambda path, _: open_tiff(path)),
+    **dict.fromkeys(images.PNGS + images.JPEGS, lambda path, _: images.Images(str(path), [path])),
+}
+
+
+def open_source(path: str, *, axes: str, dataset: str = "") -> Source:
+    """The voxels at ``path``: a file, a folder of images, or a glob pattern of images.
+
+    axes: the stored axes in order, letters of ``xyzc``, each once; those not stored have size 1. Images and
+    TIFF stacks are ``zyx``, or ``zyxc`` where pixels have samples: there it may be empty. An axis order other
+    than the array's cannot be told from it, so nothing is guessed for ``.npy``, ``.npz`` and HDF5.
+    dataset: the member of an ``.npz`` or the path in an HDF5 file; an error lists what there is.
+
+    SpecError: no such path, an unknown suffix, an empty folder, axes or a dataset that do not fit.
+    DataError: a file that is damaged, or holds no plain numbers.
+    """
+    suffix = Path(path).suffix.lower()
+    if dataset and (suffix not in (".npz", *HDF5S) or Path(path).is_dir()):
+        raise SpecError(
+            f"{path}: has no parts to choose from; leave dataset {dataset!r} out (.npz and HDF5 have)"
+        )
+    stored = _open(path, dataset)
+    if suffix in images.SUFFIXES or isinstance(stored, images.Images):
+        axes = _image_axes(path, axes, len(stored.shape))
+    return ArraySource(stored, axes)
+
+
+def _open(path: str, dataset: str) -> Stored:
+    """The reader for what is at ``path``."""
+    place = Path(path)
+    suffix = place.suffix.lower()
+    if place.is_dir():
+        return _images(path, place.iterdir())
+    if not place.exists():
+        if any(sign in path for sign in "*?["):
+            return _images(path, map(Path, glob.iglob(path, recursive=True)))
+        raise SpecError(f"{path}: there is nothing of this name; check the path, from {Path.cwd()} on")
+    if suffix not in _READERS:
+        raise SpecError(
+            f"{path}: files {suffix or 'without a suffix'} are not read; known are: {', '.join(_READERS)}"
+        )
+    return _READERS[suffix](place, dataset)
+
+
+def _images(path: str, found: Iterable[Path]) -> images.Images:
+    """The images among ``found`` in natural order; hidden files and those of other kinds are left out."""
+    kept = (
+        p for p in found if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".") and p.is_file()
+    )
+    paths = sorted(kept, key=images.natural)
+    if not paths:
+        raise SpecError(f"{path}: holds no image; looked for: {', '.join(images.SUFFIXES)}")
+    return images.Images(path, paths)
+
+
+def _image_axes(path: str, axes: str, count: int) -> str:
+    if axes not in ("", "zyx", "zyxc"):
+        raise SpecError(f"{path}: axes {axes!r}; images are zyx, or zyxc with samples: leave axes empty")
+    return axes or "zyxc"[:count]

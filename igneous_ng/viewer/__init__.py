@@ -1,0 +1,1 @@
+"""Looking at layers: one local server for them and for the Neuroglancer client, states, and screenshots."""

@@ -1,0 +1,174 @@
+"""Neuroglancer states: which layers to show, how and from where. Pure functions, JSON values out.
+
+The keys are those of the Neuroglancer client (google/neuroglancer, ``src/viewer.ts`` and ``src/layer``).
+Lengths are metres in a state and nanometres in an ``info`` file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from igneous_ng.errors import DataError, SpecError
+from igneous_ng.geometry import Box, Vec3f, vec
+
+_RANGES: dict[str, tuple[int, int]] = {
+    "uint8": (0, 2**8 - 1),
+    "int8": (-(2**7), 2**7 - 1),
+    "uint16": (0, 2**16 - 1),
+    "int16": (-(2**15), 2**15 - 1),
+    "uint32": (0, 2**32 - 1),
+    "int32": (-(2**31), 2**31 - 1),
+    "uint64": (0, 2**64 - 1),
+    "float32": (0, 1),
+}
+"""The data types that Neuroglancer shows, each with the values drawn black and white."""
+
+_PANEL = (560, 340)  # pixels of a cross section in four panels on a window of 1200 x 800
+_MARGIN = 1.1
+_GRAY = "#uicontrol invlerp contrast\nvoid main() { emitGrayscale(contrast()); }\n"
+_RGB = (
+    "#uicontrol invlerp contrast\n"
+    "void main() {\n"
+    "  emitRGB(vec3(contrast(getDataValue(0)), contrast(getDataValue(1)), contrast(getDataValue(2))));\n"
+    "}\n"
+)
+# Looks at the volume from above one of its corners, so that depth can be told; a unit quaternion.
+_ORIENTATION = [0.2706, 0.2706, 0.0, 0.9239]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One layer to show: its ``name``, the http(s) ``url`` it is read from, its parsed ``info`` file, and
+    the ``segments`` selected in it (of a segmentation)."""
+
+    name: str
+    url: str
+    info: dict[str, Any]
+    segments: tuple[int, ...] = ()
+
+
+def unique_names(urls: Sequence[str]) -> list[str]:
+    """A name for each layer: the last part of its path, with a number where that is taken."""
+    names: list[str] = []
+    for url in urls:
+        last = url.rstrip("/").rpartition("/")[2] or "layer"
+        name, number = last, 1
+        while name in names:
+            number += 1
+            name = f"{last} {number}"
+        names.append(name)
+    return names
+
+
+def is_segmentation(info: dict[str, Any]) -> bool:
+    """Whether the ``info`` file describes labels, not intensities."""
+    return info.get("type") == "segmentation"
+
+
+def state(layers: Sequence[Shown]) -> dict[str, Any]:
+    """The state that shows all ``layers`` whole, in four panels, at their common centre.
+
+    Dimensions are the finest voxels of the first layer. DataError for an ``info`` that is not of a
+    Precomputed volume, SpecError where no layer is given.
+    """
+    if not layers:
+        raise SpecError("a view of no layers; name at least one")
+    volumes = [_extent(layer) for layer in layers]
+    unit = volumes[0][1]
+    low, high = _union(volumes)
+    size: Vec3f = _triple((b - a) / min(unit) for a, b in zip(low, high, strict=True))
+    return {
+        "dimensions": {axis: [_metres(r), "m"] for axis, r in zip("xyz", unit, strict=True)},
+        "position": [_centre(a / u, b / u) for a, b, u in zip(low, high, unit, strict=True)],
+        "crossSectionScale": _cross_section_scale(size),
+        "projectionScale": _rounded(math.hypot(*size) * _MARGIN),
+        "projectionOrientation": _ORIENTATION,
+        "layers": [_layer(layer, bottom=index == 0) for index, layer in enumerate(layers)],
+        "showSlices": False,
+        "layout": "4panel",
+    }
+
+
+def _layer(layer: Shown, bottom: bool) -> dict[str, Any]:
+    common = {"name": layer.name, "source": f"precomputed://{layer.url}"}
+    if is_segmentation(layer.info):
+        return {
+            "type": "segmentation",
+            **common,
+            "segments": [str(label) for label in layer.segments],
+            "selectedAlpha": 0.4,
+            "notSelectedAlpha": 0.15 if layer.segments else 0,
+            "skeletonRendering": {"mode2d": "lines_and_points", "mode3d": "lines", "lineWidth3d": 3},
+        }
+    low, high = _RANGES[str(layer.info["data_type"]).lower()]
+    # A JSON number holds no 64-bit integer; the client reads those from text.
+    ends: list[int | str] = [str(low), str(high)] if high >= 2**53 else [low, high]
+    return {
+        "type": "image",
+        **common,
+        "opacity": 1 if bottom else 0.5,
+        "shader": _RGB if layer.info["num_channels"] == 3 else _GRAY,
+        "shaderControls": {"contrast": {"range": ends}},
+    }
+
+
+def _extent(layer: Shown) -> tuple[Box, Vec3f]:
+    """The finest scale's voxels and their size in nm; DataError where ``info`` is not of a volume."""
+    info = layer.info
+    try:
+        kind, dtype, channels = info["type"], str(info["data_type"]).lower(), info["num_channels"]
+        scale = info["scales"][0]
+        resolution = _triple(map(float, scale["resolution"]))
+        box = Box.sized(vec(scale.get("voxel_offset", (0, 0, 0))), vec(scale["size"]))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"layer {layer.name} ({layer.url}): its info file ({info.get('@type', 'no @type')}) "
+            f"is not of a Precomputed volume ({type(error).__name__}: {error}); "
+            "name the folder of an image or a segmentation"
+        ) from error
+    wrong = (
+        (kind not in ("image", "segmentation"), f"type {kind!r} is neither image nor segmentation"),
+        (dtype not in _RANGES, f"Neuroglancer shows no {dtype}, only {', '.join(_RANGES)}"),
+        (type(channels) is not int or channels < 1, f"num_channels {channels!r} is not a positive number"),
+        (not all(0 < r < math.inf for r in resolution), f"resolution {resolution} is not positive"),
+        (not box.voxels, f"size {box.shape} holds no voxel"),
+    )
+    for is_wrong, what in wrong:
+        if is_wrong:
+            raise DataError(f"layer {layer.name} ({layer.url}): {what}; mend its info file")
+    return box, resolution
+
+
+def _union(volumes: Sequence[tuple[Box, Vec3f]]) -> tuple[Vec3f, Vec3f]:
+    """The corners, in nm, of the smallest box around all volumes."""
+    lows = [[o * r for o, r in zip(box.lo, resolution, strict=True)] for box, resolution in volumes]
+    highs = [[o * r for o, r in zip(box.hi, resolution, strict=True)] for box, resolution in volumes]
+    return _triple(map(min, zip(*lows, strict=True))), _triple(map(max, zip(*highs, strict=True)))
+
+
+def _cross_section_scale(size: Vec3f) -> float:
+    """Voxels a pixel, so that the x-y, x-z and z-y sections of ``size`` voxels each fit their panel."""
+    (x, y, z), (width, height) = size, _PANEL
+    return _rounded(max(x / width, z / width, y / height, z / height) * _MARGIN)
+
+
+def _centre(low: float, high: float) -> float:
+    """The middle of a voxel, nearest the middle of ``[low, high)``: a border shows either side."""
+    return math.floor((low + high) / 2) + 0.5
+
+
+def _metres(nanometres: float) -> float:
+    """Exact to the last digit where multiplying by 1e-9 is not: 32 nm are 3.2e-08 m."""
+    return float(f"{nanometres!r}e-9") if "e" not in repr(nanometres) else nanometres * 1e-9
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _triple(values: Any) -> Vec3f:
+    x, y, z = values
+    return x, y, z
