@@ -73,8 +73,7 @@ def load(name: str) -> type[Stage]:
     entry = entries().get(name)
     if entry is None:
         raise SpecError(f"no stage is called {name!r}; there are: {', '.join(entries())}")
-    cls = getattr(importlib.import_module(entry.module), entry.cls)
-    assert issubclass(cls, Stage)
+    cls: type[Stage] = getattr(importlib.import_module(entry.module), entry.cls)
     return cls
 
 

@@ -26,7 +26,7 @@ from igneous_ng.stage import Layer, Stage, coerce, describe, field_types
 OK, DEAD, WRONG, INTERNAL, PREEMPTED = 0, 1, 2, 70, 75
 
 
-class FieldType(click.ParamType):
+class FieldType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
     """Text on the command line to a field's type, by the same checks as JSON and Python."""
 
     def __init__(self, hint: Any) -> None:

@@ -21,7 +21,7 @@ from igneous_ng.formats import fragments
 from igneous_ng.formats.fragments import Piece
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.io import IO
-from igneous_ng.stage import Layer, Stage, arg, opt
+from igneous_ng.stage import LayerUrl, Stage, arg, opt
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -99,17 +99,13 @@ class Shelf:
         other = old if isinstance(old, dict) else {}
         if differing := [key for key in new if other.get(key) != new[key]]:
             said = "; ".join(f"{key} {other.get(key)} there, {new[key]} asked for" for key in differing)
-            raise SpecError(
-                f"{url}: pieces were forged otherwise ({said}); ask for the same, or give another --dir"
-            )
+            raise SpecError(f"{url}: pieces were forged otherwise ({said}); ask for the same, or give another --dir")
 
     def plan(self, kind: str) -> Plan:
         """The plan of what was forged here; DataError if there is none or it is of another kind."""
         raw = self.io.get_json(f"{self.url}/plan.json")
         if raw is None:
-            raise DataError(
-                f"{self.url}: nothing is forged here; run `{kind} forge` with the same --dir first"
-            )
+            raise DataError(f"{self.url}: nothing is forged here; run `{kind} forge` with the same --dir first")
         plan = Plan.parse(raw, f"{self.url}/plan.json")
         if plan.kind != kind:
             raise DataError(f"{self.url} holds pieces of kind {plan.kind}, not {kind}; give another --dir")
@@ -185,9 +181,7 @@ class Bucket:
 def check_dir(name: str, where: str) -> None:
     """SpecError unless ``name`` is a folder directly in the layer."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
-        raise SpecError(
-            f"{where}: {name!r} is no folder name; give one such as mesh, of letters, digits, - and _"
-        )
+        raise SpecError(f"{where}: {name!r} is no folder name; give one such as mesh, of letters, digits, - and _")
 
 
 def read_labels(io: IO, volume: Volume, cell: Box) -> Array:
@@ -231,7 +225,7 @@ class Forging(Stage):
 
     kind: ClassVar[str]
 
-    layer: Layer = arg("The segmentation whose objects are made.")
+    layer: LayerUrl = arg("The segmentation whose objects are made.")
     mip: int = opt(0, "Mip level to work on.")
     cell: Vec3 = opt((256, 256, 256), "Voxels of one task.")
     dir: str = opt("", "Folder of the results, inside the layer.")
@@ -278,9 +272,7 @@ class Forging(Stage):
         cells = len(Grid(volume.bounds, self.cell))
         low, high = _BUCKETS
         buckets = self.buckets or min(high, max(low, 1 << (cells // _CELLS_PER_BUCKET).bit_length()))
-        return Plan(
-            self.kind, self.mip, self.cell, volume.bounds, volume.resolution, buckets, self.parameters()
-        )
+        return Plan(self.kind, self.mip, self.cell, volume.bounds, volume.resolution, buckets, self.parameters())
 
     def region(self, bounds: Box) -> Box:
         """The voxels whose cells are forged. A cell sees one voxel beyond its high sides."""
@@ -308,7 +300,7 @@ class Merging(Stage):
     type: ClassVar[str]
     growth: ClassVar[int]
 
-    layer: Layer = arg("The segmentation whose objects are made.")
+    layer: LayerUrl = arg("The segmentation whose objects are made.")
     dir: str = opt("", "Folder of the pieces and of the results, inside the layer.")
     dust: int = opt(0, "Only objects of more voxels than this, counted over the whole layer.")
 

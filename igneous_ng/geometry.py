@@ -80,9 +80,7 @@ class Box:
         return Box(vec(map(min, self.lo, other.lo)), vec(map(max, self.hi, other.hi)))
 
     def __contains__(self, other: Box) -> bool:
-        return all(
-            a <= c and d <= b for a, b, c, d in zip(self.lo, self.hi, other.lo, other.hi, strict=True)
-        )
+        return all(a <= c and d <= b for a, b, c, d in zip(self.lo, self.hi, other.lo, other.hi, strict=True))
 
     def __floordiv__(self, factor: Vec3) -> Box:
         """The box at a coarser mip: every coarse voxel that this box touches."""

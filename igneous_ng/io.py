@@ -50,9 +50,7 @@ class IO:
     def read(self, volume: Volume, box: Box) -> Array:
         """The voxels of ``box``, ``[x, y, z, c]`` in Fortran order; DataError for a missing chunk."""
         array, fingerprint = volume.read(box)
-        self.ledger.reads.append(
-            {"layer": volume.path, "mip": volume.mip, "box": str(box), "digest": fingerprint}
-        )
+        self.ledger.reads.append({"layer": volume.path, "mip": volume.mip, "box": str(box), "digest": fingerprint})
         return array
 
     def write(self, volume: Volume, box: Box, array: Array, compress: Compression = "gzip") -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-
-import click
 
 if TYPE_CHECKING:
     from igneous_ng.worker.supervisor import Event
@@ -16,7 +15,7 @@ class Progress:
 
     def __init__(self, title: str) -> None:
         self._title = title
-        self._bar: Any = None
+        self._bar: Any = None  # tqdm has no types
         self._runs: set[str] = set()
 
     def __enter__(self) -> Progress:
@@ -38,7 +37,7 @@ class Progress:
             self._bar.update(1)
         elif event.kind in ("retry", "dead"):
             word = "will be tried again" if event.kind == "retry" else "set aside"
-            self._bar.write(click.style(f"{word}: {event.text.strip()}", fg="red"), file=click.get_text_stream("stderr"))
+            self._bar.write(f"{word}: {event.text.strip()}", file=sys.stderr)
 
     def _meet(self, body: str) -> None:
         from igneous_ng import records

@@ -19,7 +19,12 @@ from igneous_ng.geometry import Box
 from igneous_ng.stage import Layer, Stage, describe, field_types, plain
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-_WORDS = {int: {"type": "integer"}, float: {"type": "number"}, bool: {"type": "boolean"}, str: {"type": "string"}}
+_WORDS = {
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    str: {"type": "string"},
+}
 
 
 def page(cls: type[Stage]) -> str:
@@ -78,7 +83,8 @@ def files() -> dict[str, str]:
 
 def _index() -> str:
     rows = [f"| [{e.name}]({e.name.replace(' ', '-')}.md) | {e.summary} |" for e in catalog.entries().values()]
-    head = "# Stages\n\nMade by `python -m igneous_ng.reference` from the stages themselves.\n\n| stage | |\n| --- | --- |\n"
+    head = "# Stages\n\nMade by `python -m igneous_ng.reference` from the stages themselves.\n\n"
+    head += "| stage | |\n| --- | --- |\n"
     return head + "\n".join(rows) + "\n"
 
 

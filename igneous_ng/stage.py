@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box, vec
@@ -40,6 +39,10 @@ class Layer(str):
         if scheme == "file":
             path = str(Path(path).expanduser().absolute())
         return cls(f"{scheme}://{path.rstrip('/')}")
+
+
+LayerUrl = Annotated[str, Layer]
+"""The type of a field that names a layer: any spelling is taken, the canonical one is kept."""
 
 
 def arg(help: str) -> Any:
@@ -100,11 +103,10 @@ class Stage:
         """Publish: make what all units wrote visible to readers. Runs once every unit has a record; idempotent."""
 
 
-@functools.cache
 def field_types(cls: type[Stage]) -> dict[str, Any]:
-    """The type of each field of a stage, in order."""
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+    """The type of each field of a stage, in order; that of a layer's URL is :class:`Layer`."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {f.name: Layer if hints[f.name] == LayerUrl else hints[f.name] for f in dataclasses.fields(cls)}
 
 
 def to_dict(stage: Stage) -> dict[str, Any]:

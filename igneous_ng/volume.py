@@ -39,9 +39,7 @@ class Volume:
 
     def __post_init__(self) -> None:
         if not 0 <= self.mip < len(self.info.scales):
-            raise SpecError(
-                f"{self.path} has no mip {self.mip}; there are mips 0 to {len(self.info.scales) - 1}"
-            )
+            raise SpecError(f"{self.path} has no mip {self.mip}; there are mips 0 to {len(self.info.scales) - 1}")
 
     @property
     def scale(self) -> Scale:

@@ -55,8 +55,14 @@ WRONG = {
     "factor": (["image", "downsample", "seg", "--factor", "1,1,1"], "must shrink"),
     "type": (["image", "downsample", "seg", "--mip", "one"], "--mip"),
     "no such mip": (["image", "downsample", "seg", "--mip", "7"], "no mip 7"),
-    "another pyramid": (["image", "create", "labels.npy", "seg", "--axes", "xyz"], "another layer is already here"),
-    "resolution": (["image", "create", "labels.npy", "new", "--axes", "xyz", "--resolution", "4e9,4,4"], "implausible"),
+    "another pyramid": (
+        ["image", "create", "labels.npy", "seg", "--axes", "xyz"],
+        "another layer is already here",
+    ),
+    "resolution": (
+        ["image", "create", "labels.npy", "new", "--axes", "xyz", "--resolution", "4e9,4,4"],
+        "implausible",
+    ),
     "axes": (["image", "create", "labels.npy", "new", "--axes", "xyzc"], "axes"),
     "scheme": (["image", "downsample", "ftp://somewhere/seg"], "ftp"),
     "queue": (["image", "downsample", "seg", "--queue", "kafka://x"], "fq://"),

@@ -175,7 +175,13 @@ def test_a_missing_chunk_is_named_and_can_be_filled(stage: type[Any], tmp_path: 
     np.save(tmp_path / "labels.npy", CROP.labels()[:96, :96, :64])
     layer = f"file://{tmp_path}/seg"
     run.inline(
-        Create(source=str(tmp_path / "labels.npy"), layer=layer, kind="segmentation", axes="xyz", resolution=RESOLUTION)
+        Create(
+            source=str(tmp_path / "labels.npy"),
+            layer=layer,
+            kind="segmentation",
+            axes="xyz",
+            resolution=RESOLUTION,
+        )
     )
     (tmp_path / "seg" / "16_16_40" / "0-64_64-96_0-64.gz").unlink()
     with pytest.raises(DataError, match=r"seg mip 0: the chunk 0:64,64:96,0:64 is missing .*--fill-missing"):

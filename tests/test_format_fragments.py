@@ -62,7 +62,7 @@ def test_no_damage_passes_unseen(data: st.DataObject) -> None:
 
 def test_another_number_of_buckets_and_a_short_file_are_refused() -> None:
     data = fragments.pack({1: Piece(1, 1, b"x")}, 4)
-    with pytest.raises(DataError, match="x: .*forge this cell again"):
+    with pytest.raises(DataError, match=r"x: .*forge this cell again"):
         read(data, 5)
     with pytest.raises(DataError, match="too short"):
         fragments.index_span(b"", "x")

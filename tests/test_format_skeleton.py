@@ -50,5 +50,5 @@ def test_cloudvolume_reads_the_same() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\1\0\0\0\0\0\0\0", skeleton.encode(np.zeros((1, 3)), GRAPH.edges, np.ones(1))])
 def test_a_torn_skeleton_is_refused(data: bytes) -> None:
-    with pytest.raises(DataError, match="^here: .*again"):
+    with pytest.raises(DataError, match=r"^here: .*again"):
         skeleton.decode(data, "here")

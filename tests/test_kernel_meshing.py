@@ -30,7 +30,10 @@ def directed_edges(faces: Array) -> Array:
 def is_closed(faces: Array) -> bool:
     """Whether every edge is walked equally often both ways."""
     edges = directed_edges(faces)
-    there, back = np.unique(edges, axis=0, return_counts=True), np.unique(edges[:, ::-1], axis=0, return_counts=True)
+    there, back = (
+        np.unique(edges, axis=0, return_counts=True),
+        np.unique(edges[:, ::-1], axis=0, return_counts=True),
+    )
     return np.array_equal(there[0], back[0]) and np.array_equal(there[1], back[1])
 
 
@@ -85,7 +88,7 @@ def test_cells_join_to_the_mesh_of_the_whole(labels: Array, cut: tuple[int, int,
     expected = dict(meshing.march(whole))
     assert set(pieces) == set(expected)
     for label, parts in pieces.items():
-        np.random.default_rng(seed).shuffle(parts)  # type: ignore[arg-type]
+        np.random.default_rng(seed).shuffle(parts)
         joined = meshing.weld(parts)
         assert all(np.array_equal(a, b) for a, b in zip(joined, expected[label], strict=True))
 
@@ -93,7 +96,7 @@ def test_cells_join_to_the_mesh_of_the_whole(labels: Array, cut: tuple[int, int,
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint32, np.uint64])
 def test_the_largest_labels_keep_their_names(dtype: type) -> None:
     top = int(np.iinfo(dtype).max)
-    labels = np.zeros((5, 5, 5), dtype)
+    labels: Array = np.zeros((5, 5, 5), dtype)
     labels[1, 1, 1], labels[3, 3, 3] = top, top - 1
     assert [label for label, _ in meshing.march(labels)] == [top - 1, top]
 

@@ -36,7 +36,7 @@ def length(points: Array, edges: Array) -> float:
 def test_a_tube_gives_its_centre_line() -> None:
     labels = np.zeros((40, 11, 9), np.uint64)
     labels[:, 3:8, 2:7] = 2**64 - 1
-    ((label, (vertices, edges, radii)),) = sk.trace(labels, (4.0, 4.0, 40.0), TEASAR).items()
+    ((label, (vertices, edges, radii)),) = sk.trace(labels, (4.0, 4.0, 4.0), TEASAR).items()
     assert label == 2**64 - 1
     assert vertices[:, 0].min() == 0
     assert vertices[:, 0].max() == 39
@@ -50,7 +50,10 @@ def test_arrays_that_share_a_plane_share_a_vertex() -> None:
     labels = np.zeros((41, 12, 12), np.uint32)
     for x in range(41):
         labels[x, 3 + x // 10 : 8 + x // 10, 3:9] = 5
-    low, high = sk.trace(labels[:21], (8.0, 8.0, 8.0), TEASAR)[5], sk.trace(labels[20:], (8.0, 8.0, 8.0), TEASAR)[5]
+    low, high = (
+        sk.trace(labels[:21], (8.0, 8.0, 8.0), TEASAR)[5],
+        sk.trace(labels[20:], (8.0, 8.0, 8.0), TEASAR)[5],
+    )
     joined = sk.weld([low, (high[0] + [20, 0, 0], high[1], high[2])])
     assert len(joined[0]) == len(low[0]) + len(high[0]) - 1
     assert len(joined[1]) == len(joined[0]) - 1
@@ -92,7 +95,9 @@ def test_the_shortest_twig_goes_first_and_the_trunk_stays() -> None:
     points = np.concatenate([line(*range(11)), [[5, 1, 0]], [[8, 2.5, 0]]])
     edges = np.concatenate([chain(11), [[5, 11]], [[8, 12]]])
     assert len(sk.without_twigs(points, edges, 0)) == 12
-    assert sk.without_twigs(points, edges, 1.5).tolist() == np.concatenate([chain(9), [[8, 9], [8, 12], [9, 10]]]).tolist()
+    assert (
+        sk.without_twigs(points, edges, 1.5).tolist() == np.concatenate([chain(9), [[8, 9], [8, 12], [9, 10]]]).tolist()
+    )
     # the end 8-9-10 (2.0) is shorter than the other twig (2.5): it goes, and then nothing branches
     assert sk.without_twigs(points, edges, 2.6).tolist() == np.concatenate([chain(9), [[8, 12]]]).tolist()
     assert sk.without_twigs(points, edges, 1e9).tolist() == np.concatenate([chain(9), [[8, 12]]]).tolist()

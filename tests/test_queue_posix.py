@@ -278,9 +278,7 @@ def test_no_clock_of_a_client_makes_a_lease_expire(path: Path, monkeypatch: pyte
     assert queue.done(lease)
 
 
-def test_a_heartbeat_the_client_has_not_seen_yet_still_counts(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_heartbeat_the_client_has_not_seen_yet_still_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = PosixQueue(str(path))
     queue.put(["a"])
     queue.lease(60)
@@ -371,9 +369,7 @@ def test_bodies_are_read_page_by_page(path: Path) -> None:
     assert sorted(len(list(page.iterdir())) for page in (path / "todo").iterdir()) == [1, PAGE, PAGE]
 
 
-def test_a_full_disk_is_a_transient_error_and_leaves_no_half_page(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_a_transient_error_and_leaves_no_half_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = PosixQueue(str(path))
     queue.put(["a"])
     before = tree(path)

@@ -55,8 +55,7 @@ class Refusing:
         answer = self.client.send_message_batch(QueueUrl=QueueUrl, Entries=kept) if kept else {}
         if not self.silent:
             answer["Failed"] = [
-                {"Id": e["Id"], "Code": "InternalError", "Message": "half", "SenderFault": self.fault}
-                for e in refused
+                {"Id": e["Id"], "Code": "InternalError", "Message": "half", "SenderFault": self.fault} for e in refused
             ]
         return answer
 
@@ -251,9 +250,7 @@ def test_refusals_are_sorted_by_whether_to_try_again(
         queue.purge()
 
 
-def test_a_move_that_dies_between_its_requests_loses_nothing(
-    queue: SqsQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_move_that_dies_between_its_requests_loses_nothing(queue: SqsQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     queue.put(["a"])
     lease = queue.lease(60)
     assert lease is not None

@@ -73,9 +73,7 @@ def test_the_order_is_total_and_numbers_count_as_numbers(names: list[str]) -> No
         (8, 6, (20, 30, 4), 4),
     ],
 )
-def test_png_samples_are_exact(
-    tmp_path: Path, depth: int, color: int, shape: tuple[int, ...], channels: int
-) -> None:
+def test_png_samples_are_exact(tmp_path: Path, depth: int, color: int, shape: tuple[int, ...], channels: int) -> None:
     pixels = section(5, "u2" if depth == 16 else "u1", shape)
     pixels = pixels & 1 if depth == 1 else pixels
     (tmp_path / "a.png").write_bytes(png(pixels, depth, color))
@@ -86,12 +84,8 @@ def test_png_samples_are_exact(
     np.testing.assert_array_equal(found[:, :, 0], pixels.reshape(20, 30, channels)[:, 2:29].swapaxes(0, 1))
 
 
-@pytest.mark.parametrize(
-    ("depth", "color", "samples"), [(2, 0, 1), (4, 0, 1), (16, 2, 3), (16, 4, 2), (16, 6, 4)]
-)
-def test_png_samples_that_would_be_changed_are_refused(
-    tmp_path: Path, depth: int, color: int, samples: int
-) -> None:
+@pytest.mark.parametrize(("depth", "color", "samples"), [(2, 0, 1), (4, 0, 1), (16, 2, 3), (16, 4, 2), (16, 6, 4)])
+def test_png_samples_that_would_be_changed_are_refused(tmp_path: Path, depth: int, color: int, samples: int) -> None:
     pixels = section(5, "u2", (20, 30, samples)) >> (16 - depth)
     (tmp_path / "a.png").write_bytes(png(pixels if samples > 1 else pixels[..., 0], depth, color))
     with pytest.raises(DataError, match="cannot be read as they are"):
@@ -119,9 +113,7 @@ def test_jpeg_and_tiff_sections(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, np.stack([section(k, "u2") for k in range(3)]).T[1:30, 2:20])
 
 
-@pytest.mark.parametrize(
-    "other", [section(1, "u1", (20, 31)), section(1, "u2"), section(1, "u1", (20, 30, 3))]
-)
+@pytest.mark.parametrize("other", [section(1, "u1", (20, 31)), section(1, "u2"), section(1, "u1", (20, 30, 3))])
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_sections_that_differ_are_named(tmp_path: Path, other: NDArray[Any], suffix: str) -> None:
     for k, pixels in enumerate([section(0), other]):

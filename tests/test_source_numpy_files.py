@@ -23,9 +23,7 @@ def test_a_stored_member_is_mapped_and_a_compressed_one_is_counted(tmp_path: Pat
     np.savez_compressed(tmp_path / "b.npz", array=array)
     assert isinstance(numpy_files.open_npz(tmp_path / "a.npz", "array"), Mapped)
     assert open_source(str(tmp_path / "a.npz"), axes="zyx", dataset="array").resident_bytes == 0
-    assert (
-        open_source(str(tmp_path / "b.npz"), axes="zyx", dataset="array.npy").resident_bytes == array.nbytes
-    )
+    assert open_source(str(tmp_path / "b.npz"), axes="zyx", dataset="array.npy").resident_bytes == array.nbytes
 
 
 def test_one_compressed_member_is_kept_until_the_file_changes(tmp_path: Path) -> None:

@@ -88,9 +88,7 @@ def test_pages_written_by_pillow_and_a_single_page(tmp_path: Path) -> None:
 
 def test_tiles_that_a_file_leaves_out_are_zero(tmp_path: Path) -> None:
     tiles = (tile for tile in [np.ones((16, 16), "u1"), None, None, np.full((16, 16), 2, "u1")])
-    tifffile.imwrite(
-        tmp_path / "s.tif", tiles, shape=(32, 32), dtype="u1", tile=(16, 16), compression="zlib", **GRAY
-    )
+    tifffile.imwrite(tmp_path / "s.tif", tiles, shape=(32, 32), dtype="u1", tile=(16, 16), compression="zlib", **GRAY)
     found = open_source(str(tmp_path / "s.tif"), axes="").read(Box((0, 0, 0), (32, 32, 1)))[..., 0, 0]
     np.testing.assert_array_equal(found, np.kron([[1, 0], [0, 2]], np.ones((16, 16))))
 

@@ -160,9 +160,7 @@ def test_a_box_outside_is_refused(tmp_path: Path) -> None:
             source.read(box)
 
 
-def test_a_file_system_that_fails_for_a_moment_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_system_that_fails_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, _ = save_npy(tmp_path, np.zeros((2, 3, 4), "u1"))
     source = open_source(str(path), axes="zyx")
 
@@ -186,9 +184,7 @@ def test_a_real_stack_of_png() -> None:
     second = data("formats", "stacks", "example_z_stack", "3254_my_stack_section001.png")
     with Image.open(second) as image:
         pixels = np.asarray(image)
-    np.testing.assert_array_equal(
-        source.read(Box((100, 7, 1), (300, 50, 2)))[..., 0, 0], pixels[7:50, 100:300].T
-    )
+    np.testing.assert_array_equal(source.read(Box((100, 7, 1), (300, 50, 2)))[..., 0, 0], pixels[7:50, 100:300].T)
 
 
 def test_a_real_multipage_tiff() -> None:
@@ -196,9 +192,7 @@ def test_a_real_multipage_tiff() -> None:
     source = open_source(str(path), axes="zyx")
     assert (source.shape, source.dtype.name, source.resident_bytes) == ((512, 256, 10), "uint16", 0)
     plain = np.frombuffer(path.read_bytes()[782 : 782 + 2 * 10 * 256 * 512], ">u2").reshape(10, 256, 512)
-    np.testing.assert_array_equal(
-        source.read(Box((3, 5, 2), (60, 200, 9)))[..., 0], plain[2:9, 5:200, 3:60].T
-    )
+    np.testing.assert_array_equal(source.read(Box((3, 5, 2), (60, 200, 9)))[..., 0], plain[2:9, 5:200, 3:60].T)
 
 
 def test_a_real_compressed_npz() -> None:
@@ -206,9 +200,7 @@ def test_a_real_compressed_npz() -> None:
     source = open_source(str(path), axes="zyx", dataset="em")
     assert (source.shape, source.resident_bytes) == ((250, 250, 125), 250 * 250 * 125)
     whole = np.load(path)["em"]
-    np.testing.assert_array_equal(
-        source.read(Box((9, 8, 7), (50, 60, 70)))[..., 0], whole[7:70, 8:60, 9:50].T
-    )
+    np.testing.assert_array_equal(source.read(Box((9, 8, 7), (50, 60, 70)))[..., 0], whole[7:70, 8:60, 9:50].T)
     with pytest.raises(SpecError, match="em, labels, supervoxels"):
         open_source(str(path), axes="zyx", dataset="raw")
 

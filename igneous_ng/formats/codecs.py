@@ -74,8 +74,7 @@ def _jpeg_encode(array: Array) -> bytes:
     plane = _plane(array)
     space = "GRAY" if plane.shape[2] == 1 else "RGB"
     subsampling = "Gray" if space == "GRAY" else "444"
-    coded: bytes = simplejpeg.encode_jpeg(plane, _JPEG_QUALITY, space, subsampling)
-    return coded
+    return bytes(simplejpeg.encode_jpeg(plane, _JPEG_QUALITY, space, subsampling))
 
 
 def _jpeg_decode(data: bytes, shape: Shape4, dtype: np.dtype[Any]) -> Array:
@@ -88,8 +87,7 @@ def _jpeg_decode(data: bytes, shape: Shape4, dtype: np.dtype[Any]) -> Array:
 def _png_encode(array: Array) -> bytes:
     from imagecodecs import png_encode
 
-    coded: bytes = png_encode(np.squeeze(_plane(array), 2) if array.shape[3] == 1 else _plane(array))
-    return coded
+    return bytes(png_encode(np.squeeze(_plane(array), 2) if array.shape[3] == 1 else _plane(array)))
 
 
 def _png_decode(data: bytes, shape: Shape4, dtype: np.dtype[Any]) -> Array:
@@ -161,9 +159,7 @@ def _compresso_decode(data: bytes, shape: Shape4, dtype: np.dtype[Any]) -> Array
     return np.asarray(compresso.decompress(data))[..., np.newaxis]
 
 
-def _check_compresso(
-    data: bytes, header: dict[str, Any], shape: Shape4, dtype: np.dtype[Any], index: int
-) -> None:
+def _check_compresso(data: bytes, header: dict[str, Any], shape: Shape4, dtype: np.dtype[Any], index: int) -> None:
     """The decoder trusts its input: refuse another chunk's, and one whose boundary windows are not all there."""
     width, found = header["data_width"], tuple(header[key] for key in ("sx", "sy", "sz"))
     steps = tuple(header[key] for key in ("xstep", "ystep", "zstep"))

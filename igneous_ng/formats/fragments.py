@@ -75,9 +75,7 @@ def _entries(labels: Array, pieces: Iterable[Piece], start: int) -> Array:
     entries["label"] = labels
     for entry, piece in zip(entries, pieces, strict=True):
         if len(piece.payload) >= 1 << 32:
-            raise DataError(
-                f"label {entry['label']}: a piece of {len(piece.payload):,} bytes; use a smaller cell"
-            )
+            raise DataError(f"label {entry['label']}: a piece of {len(piece.payload):,} bytes; use a smaller cell")
         entry["voxels"], entry["size"], entry["offset"] = piece.voxels, piece.size, start
         entry["length"], entry["crc"] = len(piece.payload), zlib.crc32(piece.payload)
         start += len(piece.payload)

@@ -144,7 +144,7 @@ def block_sizes(encoding: str) -> dict[str, Any]:
     return {}
 
 
-def new_info(
+def new_info(  # noqa: PLR0913 - the seven things that define a volume, all by name
     *, kind: str, dtype: str, channels: int, bounds: Box, resolution: Vec3f, chunk: Vec3, encoding: str
 ) -> Info:
     """A volume of one scale; SpecError where the parts cannot go together."""
@@ -219,9 +219,7 @@ def is_aligned(scale: Scale, box: Box) -> bool:
     """Whether ``box`` is made of whole chunks (those cut by the far edge count as whole)."""
     return box in scale.bounds and all(
         (a - o) % c == 0 and ((b - o) % c == 0 or b == end)
-        for a, b, o, c, end in zip(
-            box.lo, box.hi, scale.bounds.lo, scale.chunk, scale.bounds.hi, strict=True
-        )
+        for a, b, o, c, end in zip(box.lo, box.hi, scale.bounds.lo, scale.chunk, scale.bounds.hi, strict=True)
     )
 
 

@@ -68,9 +68,7 @@ def decode(data: bytes, where: str) -> tuple[Array, Array, Array]:
     """Vertices [n, 3] in nm, edges [m, 2] and radii [n] in nm of a skeleton; DataError if it is none."""
     nv, ne = _COUNTS.unpack_from(data) if len(data) >= _COUNTS.size else (-1, -1)
     if len(data) != 8 + 16 * nv + 8 * ne:
-        raise DataError(
-            f"{where}: {len(data)} bytes are no skeleton of {nv} vertices and {ne} edges; merge it again"
-        )
+        raise DataError(f"{where}: {len(data)} bytes are no skeleton of {nv} vertices and {ne} edges; merge it again")
     vertices = np.frombuffer(data, "<f4", 3 * nv, 8).reshape(-1, 3)
     edges = np.frombuffer(data, "<u4", 2 * ne, 8 + 12 * nv).reshape(-1, 2)
     _check_edges(edges, nv, where)

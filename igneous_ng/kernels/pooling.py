@@ -85,9 +85,7 @@ def _check(image: NDArray[Any], factor: Vec3, method: str, sparse: bool) -> None
     if method not in get_args(Method):
         raise SpecError(f"pool: no method is called {method!r}; there are: {', '.join(get_args(Method))}")
     if method == "stride" and sparse:
-        raise SpecError(
-            "pool: stride looks at one voxel of a block, so sparse means nothing; drop one of them"
-        )
+        raise SpecError("pool: stride looks at one voxel of a block, so sparse means nothing; drop one of them")
 
 
 def _segments(origin: int, size: int, factor: int) -> list[tuple[slice, slice, int]]:

@@ -150,9 +150,7 @@ def _vesicles(scene: Scene, box: Box, owned: Owned, grey: F32) -> None:
         weight = np.minimum(1, 2 * _bump(_distance(scene, part, centre), 420.0))
         weight = weight * (owned.body[at] == synapse.pre - 1)
         chosen = np.nonzero(weight)
-        places = np.stack(
-            [(i + lo + 0.5) * r for i, lo, r in zip(chosen, part.lo, scene.resolution, strict=True)], 1
-        )
+        places = np.stack([(i + lo + 0.5) * r for i, lo, r in zip(chosen, part.lo, scene.resolution, strict=True)], 1)
         from_centre = _to_vesicle(_key(scene, 10), places)
         texture = np.float32(24) * _bump(from_centre, 14.0) - np.float32(80) * _bump(from_centre - 21, 11.0)
         grey[at][chosen] += weight[chosen] * texture

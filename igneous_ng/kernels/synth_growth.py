@@ -163,14 +163,10 @@ def _branch(
     length = _length(along)
     chosen = rng.random(len(nodes)) < length * (per_um or habit.branches) / 1000
     nodes, along = nodes[chosen], along[chosen]
-    return _sprout(
-        forest, habit, nodes, _unit(_unit(along) * 0.3 + _unit(rng.normal(size=along.shape))), extent, rng
-    )
+    return _sprout(forest, habit, nodes, _unit(_unit(along) * 0.3 + _unit(rng.normal(size=along.shape))), extent, rng)
 
 
-def _sprout(
-    forest: Forest, habit: Habit, parent: I64, heading: F64, extent: F64, rng: np.random.Generator
-) -> I64:
+def _sprout(forest: Forest, habit: Habit, parent: I64, heading: F64, extent: F64, rng: np.random.Generator) -> I64:
     """Grow one process from each of ``parent``, all in step; the indices of the new nodes, thickest first not kept."""
     first = len(forest.radius)
     length = rng.uniform(*habit.length, len(parent))
@@ -204,10 +200,7 @@ def relax(forest: Forest, extent: F64) -> None:
         push = _repulsion(forest, pairs)
         mean = (
             np.stack(
-                [
-                    np.bincount(edges.ravel(), forest.position[edges[:, ::-1].ravel(), a], len(body))
-                    for a in range(3)
-                ],
+                [np.bincount(edges.ravel(), forest.position[edges[:, ::-1].ravel(), a], len(body)) for a in range(3)],
                 1,
             )
             / np.maximum(degree, 1)[:, None]

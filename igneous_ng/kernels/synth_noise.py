@@ -66,9 +66,7 @@ def cloud(key: int, box: Box, resolution: Vec3f, wavelength: float) -> F32:
     )
     first = [c[0] if len(c) else 0 for c in cells]
     last = [c[-1] + 3 if len(c) else 3 for c in cells]
-    lattice = grid(
-        Box((int(first[0]), int(first[1]), int(first[2])), (int(last[0]), int(last[1]), int(last[2])))
-    )
+    lattice = grid(Box((int(first[0]), int(first[1]), int(first[2])), (int(last[0]), int(last[1]), int(last[2]))))
     values = normal(hashed(key, *lattice))
     for axis, (cell, weight) in enumerate(zip(cells, weights, strict=True)):
         shape = [1, 1, 1]

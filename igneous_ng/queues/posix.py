@@ -185,9 +185,7 @@ class PosixQueue:
         marker = files.read(self._marker)  # after the listing: whoever makes a queue writes the marker first
         if marker is None:
             if others := [name for name in names if not name.startswith(_MARKER)]:
-                raise SpecError(
-                    f"{self.url}: the directory holds {min(others)!r} and is no queue; name an empty one"
-                )
+                raise SpecError(f"{self.url}: the directory holds {min(others)!r} and is no queue; name an empty one")
             return False
         try:
             found = json.loads(marker)

@@ -133,9 +133,7 @@ class SqsQueue:
 
     def release_all(self) -> int:
         """SpecError: SQS has no means to take a lease from its holder."""
-        raise SpecError(
-            f"{self.url}: SQS cannot take leases back; stop the workers, which release theirs, or wait"
-        )
+        raise SpecError(f"{self.url}: SQS cannot take leases back; stop the workers, which release theirs, or wait")
 
     def purge(self) -> int:
         """See :meth:`Queue.purge`; the number is approximate. SQS allows one a minute (TransientError)."""
@@ -217,9 +215,7 @@ class SqsQueue:
             refused = answer.get("Failed", [])
             if wrong := [entry for entry in refused if entry.get("SenderFault")]:
                 raise SpecError(f"{self.url}: SQS refuses a message: {_told(wrong)}")
-        raise TransientError(
-            f"{self.url}: SQS did not take {len(left)} messages in {_TRIES} tries: {_told(refused)}"
-        )
+        raise TransientError(f"{self.url}: SQS did not take {len(left)} messages in {_TRIES} tries: {_told(refused)}")
 
     def _receive(self, address: str, most: int, visible: int, wait: int) -> list[dict[str, Any]]:
         answer = self._client.receive_message(
@@ -257,9 +253,7 @@ class SqsQueue:
 
     def _change_visibility(self, address: str, handle: str, seconds: int) -> bool:
         with _sqs_errors(self.url), _unless_lost():
-            self._client.change_message_visibility(
-                QueueUrl=address, ReceiptHandle=handle, VisibilityTimeout=seconds
-            )
+            self._client.change_message_visibility(QueueUrl=address, ReceiptHandle=handle, VisibilityTimeout=seconds)
             return True
         return False
 
@@ -294,9 +288,7 @@ def _sqs_errors(url: str) -> Iterator[None]:
     try:
         yield
     except NoRegionError as error:
-        raise SpecError(
-            f"{url}: no region is known; write sqs://REGION/NAME or set AWS_DEFAULT_REGION"
-        ) from error
+        raise SpecError(f"{url}: no region is known; write sqs://REGION/NAME or set AWS_DEFAULT_REGION") from error
     except NoCredentialsError as error:
         raise SpecError(f"{url}: no credentials were found; set AWS_ACCESS_KEY_ID or a profile") from error
     except ClientError as error:
@@ -306,13 +298,9 @@ def _sqs_errors(url: str) -> Iterator[None]:
         kind = TransientError if status >= 500 or _says(error, _BUSY) else SpecError
         raise kind(f"{url}: SQS refused: {error}") from error
     except HTTPClientError as error:
-        raise TransientError(
-            f"{url}: SQS was not reached: {error}; check the network and the endpoint"
-        ) from error
+        raise TransientError(f"{url}: SQS was not reached: {error}; check the network and the endpoint") from error
     except BotoCoreError as error:
-        raise SpecError(
-            f"{url}: boto3 cannot ask SQS: {error}; check region, endpoint and credentials"
-        ) from error
+        raise SpecError(f"{url}: boto3 cannot ask SQS: {error}; check region, endpoint and credentials") from error
 
 
 @contextmanager
@@ -335,6 +323,4 @@ def _says(error: Any, codes: tuple[str, ...]) -> bool:
 
 def _told(refused: list[dict[str, Any]]) -> str:
     """The first refusal of a batch, in words."""
-    return next(
-        (f"{entry.get('Code')}: {entry.get('Message', '')}" for entry in refused), "no reason was given"
-    )
+    return next((f"{entry.get('Code')}: {entry.get('Message', '')}" for entry in refused), "no reason was given")

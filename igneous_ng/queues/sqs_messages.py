@@ -34,9 +34,7 @@ class Message:
     @property
     def size(self) -> int:
         """Bytes as SQS counts them: the body, and each attribute's name, type and value."""
-        attributes = (
-            len(key) + len("String") + _length(a["StringValue"]) for key, a in self.attributes.items()
-        )
+        attributes = (len(key) + len("String") + _length(a["StringValue"]) for key, a in self.attributes.items())
         return _length(self.body) + sum(attributes)
 
     def with_reason(self, reason: str) -> Message:

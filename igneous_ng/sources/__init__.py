@@ -43,9 +43,7 @@ def open_source(path: str, *, axes: str, dataset: str = "") -> Source:
     """
     suffix = Path(path).suffix.lower()
     if dataset and (suffix not in (".npz", *HDF5S) or Path(path).is_dir()):
-        raise SpecError(
-            f"{path}: has no parts to choose from; leave dataset {dataset!r} out (.npz and HDF5 have)"
-        )
+        raise SpecError(f"{path}: has no parts to choose from; leave dataset {dataset!r} out (.npz and HDF5 have)")
     stored = _open(path, dataset)
     if suffix in images.SUFFIXES or isinstance(stored, images.Images):
         axes = _image_axes(path, axes, len(stored.shape))
@@ -63,17 +61,13 @@ def _open(path: str, dataset: str) -> Stored:
             return _images(path, map(Path, glob.iglob(path, recursive=True)))
         raise SpecError(f"{path}: there is nothing of this name; check the path, from {Path.cwd()} on")
     if suffix not in _READERS:
-        raise SpecError(
-            f"{path}: files {suffix or 'without a suffix'} are not read; known are: {', '.join(_READERS)}"
-        )
+        raise SpecError(f"{path}: files {suffix or 'without a suffix'} are not read; known are: {', '.join(_READERS)}")
     return _READERS[suffix](place, dataset)
 
 
 def _images(path: str, found: Iterable[Path]) -> images.Images:
     """The images among ``found`` in natural order; hidden files and those of other kinds are left out."""
-    kept = (
-        p for p in found if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".") and p.is_file()
-    )
+    kept = (p for p in found if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".") and p.is_file())
     paths = sorted(kept, key=images.natural)
     if not paths:
         raise SpecError(f"{path}: holds no image; looked for: {', '.join(images.SUFFIXES)}")

@@ -90,22 +90,16 @@ class ArraySource:
     def __post_init__(self) -> None:
         what, shape = self.stored.name, self.stored.shape
         if not self.axes:
-            raise SpecError(
-                f"{what}: the file does not say what its {len(shape)} axes are; give axes, e.g. zyx"
-            )
+            raise SpecError(f"{what}: the file does not say what its {len(shape)} axes are; give axes, e.g. zyx")
         if set(self.axes) - set("xyzc") or len(set(self.axes)) != len(self.axes):
-            raise SpecError(
-                f"{what}: axes {self.axes!r}; write each of x, y, z, c at most once, in stored order"
-            )
+            raise SpecError(f"{what}: axes {self.axes!r}; write each of x, y, z, c at most once, in stored order")
         if len(self.axes) != len(shape):
             raise SpecError(
                 f"{what}: axes {self.axes!r} name {len(self.axes)} axes and the array has {len(shape)}, "
                 f"of sizes {shape}; give one letter for each"
             )
         if self.stored.dtype.kind not in "buifc":
-            raise DataError(
-                f"{what}: it holds {self.stored.dtype}, not numbers; convert it to an array of numbers"
-            )
+            raise DataError(f"{what}: it holds {self.stored.dtype}, not numbers; convert it to an array of numbers")
         if 0 in shape:
             raise DataError(f"{what}: an array of sizes {shape} holds nothing")
 
@@ -132,9 +126,7 @@ class ArraySource:
     def read(self, box: Box) -> NDArray[Any]:
         """The voxels of ``box`` as [x, y, z, c]; SpecError where the box leaves the array."""
         if box not in Box((0, 0, 0), self.shape):
-            raise SpecError(
-                f"{self.stored.name}: box {box} is outside of {Box((0, 0, 0), self.shape)}; cut it"
-            )
+            raise SpecError(f"{self.stored.name}: box {box} is outside of {Box((0, 0, 0), self.shape)}; cut it")
         if not box.voxels:
             return np.empty((*box.shape, self.channels), self.dtype)
         slices = dict(zip("xyz", box.slices(), strict=True)) | {"c": slice(0, self.channels)}
@@ -174,7 +166,5 @@ def reading(name: str, *wrong: type[Exception]) -> Iterator[None]:
         raise DataError(f"{name}: the file is gone; bring it back, or plan again without it") from None
     except expected as error:
         if isinstance(error, OSError) and error.errno in _PASSING:
-            raise TransientError(
-                f"{name}: the file system failed: {error}; it is read again later"
-            ) from error
+            raise TransientError(f"{name}: the file system failed: {error}; it is read again later") from error
         raise DataError(f"{name}: cannot be read: {error}; check that the file is whole") from error

@@ -35,9 +35,7 @@ class Hdf5:
         found = np.empty([s.stop - s.start for s in index], self.dtype.newbyteorder("="))
         with reading(self.name, KeyError, RuntimeError), h5py.File(self.path, "r") as file:
             if file[self.dataset].shape != self.shape:
-                raise DataError(
-                    f"{self.name}: has become {file[self.dataset].shape}, was {self.shape}; plan again"
-                )
+                raise DataError(f"{self.name}: has become {file[self.dataset].shape}, was {self.shape}; plan again")
             file[self.dataset].read_direct(found, index)
         return found.astype(native(self.dtype), copy=False)
 
@@ -56,9 +54,7 @@ def open_hdf5(path: Path, dataset: str) -> Hdf5:
             found = file[wanted]
             chunk = prod(found.chunks) * found.dtype.itemsize if found.chunks else 0
             return Hdf5(f"{path}:{wanted}", path, wanted, found.shape or (), found.dtype, chunk)
-    raise SpecError(
-        f"{path}: no dataset is called {dataset!r}; give one of: {', '.join(names) or '(it has none)'}"
-    )
+    raise SpecError(f"{path}: no dataset is called {dataset!r}; give one of: {', '.join(names) or '(it has none)'}")
 
 
 def _datasets(file: h5py.File) -> list[str]:

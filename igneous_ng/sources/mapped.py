@@ -36,6 +36,4 @@ class Mapped:
         """DataError where the file is shorter than its array."""
         need, size = self.offset + prod(self.shape) * self.dtype.itemsize, self.path.stat().st_size
         if size < need:
-            raise DataError(
-                f"{self.name}: the file has {size} bytes and its array needs {need}; it is cut short"
-            )
+            raise DataError(f"{self.name}: the file has {size} bytes and its array needs {need}; it is cut short")

@@ -105,9 +105,7 @@ def open_tiff(path: Path) -> Mapped | Pages:
             mapped.check()
             return mapped
         if len(tif.pages) != shape[0]:
-            raise DataError(
-                f"{path}: {len(tif.pages)} pages for {shape[0]} sections; save one page a section"
-            )
+            raise DataError(f"{path}: {len(tif.pages)} pages for {shape[0]} sections; save one page a section")
         segment = prod(first.chunks) * series.dtype.itemsize
         return Pages(str(path), path, shape, series.dtype, segment)
 

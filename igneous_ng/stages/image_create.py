@@ -11,7 +11,7 @@ from igneous_ng.formats.info import ENCODINGS, IMAGE, SEGMENTATION, Info, new_in
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.io import IO
 from igneous_ng.sources import Source, open_source
-from igneous_ng.stage import Layer, Stage, arg, opt
+from igneous_ng.stage import LayerUrl, Stage, arg, opt
 
 _COPIES = 4  # of a cell's voxels held at once: the window, its copy in the layer's type, coded chunks, slack
 
@@ -23,8 +23,8 @@ class Create(Stage, name="image create"):
     Workers read only their own window of the source, so all of them must see it under the same path.
     """
 
-    source: Layer = arg("File, folder or glob to read.")
-    layer: Layer = arg("Layer to create.")
+    source: LayerUrl = arg("File, folder or glob to read.")
+    layer: LayerUrl = arg("Layer to create.")
     resolution: Vec3f = opt((1.0, 1.0, 1.0), "Size of a voxel in nm, x,y,z; may be fractional.")
     offset: Vec3 = opt((0, 0, 0), "Position of the first voxel, in voxels; may be negative.")
     kind: Literal["image", "segmentation"] = opt("image", "What the values are: intensities or labels.")

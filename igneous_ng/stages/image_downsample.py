@@ -9,7 +9,7 @@ from igneous_ng.formats.info import SEGMENTATION, Info, Scale, check_encoding, c
 from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels.pooling import pool
-from igneous_ng.stage import Layer, Stage, arg, opt
+from igneous_ng.stage import LayerUrl, Stage, arg, opt
 
 _TASK_VOXELS = 2**26  # of the level read; larger tasks save little and are harder to balance
 _COPIES = 4  # of the voxels read held at once: chunks as stored, the array, pooling's own, coarser levels
@@ -24,7 +24,7 @@ class Downsample(Stage, name="image downsample"):
     from the one below it. New levels are shown to readers when all of them are written.
     """
 
-    layer: Layer = arg("Layer to extend.")
+    layer: LayerUrl = arg("Layer to extend.")
     mip: int = opt(0, "Level to read.")
     num_mips: int = opt(1, "How many levels to make above it, in one pass.")
     factor: Vec3 = opt((2, 2, 1), "Shrink each axis by this much from level to level.")

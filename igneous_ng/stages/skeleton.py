@@ -71,9 +71,7 @@ class SkeletonForge(Forging, name="skeleton forge"):
         voxels = count_voxels(labels, unit)
         corner = np.array(unit.lo) - volume.bounds.lo
         pieces = {label: Piece(count, 0, b"") for label, count in voxels.items()}
-        for label, (vertices, edges, radii) in skeletonising.trace(
-            labels, volume.resolution, self.teasar()
-        ).items():
+        for label, (vertices, edges, radii) in skeletonising.trace(labels, volume.resolution, self.teasar()).items():
             piece = files.Graph(vertices + corner, edges, radii)
             size = vertices.nbytes + edges.nbytes + radii.nbytes
             pieces[label] = Piece(voxels[label], size, files.encode_piece(piece))
@@ -102,8 +100,7 @@ class SkeletonMerge(Merging, name="skeleton merge"):
         super().check()
         if min(self.tick, self.min_length) < 0:
             raise SpecError(
-                f"skeleton merge: tick {self.tick} nm, min_length {self.min_length} nm; "
-                "give 0 or a positive number"
+                f"skeleton merge: tick {self.tick} nm, min_length {self.min_length} nm; give 0 or a positive number"
             )
 
     def merge(self, label: int, bucket: Bucket, rows: slice, io: IO) -> bool:

@@ -92,13 +92,9 @@ class _Driver:
         except urllib.error.HTTPError as error:
             with error:
                 text = error.read().decode(errors="replace")
-            raise TransientError(
-                f"chromedriver refused {method} {path}: {_reason(text)}; try again"
-            ) from error
+            raise TransientError(f"chromedriver refused {method} {path}: {_reason(text)}; try again") from error
         except OSError as error:
-            raise TransientError(
-                f"chromedriver did not answer {method} {path} ({error}); try again"
-            ) from error
+            raise TransientError(f"chromedriver did not answer {method} {path} ({error}); try again") from error
 
 
 def capture(url: str, layers: int, hosts: Sequence[str] = (), timeout: float = 120.0) -> bytes:
@@ -134,8 +130,7 @@ def programs() -> tuple[str, str]:
     if chromium is None or driver is None:
         missing = " and ".join(n for n, p in (("chromium", chromium), ("chromedriver", driver)) if p is None)
         raise ScreenshotUnavailable(
-            f"a screenshot needs {missing}, not found on PATH; "
-            "on Debian: apt-get install chromium chromium-driver"
+            f"a screenshot needs {missing}, not found on PATH; on Debian: apt-get install chromium chromium-driver"
         )
     return chromium, driver
 
@@ -145,9 +140,7 @@ def _chromedriver(deadline: float) -> Iterator[_Driver]:
     """A chromedriver on a port that the system chose, ended by its process id whatever happens."""
     _, program = programs()
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            [program, "--port=0"], stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+        process = subprocess.Popen([program, "--port=0"], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
         def port() -> str | None:
             # pread leaves the position alone: the child shares it and appends there.
@@ -155,9 +148,7 @@ def _chromedriver(deadline: float) -> Iterator[_Driver]:
             return found[1].decode() if found else None
 
         try:
-            number = _until(
-                port, deadline, lambda: f"chromedriver did not start (exit status {process.poll()})"
-            )
+            number = _until(port, deadline, lambda: f"chromedriver did not start (exit status {process.poll()})")
             yield _Driver(f"http://127.0.0.1:{number}")
         finally:
             process.terminate()
@@ -216,9 +207,7 @@ def _complete(session: _Driver, layers: int) -> bool:
     if seen["layers"] < layers or seen["pending"]:
         return False
     if seen["failed"]:
-        log.warning(
-            "%d chunks, meshes or skeletons could not be loaded; the picture lacks them", seen["failed"]
-        )
+        log.warning("%d chunks, meshes or skeletons could not be loaded; the picture lacks them", seen["failed"])
     return bool(seen["ready"] or seen["failed"])
 
 

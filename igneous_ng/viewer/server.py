@@ -254,15 +254,11 @@ class Handler(BaseHTTPRequestHandler):
             return Content(body, status.st_size, f'"{tag}"', _kind(name), encoding, not encoding)
         with body:
             if encoding != "gzip":
-                raise RefusedError(
-                    HTTPStatus.NOT_ACCEPTABLE, f"stored as {encoding}, which the client does not accept"
-                )
+                raise RefusedError(HTTPStatus.NOT_ACCEPTABLE, f"stored as {encoding}, which the client does not accept")
             try:
                 plain = gzip.decompress(body.read())
             except (OSError, EOFError, zlib.error) as error:
-                raise RefusedError(
-                    HTTPStatus.INTERNAL_SERVER_ERROR, f"not a whole gzip stream: {error}"
-                ) from error
+                raise RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, f"not a whole gzip stream: {error}") from error
         return Content(BytesIO(plain), len(plain), f'"{tag}-plain"', _kind(name), sliceable=False)
 
     def _send(self, content: Content, send_body: bool) -> None:
@@ -274,9 +270,7 @@ class Handler(BaseHTTPRequestHandler):
         start, stop, status = 0, content.size, HTTPStatus.OK
         span = byte_range(self._range(content), content.size) if send_body else None
         if span == (0, 0):
-            self._head(
-                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{content.size}"}
-            )
+            self._head(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{content.size}"})
             return
         if span is not None:
             start, stop, status = *span, HTTPStatus.PARTIAL_CONTENT

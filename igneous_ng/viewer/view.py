@@ -62,17 +62,13 @@ def view(  # noqa: PLR0913  (the command's options, one each)
 
 
 @contextlib.contextmanager
-def serving(
-    layers: list[str], *, port: int = 0, segments: tuple[int, ...] = (), cors: bool = False
-) -> Iterator[str]:
+def serving(layers: list[str], *, port: int = 0, segments: tuple[int, ...] = (), cors: bool = False) -> Iterator[str]:
     """Serve ``layers``, their state and the client while the block runs; yields the view's URL."""
     client = client_folder()
     infos = [_info(layer) for layer in layers]
     chosen = [_segments(layer, info, segments) for layer, info in zip(layers, infos, strict=True)]
     if segments and not any(map(is_segmentation, infos)):
-        raise SpecError(
-            f"segments {segments} asked, but no layer is a segmentation; name one, or leave them out"
-        )
+        raise SpecError(f"segments {segments} asked, but no layer is a segmentation; name one, or leave them out")
     mounts = {_mount(i): _folder(layer) for i, layer in enumerate(layers) if not _is_remote(layer)}
     with LayerServer(mounts, port, cors) as server:
         local = [f"{server.url}{_mount(i)}".rstrip("/") for i in range(len(layers))]
