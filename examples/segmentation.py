@@ -15,7 +15,8 @@ import logging
 from collections.abc import Iterator
 
 from igneous_ng import run
-from igneous_ng.stage import Stage
+from igneous_ng.records import Run
+from igneous_ng.stage import Layer, Stage
 from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.stages.mesh import MeshForge, MeshMerge
@@ -25,8 +26,8 @@ from igneous_ng.worker.supervisor import Policy
 log = logging.getLogger("segmentation")
 
 
-def stages(source: str, layer: str, axes: str, resolution: tuple[float, float, float]) -> Iterator[Stage]:
-    """The stages in their order; paths become ``file://`` URLs by themselves."""
+def stages(source: Layer, layer: Layer, axes: str, resolution: tuple[float, float, float]) -> Iterator[Stage]:
+    """The stages in their order; they all work on one layer."""
     yield Create(source=source, layer=layer, kind="segmentation", axes=axes, resolution=resolution)
     yield Downsample(layer=layer, num_mips=2)
     yield MeshForge(layer=layer)
@@ -35,7 +36,7 @@ def stages(source: str, layer: str, axes: str, resolution: tuple[float, float, f
     yield SkeletonMerge(layer=layer, dust=100)
 
 
-def carry_out(stage: Stage, queue: str | None, processes: int) -> run.Run:
+def carry_out(stage: Stage, queue: str | None, processes: int) -> Run:
     """Run one stage to its end, here or through ``queue``; DeadLetters where some of it failed."""
     if queue is None:
         return run.here(stage, processes)
@@ -56,7 +57,7 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     x, y, z = given.resolution
-    for stage in stages(given.source, given.layer, given.axes, (x, y, z)):
+    for stage in stages(Layer.parse(given.source), Layer.parse(given.layer), given.axes, (x, y, z)):
         done = carry_out(stage, given.queue, given.processes)
         log.info("%s: %d units, records in %s", stage.name, done.units, done.folder)
 

@@ -53,6 +53,10 @@ class IO:
         self.ledger.reads.append({"layer": volume.path, "mip": volume.mip, "box": str(box), "digest": fingerprint})
         return array
 
+    def saw(self, url: str, box: Box, array: Array) -> None:
+        """Enter what was read by other means: ``array`` from ``box`` of the file at ``url``."""
+        self.ledger.reads.append({"url": url, "box": str(box), "digest": digest(array.tobytes("F"))})
+
     def write(self, volume: Volume, box: Box, array: Array, compress: Compression = "gzip") -> None:
         """Write ``array`` ``[x, y, z, c]``; ``box`` is made of whole chunks. Pictures are never compressed again."""
         if volume.scale.encoding in _COMPACT:

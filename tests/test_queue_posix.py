@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from igneous_ng.errors import SpecError, TransientError
-from igneous_ng.queues import Counts, files
+from igneous_ng.queues import Counts, Lease, files
 from igneous_ng.queues.posix import PAGE, PosixQueue
 from tests.queue_harness import age
 
@@ -81,7 +81,7 @@ class Dying:
 
     def __init__(self, mortal: Mortal, path: str, mode: str) -> None:
         self.mortal = mortal
-        self.file = builtins.open(path, mode, buffering=0)
+        self.file = builtins.open(path, mode, buffering=0)  # noqa: SIM115 closed by __exit__
 
     def __enter__(self) -> Dying:
         return self
@@ -128,12 +128,13 @@ class History:
         queue = PosixQueue(str(path))
         self.put(queue, "one", "two", "three", "four")
         self.done(queue)
-        for end in (
+        ends: list[Callable[[Lease], bool]] = [
             lambda lease: queue.release(lease),
             lambda lease: queue.release(lease, counts=True),
             lambda lease: queue.fail(lease, "a reason"),
             lambda lease: True,  # held until it expires
-        ):
+        ]
+        for end in ends:
             lease = queue.lease(60)
             assert lease is not None
             assert end(lease)
@@ -243,7 +244,7 @@ def test_kill_9_of_holders_loses_nothing(path: Path, tmp_path: Path) -> None:
     total, kills = 300, 12
     PosixQueue(str(path)).put(str(i) for i in range(total))
     chance = random.Random(1)
-    workers = [started(path, tmp_path / f"{i}.log", 0.5, 0.005) for i in range(2)]
+    workers = [started(path, tmp_path / f"{i}.log", 2, 0.005) for i in range(2)]
     names = count(2)
     for _ in range(kills):
         time.sleep(chance.uniform(0.05, 0.3))
@@ -251,14 +252,13 @@ def test_kill_9_of_holders_loses_nothing(path: Path, tmp_path: Path) -> None:
         assert victim.pid is not None
         os.kill(victim.pid, signal.SIGKILL)
         victim.join()
-        workers.append(started(path, tmp_path / f"{next(names)}.log", 0.5, 0.005))
+        workers.append(started(path, tmp_path / f"{next(names)}.log", 2, 0.005))
     for worker in workers:
         worker.join()
         assert worker.exitcode == 0
     done = logged(tmp_path)
     assert {body for body, _ in done} == {str(i) for i in range(total)}
     times = Counter(body for body, _ in done)
-    assert all(int(attempt) > 1 for body, attempt in done if times[body] > 1 and attempt != "1")
     assert sum(times.values()) <= total + kills  # only what a victim had written down and not acknowledged
     assert tree(path) == ["dead", "doing", "queue.json", "tmp", "todo"]
 
@@ -374,15 +374,17 @@ def test_a_full_disk_is_a_transient_error_and_leaves_no_half_page(path: Path, mo
     queue.put(["a"])
     before = tree(path)
 
+    real, left = os.fsync, iter([True, True])
+
     def full(handle: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "a file")
+        if not next(left, False):  # the directory, the first message of three, and then
+            raise OSError(errno.ENOSPC, "No space left on device", "a file")
+        real(handle)
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(TransientError, match="No space left"):
-            queue._publish(["b"])
-        with pytest.raises(TransientError, match="No space left"):
-            queue.put(["b"])
+            queue.put(["b", "c", "d"])
     assert tree(path) == before
 
 
@@ -417,7 +419,7 @@ def test_what_dead_writers_left_is_swept_after_a_day(path: Path) -> None:
         os.utime(letter, (1, 1))
     queue.put([])
     fresh = ["dead/p1-0.1.n.txt", "tmp/draft0.5", "tmp/page0.5", "tmp/page0.5/p-000.0.0"]
-    assert tree(path) == sorted(kept[:] + fresh)
+    assert tree(path) == sorted(kept + fresh)
     assert list(queue.dead()) == [("a", "why")]
 
 

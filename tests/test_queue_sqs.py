@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -126,7 +127,7 @@ def test_batches_keep_order_and_the_limits_of_a_request(sizes: list[int], copies
     made = list(batches(iter(messages)))
     assert [message for batch in made for message in batch] == messages
     assert all(0 < len(batch) <= BATCH and sum(m.size for m in batch) <= LIMIT for batch in made)
-    for batch, following in zip(made, made[1:], strict=False):
+    for batch, following in pairwise(made):
         assert len(batch) == BATCH or sum(m.size for m in batch) + following[0].size > LIMIT
 
 

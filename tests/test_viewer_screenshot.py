@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
+import gzip
 import json
-import os
 import shutil
 import signal
 import struct
 import subprocess
 import sys
-import threading
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -90,3 +88,283 @@ def segmentation_layer(folder: Path, *, mesh: bool = True, skeleton: bool = True
     if skeleton:
         write_skeleton(folder / "skeletons", 7)
     return url
+
+
+Pixels = npt.NDArray[np.int16]
+
+
+def picture(folder: Path, layers: list[str], **options: Any) -> Pixels:
+    """The picture that ``view`` takes of ``layers``: (height, width, 3)."""
+    from PIL import Image
+
+    view(layers, screenshot=folder / "out.png", announce=lambda _: None, **options)
+    with Image.open(folder / "out.png") as opened:
+        return np.asarray(opened.convert("RGB")).astype(np.int16)
+
+
+def in_space(pixels: Pixels) -> int:
+    """Tinted pixels of the 3-D panel (bottom left), save the yellow outline of the volume and its red axis."""
+    red, green, blue = np.moveaxis(pixels[426:, :598], -1, 0)
+    is_line = (np.abs(red - green) <= 40) & (blue < 80) | (red > 200) & (green < 80) & (blue < 80)
+    return int(np.count_nonzero((pixels[426:, :598].max(-1) - pixels[426:, :598].min(-1) > 60) & ~is_line))
+
+
+def in_sections(pixels: Pixels) -> tuple[int, int]:
+    """Pixels of the three sections as bright as the image, and those that labels tint."""
+    sections = np.concatenate([pixels[50:420, :598], pixels[50:420, 602:], pixels[426:, 602:]], 1)
+    tint = sections.max(-1) - sections.min(-1)
+    return int(np.count_nonzero((sections == 200).all(-1))), int(np.count_nonzero((tint > 30) & (tint < 200)))
+
+
+@chromium
+def test_a_picture_shows_image_labels_mesh_and_skeleton(tmp_path: Path) -> None:
+    layers = [image_layer(tmp_path / "em"), segmentation_layer(tmp_path / "seg")]
+    pixels = picture(tmp_path, layers)
+    assert pixels.shape == (camera.SIZE[1], camera.SIZE[0], 3)
+    gray, tinted = in_sections(pixels)
+    # Each of three sections is about 310 pixels wide; label 7 covers a quarter of it.
+    assert 100_000 < gray < 230_000
+    assert 60_000 < tinted < 110_000
+    assert in_space(pixels) > 12_000
+    banners = pixels[760:, :500]
+    assert np.count_nonzero(banners.max(-1) > 240) < 1000, "no message covers the lower edge"
+
+
+@chromium
+def test_a_picture_without_labels_has_no_colours(tmp_path: Path) -> None:
+    pixels = picture(tmp_path, [image_layer(tmp_path / "em")])
+    gray, tinted = in_sections(pixels)
+    assert gray > 250_000
+    assert tinted < 1000
+    assert in_space(pixels) < 200
+
+
+@chromium
+def test_a_skeleton_is_drawn_alone(tmp_path: Path) -> None:
+    pixels = picture(tmp_path, [segmentation_layer(tmp_path / "seg", mesh=False)])
+    assert 200 < in_space(pixels) < 3000
+
+
+@chromium
+def test_a_picture_comes_with_what_it_can_where_a_mesh_is_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer = segmentation_layer(tmp_path / "seg", skeleton=False)
+    pixels = picture(tmp_path, [layer], segments=(7, 9))
+    assert in_space(pixels) > 12_000
+    assert "could not be loaded" in caplog.text
+
+
+@chromium
+def test_a_layer_that_the_client_cannot_read_is_an_error(tmp_path: Path) -> None:
+    layer = image_layer(tmp_path / "em")
+    info = tmp_path / "em" / "info"
+    info.write_text(info.read_text().replace('"raw"', '"nonsense"'))
+    with pytest.raises(DataError, match=r"cannot read a layer: em: .*nonsense"):
+        picture(tmp_path, [layer])
+    assert not (tmp_path / "out.png").exists()
+
+
+@chromium
+def test_no_process_outlives_a_picture_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    seen = children()
+    with serving([image_layer(tmp_path / "em")]) as url:
+        with pytest.raises(TransientError, match="no screenshot in time"):
+            camera.capture(url, 1, timeout=0)
+        with pytest.raises(TransientError, match="no screenshot in time: still"):
+            camera.capture(url, 2, timeout=6)  # there is one layer: two never come
+    assert children() == seen
+    assert not list(tmp_path.glob("igneous-ng-view-*"))
+    assert str(tmp_path / "igneous-ng-view-") not in command_lines()
+
+
+def children() -> set[int]:
+    """Processes that this one started."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}
+
+
+def command_lines() -> str:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(file.read_bytes().decode(errors="replace"))
+        except OSError:  # it ended meanwhile
+            continue
+    return "\n".join(found)
+
+
+def test_without_chromium_the_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ScreenshotUnavailable, match="chromium and chromedriver.*install chromium chromium-driver"):
+        view([image_layer(tmp_path / "em")], screenshot=tmp_path / "out.png", announce=pytest.fail)
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_picture_is_stored_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_png(tmp_path / "out.png", b"first")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        write_png(tmp_path / "out.png", b"second")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"out.png": b"first"}
+
+
+@chromium
+def test_a_picture_in_no_folder_is_a_wrong_request(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="there is no folder"):
+        view([image_layer(tmp_path / "em")], screenshot=tmp_path / "no" / "out.png", announce=pytest.fail)
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        content: bytes = answer.read()
+        return content
+
+
+def state_of(view_url: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(get(view_url.partition("#!")[2]))
+    return loaded
+
+
+def test_layers_client_and_state_come_from_one_origin(tmp_path: Path) -> None:
+    with serving([image_layer(tmp_path / "em"), segmentation_layer(tmp_path / "seg")]) as url:
+        page, _, state_url = url.partition("/v/1/#!")
+        assert state_url == f"{page}/state.json"
+        em, seg = state_of(url)["layers"]
+        assert (em["name"], em["source"]) == ("em", f"precomputed://{page}/layers/0")
+        assert (seg["name"], seg["source"]) == ("seg", f"precomputed://{page}/layers/1")
+        assert seg["segments"] == ["7"]
+        assert get(f"{page}/layers/1/mesh/7:0") == (tmp_path / "seg" / "mesh" / "7:0").read_bytes()
+        assert b"neuroglancer" in get(f"{page}/v/1/")
+
+
+def test_asked_segments_are_selected(tmp_path: Path) -> None:
+    with serving([segmentation_layer(tmp_path / "seg")], segments=(9, 8)) as url:
+        assert state_of(url)["layers"][0]["segments"] == ["9", "8"]
+
+
+def test_a_layer_on_the_web_is_named_not_served(tmp_path: Path) -> None:
+    layers = [segmentation_layer(tmp_path / "seg")]
+    with serving(layers, cors=True) as elsewhere:
+        address = elsewhere.partition("/v/1/")[0] + "/layers/0"
+        with serving([address]) as url:
+            (layer,) = state_of(url)["layers"]
+    assert layer["source"] == f"precomputed://{address}"
+    assert (layer["type"], layer["segments"]) == ("segmentation", [])
+
+
+@pytest.mark.parametrize("layer", ["s3://bucket/em", "gs://bucket/em"])
+def test_a_bucket_is_refused_with_what_to_do(layer: str) -> None:
+    with pytest.raises(SpecError, match="copy the layer to a folder"), serving([layer]):
+        pytest.fail("it served a bucket")
+
+
+def test_wrong_requests_are_told_apart_from_wrong_data(tmp_path: Path) -> None:
+    image = image_layer(tmp_path / "em")
+    wrong: list[tuple[type[Exception], str, list[str], tuple[int, ...]]] = [
+        (SpecError, "no such folder", [f"file://{tmp_path}/nowhere"], ()),
+        (SpecError, "no layer is a segmentation", [image], (7,)),
+        (SpecError, "segment 0 is no label", [image], (0,)),
+        (SpecError, "at least one", [], ()),
+        (DataError, "no info file", [f"file://{tmp_path}"], ()),
+        (TransientError, "cannot be read", ["http://127.0.0.1:1/em"], ()),
+    ]
+    for error, what, layers, segments in wrong:
+        with pytest.raises(error, match=what), serving(layers, segments=segments):
+            pytest.fail(what)
+    for content, what in ((b"{", "not JSON"), (b"[]", "holds a list"), (b"{}", "not of a Precomputed volume")):
+        (tmp_path / "em" / "info").write_bytes(content)
+        with pytest.raises(DataError, match=what), serving([image]):
+            pytest.fail(what)
+
+
+def test_a_layer_missing_from_the_web_is_wrong_data(tmp_path: Path) -> None:
+    with serving([image_layer(tmp_path / "em")]) as url:
+        address = url.partition("/v/1/")[0] + "/layers/9"
+        with pytest.raises(DataError, match="404"), serving([address]):
+            pytest.fail("it served a layer that is not there")
+
+
+def test_a_compressed_info_is_read_and_a_torn_one_named(tmp_path: Path) -> None:
+    layer = segmentation_layer(tmp_path / "seg")
+    info = tmp_path / "seg" / "info"
+    packed = gzip.compress(info.read_bytes())
+    info.unlink()
+    info.with_suffix(".gz").write_bytes(packed)
+    with serving([layer]) as url:
+        assert state_of(url)["layers"][0]["segments"] == ["7"]
+    info.with_suffix(".gz").write_bytes(packed[:-9])
+    with pytest.raises(DataError, match="not a whole gzip stream"), serving([layer]):
+        pytest.fail("it served a torn info")
+
+
+def test_the_largest_meshes_are_chosen(tmp_path: Path) -> None:
+    for label in range(1, 14):
+        write_mesh(tmp_path / "mesh", label, bytes(100 * label))
+    write_mesh(tmp_path / "mesh", 2, bytes(10_000))
+    (tmp_path / "mesh" / "99:0").write_text("torn")
+    write_skeleton(tmp_path / "skeletons", 50)
+    chosen = labels_to_show(tmp_path, {"mesh": "mesh", "skeletons": "skeletons"})
+    assert chosen == (2, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+
+
+def test_meshes_of_several_resolutions_are_found_by_their_index(tmp_path: Path) -> None:
+    folder = tmp_path / "mesh"
+    folder.mkdir()
+    for label, size in ((3, 10), (2**64 - 1, 20), (0, 30)):
+        (folder / f"{label}.index").write_bytes(b"index")
+        (folder / str(label)).write_bytes(bytes(size))
+    assert labels_to_show(tmp_path, {"mesh": "mesh"}) == (3, 2**64 - 1)
+
+
+def test_without_meshes_labels_with_skeletons_are_chosen(tmp_path: Path) -> None:
+    (tmp_path / "mesh").mkdir()
+    write_skeleton(tmp_path / "bones", 5)
+    (tmp_path / "bones" / "6.gz").write_bytes(b"packed")
+    assert labels_to_show(tmp_path, {"mesh": "mesh", "skeletons": "bones"}) == (5, 6)
+    assert labels_to_show(tmp_path, {"mesh": "mesh", "skeletons": "nowhere"}) == ()
+    assert labels_to_show(tmp_path, {}) == ()
+
+
+def test_it_serves_until_interrupted_without_importing_the_heavy_package(tmp_path: Path) -> None:
+    layer = image_layer(tmp_path / "em")
+    script = (
+        "import sys\n"
+        "from igneous_ng.viewer.view import view\n"
+        "view([sys.argv[1]], announce=lambda url: print(url, flush=True))\n"
+        "heavy = {'neuroglancer', 'numpy', 'cloudvolume'} & set(sys.modules)\n"
+        "print('ended', *heavy)\n"
+    )
+    command = [sys.executable, "-c", script, layer]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert state_of(url)["layers"][0]["name"] == "em"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (out, err, process.returncode) == ("ended\n", "", 0)
+
+
+def test_a_browser_is_opened_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    announced: list[str] = []
+
+    def browse(url: str) -> None:
+        opened.append(url)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("webbrowser.open", browse)
+    view([image_layer(tmp_path / "em")], open_browser=True, announce=announced.append)
+    assert opened == announced
+    assert len(opened) == 1
+
+
+def test_the_client_is_the_one_in_the_wheel() -> None:
+    assert client_folder().parts[-3:] == ("neuroglancer", "static", "client")
+
+
+def test_without_the_wheel_what_to_install_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(SpecError, match="pip install neuroglancer"):
+        client_folder()

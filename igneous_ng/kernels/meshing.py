@@ -74,7 +74,8 @@ def _sorted_faces(faces: Array) -> Array:
     faces = faces[(a != b) & (b != c) & (c != a)]
     turn = (faces.argmin(axis=1)[:, np.newaxis] + np.arange(3)) % 3
     faces = np.take_along_axis(faces, turn, axis=1).astype(np.uint32)
-    return faces[np.lexsort(faces.T[::-1])]
+    lead = faces[:, 0].astype(np.uint64) << np.uint64(32) | faces[:, 1]  # two sorts instead of three
+    return faces[np.lexsort((faces[:, 2], lead))]
 
 
 def simplify(vertices: Array, faces: Array, max_error: float, reduction: float) -> Mesh:

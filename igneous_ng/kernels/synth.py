@@ -81,7 +81,7 @@ def _key(scene: Scene, stream: int) -> int:
 def _bump(distance: F32, reach: float) -> F32:
     """1 at 0, falling smoothly to 0 at ``reach`` and beyond."""
     t = np.maximum(np.float32(0), 1 - (distance * np.float32(1 / reach)) ** 2)
-    return t * t
+    return np.asarray(t * t)
 
 
 def _cloud(scene: Scene, box: Box, stream: int, wavelength: float) -> F32:
@@ -100,7 +100,7 @@ def _cytoplasm(scene: Scene, box: Box, owned: Owned) -> F32:
     sheet = _bump(_cloud(scene, box, 6, 130.0), 0.07) * (_cloud(scene, box, 7, 420.0) > 0.15)
     grain -= np.float32(34.0) * sheet
     grain *= rough.astype(np.float32)[owned.body]
-    grain += (CYTOPLASM + SPREAD * tone).astype(np.float32)[owned.body]
+    grain += np.clip(CYTOPLASM + SPREAD * tone, 90, 195).astype(np.float32)[owned.body]
     return grain
 
 
@@ -136,7 +136,7 @@ def _distance(scene: Scene, box: Box, centre: tuple[float, ...]) -> F32:
     total = np.zeros((1, 1, 1))
     for line, step, c in zip(noise.grid(box), scene.resolution, centre, strict=True):
         total = total + ((line + 0.5) * step - c) ** 2
-    return np.sqrt(total).astype(np.float32)
+    return np.asarray(np.sqrt(total), np.float32)
 
 
 def _vesicles(scene: Scene, box: Box, owned: Owned, grey: F32) -> None:
@@ -152,8 +152,10 @@ def _vesicles(scene: Scene, box: Box, owned: Owned, grey: F32) -> None:
         chosen = np.nonzero(weight)
         places = np.stack([(i + lo + 0.5) * r for i, lo, r in zip(chosen, part.lo, scene.resolution, strict=True)], 1)
         from_centre = _to_vesicle(_key(scene, 10), places)
-        texture = np.float32(24) * _bump(from_centre, 14.0) - np.float32(80) * _bump(from_centre - 21, 11.0)
-        grey[at][chosen] += weight[chosen] * texture
+        pale, rim = _bump(from_centre, 14.0), _bump(from_centre - 21, 11.0)
+        old = grey[at][chosen]
+        new = old + np.float32(20) * pale + (np.float32(86) - old) * rim
+        grey[at][chosen] += weight[chosen] * (new - old)
 
 
 def _to_vesicle(key: int, places: npt.NDArray[np.float64], spacing: float = 54.0) -> F32:

@@ -113,7 +113,7 @@ def bend(key: int, box: Box, resolution: Vec3f) -> F32:
 def unbend(key: int, places: F64) -> F64:
     """Where ``places`` (n, 3) of bent space lie in the volume, to about 0.1 nm."""
     straight = places.copy()
-    for _ in range(6):
+    for _ in range(5):
         shift = np.zeros_like(places)
         for axis in range(3):
             for octave, (wavelength, amplitude) in enumerate(WARP):

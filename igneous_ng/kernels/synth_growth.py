@@ -22,9 +22,12 @@ MARGIN = 400.0
 SOMA_SPACE = 3500.0
 """The shortest side (nm) of a volume that gets a soma."""
 
+STEM = 450.0
+"""Radius (nm) of a dendrite where it leaves the soma."""
+
 SOMA, _DENDRITE, _AXON, _TWIG, _SPINE = range(5)
 _RELAX_ROUNDS = 40
-_STICKS = 5  # rounds between two searches for neighbours
+_STICKS = 10  # rounds between two searches for neighbours
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,9 @@ def grow(extent: F64, rng: np.random.Generator) -> Forest:
     for habit, share in FILL:
         while (missing := share * space - _claimed(forest)) > 0:
             _sow(forest, habit, missing, extent, rng)
-    relax(forest, extent)
+    relax(forest)
     _fill_voids(forest, extent, rng)
-    relax(forest, extent)
+    relax(forest)
     return prune(forest)
 
 
@@ -127,7 +130,7 @@ def _plant_somata(forest: Forest, extent: F64, rng: np.random.Generator) -> None
     parent = np.repeat(roots, 4)
     heading = _unit(rng.normal(size=(len(parent), 3)))
     stem = forest.position[parent] + heading * (forest.radius[parent] * 0.9)[:, None]
-    stems = forest.add(stem, np.full(len(parent), 450.0), SOMA, parent)
+    stems = forest.add(stem, np.full(len(parent), STEM), SOMA, parent)
     _sprout(forest, DENDRITE, stems, heading, extent, rng)
 
 
@@ -167,7 +170,7 @@ def _branch(
 
 
 def _sprout(forest: Forest, habit: Habit, parent: I64, heading: F64, extent: F64, rng: np.random.Generator) -> I64:
-    """Grow one process from each of ``parent``, all in step; the indices of the new nodes, thickest first not kept."""
+    """Grow one process from each of ``parent``, all in step; the indices of the new nodes."""
     first = len(forest.radius)
     length = rng.uniform(*habit.length, len(parent))
     base = np.minimum(forest.radius[parent] * rng.uniform(0.7, 1.0, len(parent)), habit.radius[1])
@@ -188,7 +191,7 @@ def _sprout(forest: Forest, habit: Habit, parent: I64, heading: F64, extent: F64
     return np.arange(first, len(forest.radius))
 
 
-def relax(forest: Forest, extent: F64) -> None:
+def relax(forest: Forest) -> None:
     """Push spheres of different bodies apart, in place; chains stay smooth, somata stay put."""
     body, edges = forest.bodies(), forest.edges()
     degree = np.bincount(edges.ravel(), minlength=len(body))
@@ -196,7 +199,7 @@ def relax(forest: Forest, extent: F64) -> None:
     pairs = np.zeros((2, 0), np.int64)
     for turn in range(_RELAX_ROUNDS):
         if turn % _STICKS == 0:
-            pairs = neighbours(forest, body, slack=30.0)
+            pairs = neighbours(forest, body, slack=50.0)
         push = _repulsion(forest, pairs)
         mean = (
             np.stack(
@@ -241,7 +244,7 @@ def _repulsion(forest: Forest, pairs: I64) -> F64:
     for axis in range(3):
         total[:, axis] += np.bincount(i, force[:, axis] * (1 - share), len(total))
         total[:, axis] -= np.bincount(j, force[:, axis] * share, len(total))
-    return total * (1.2 / np.maximum(count, 1) ** 0.5)[:, None]
+    return np.asarray(total * (1.2 / np.maximum(count, 1) ** 0.5)[:, None])
 
 
 def _fill_voids(forest: Forest, extent: F64, rng: np.random.Generator) -> None:

@@ -59,7 +59,7 @@ def cloud(key: int, box: Box, resolution: Vec3f, wavelength: float) -> F32:
     """
     cells, weights = zip(
         *(
-            _spline((np.arange(a, b) + 0.5) * (res / wavelength))
+            _spline((np.arange(a, b, dtype=np.float64) + 0.5) * (res / wavelength))
             for a, b, res in zip(box.lo, box.hi, resolution, strict=True)
         ),
         strict=True,

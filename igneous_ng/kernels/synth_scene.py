@@ -17,7 +17,7 @@ from igneous_ng.kernels.synth_growth import Forest
 
 U64 = npt.NDArray[np.uint64]
 
-LARGEST = 4000.0
+LARGEST = 400.0
 """The most µm³ of one scene: its tables are made anew, whole, in every process that renders a part of it."""
 SYNAPSES = 2.0
 """Synapses sought per µm³."""
@@ -166,7 +166,7 @@ def _chains(parts: list[tuple[I64, F64, F64]]) -> Tubes:
 
 def _nuclei(forest: Forest, row: I64) -> F64:
     """A nucleus in each soma, a little smaller than it."""
-    root = np.flatnonzero((forest.kind == growth.SOMA) & (forest.parent < 0))
+    root = np.flatnonzero((forest.kind == growth.SOMA) & (forest.radius > 2 * growth.STEM))
     return np.concatenate([forest.position[root], 0.68 * forest.radius[root, None], row[root, None]], 1)
 
 
@@ -174,7 +174,7 @@ def _synapses(forest: Forest, row: I64, tubes: Tubes, frame: tuple[Vec3, Vec3f, 
     """Contacts at least 350 nm apart, from axons where there are any, each found on the voxel grid."""
     shape, resolution, seed = frame
     wanted = max(1, round(SYNAPSES * float(np.prod(np.array(shape) * resolution)) / 1e9))
-    pre, post = _contacts(forest, row, rng)
+    pre, post = (nodes[: 40 + 12 * wanted] for nodes in _contacts(forest, row, rng))
     gap = forest.position[post] - forest.position[pre]
     distance = np.maximum(np.sqrt((gap * gap).sum(1)), 1e-3)
     share = np.clip((distance + forest.radius[pre] - forest.radius[post]) / (2 * distance), 0.0, 1.0)
@@ -222,4 +222,5 @@ def _snap(tubes: Tubes, border: F64, pair: tuple[int, int], frame: tuple[Vec3, V
     best = np.where(mine & touching & (owned.other == pair[1]), owned.gap, np.inf)
     if not np.isfinite(best).any():
         return None
-    return vec(o + i for o, i in zip(box.lo, np.unravel_index(int(best.argmin()), best.shape), strict=True))
+    x, y, z = np.unravel_index(int(best.argmin()), best.shape)
+    return vec((box.lo[0] + int(x), box.lo[1] + int(y), box.lo[2] + int(z)))

@@ -248,8 +248,7 @@ class PosixQueue:
 
     def _take(self, millis: int) -> Lease | None:
         """Claim one waiting message, whichever is won first."""
-        while (found := self._next()) is not None:
-            page, name = found
+        for page, name in self._candidates():
             source = os.path.join(self._todo, page, name)
             ident, attempts, _ = name.split(".")
             attempt, token = int(attempts) + 1, f"{millis}.{files.nonce()}"
@@ -261,29 +260,29 @@ class PosixQueue:
                     return Lease(ident, body, attempt, token)
         return None
 
-    def _next(self) -> tuple[str, str] | None:
-        """A message that was waiting a moment ago."""
-        while True:
-            with suppress(IndexError):  # another thread may empty the list first
-                return self._names.pop()
-            if not self._refill():
-                return None
+    def _candidates(self) -> Iterator[tuple[str, str]]:
+        """Messages that waited a moment ago: those known, then those of one fresh look at every page.
 
-    def _refill(self) -> bool:
-        """List one page that has messages, and remove empty ones; False: every page is empty now."""
+        One look and no more: an NFS client may list names that are gone for a minute, and would turn on the spot.
+        """
         for fresh in (False, True):
             if fresh:
                 self._pages = files.listed(self._todo)
                 random.shuffle(self._pages)
-            while self._pages:
-                page = self._pages.pop()
-                names = files.named(os.path.join(self._todo, page), 3)
-                if names:
-                    random.shuffle(names)
-                    self._names = [(page, name) for name in names]
-                    return True
-                files.remove_empty(os.path.join(self._todo, page))
-        return False
+            while self._names or self._pages:
+                with suppress(IndexError):  # an empty page, or another thread was quicker
+                    if not self._names:
+                        self._look_into(self._pages.pop())
+                    yield self._names.pop()
+
+    def _look_into(self, page: str) -> None:
+        """Learn the messages of a page; remove it if it has none."""
+        names = files.named(os.path.join(self._todo, page), 3)
+        if names:
+            random.shuffle(names)
+            self._names = [(page, name) for name in names]
+        else:
+            files.remove_empty(os.path.join(self._todo, page))
 
     def _claims(self, lease: Lease) -> Iterator[str]:
         """Where the lease's file may be: its own name, or the one that a renewal for another time gave."""

@@ -277,30 +277,24 @@ class SqsQueue:
 @contextmanager
 def _sqs_errors(url: str) -> Iterator[None]:
     """Errors of boto3 as ours: what must be set right is a SpecError, what may pass a TransientError."""
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        HTTPClientError,
-        NoCredentialsError,
-        NoRegionError,
-    )
+    from botocore import exceptions as boto
 
     try:
         yield
-    except NoRegionError as error:
+    except boto.NoRegionError as error:
         raise SpecError(f"{url}: no region is known; write sqs://REGION/NAME or set AWS_DEFAULT_REGION") from error
-    except NoCredentialsError as error:
+    except boto.NoCredentialsError as error:
         raise SpecError(f"{url}: no credentials were found; set AWS_ACCESS_KEY_ID or a profile") from error
-    except ClientError as error:
+    except boto.ClientError as error:
         if _says(error, _ABSENT):
             raise missing(url) from error
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         kind = TransientError if status >= 500 or _says(error, _BUSY) else SpecError
         raise kind(f"{url}: SQS refused: {error}") from error
-    except HTTPClientError as error:
-        raise TransientError(f"{url}: SQS was not reached: {error}; check the network and the endpoint") from error
-    except BotoCoreError as error:
-        raise SpecError(f"{url}: boto3 cannot ask SQS: {error}; check region, endpoint and credentials") from error
+    except (boto.ConnectionError, boto.HTTPClientError) as error:
+        raise TransientError(f"{url}: SQS was not reached: {error}; check network and endpoint") from error
+    except boto.BotoCoreError as error:
+        raise SpecError(f"{url}: boto3 cannot ask SQS: {error}; check region, endpoint and keys") from error
 
 
 @contextmanager

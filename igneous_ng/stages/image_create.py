@@ -73,7 +73,9 @@ class Create(Stage, name="image create"):
                 f"{self.source} now covers {info.scales[0].bounds} and {self.layer} was planned over {found}: "
                 "the source was changed meanwhile; restore it, or create the layer anew"
             )
-        window = self._open().read(unit.shift(vec(-o for o in self.offset)))
+        box = unit.shift(vec(-o for o in self.offset))
+        window = self._open().read(box)
+        io.saw(self.source, box, window)
         voxels = _exactly(window, info.dtype, self.source, unit)
         io.write(io.volume(self.layer, 0, info=info), unit, voxels, self.compress)
 

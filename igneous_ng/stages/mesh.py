@@ -31,7 +31,7 @@ class MeshForge(Forging, name="mesh forge"):
         """Labels, their surfaces and the pieces of one cell."""
         # Measured as growth of the resident set on dense tissue and on noise: docs/design/006.
         padded = unit.grow((1, 1, 1), (1, 1, 1)).voxels
-        return padded * (3 * self.volume(io).dtype.itemsize + 40)
+        return padded * (3 * self.volume(io).dtype.itemsize + 100)
 
     def execute(self, unit: Box, io: IO) -> None:
         """Make the pieces of one cell."""

@@ -72,7 +72,7 @@ viewer.chunkQueueManager.getStatistics().then(sources => {
 """
 
 
-class ScreenshotUnavailable(IgneousError):  # noqa: N818  (a state of the machine)
+class ScreenshotUnavailable(IgneousError):
     """Screenshots need programs that this machine does not have."""
 
 

@@ -55,9 +55,9 @@ def view(  # noqa: PLR0913  (the command's options, one each)
             hosts = [urlsplit(layer).hostname or "" for layer in layers if _is_remote(layer)]
             camera.write_png(screenshot, camera.capture(url, len(layers), hosts))
             return
-        if open_browser:
-            webbrowser.open(url)
         with contextlib.suppress(KeyboardInterrupt):
+            if open_browser:
+                webbrowser.open(url)
             threading.Event().wait()
 
 

@@ -1,6 +1,6 @@
 """The process that runs tasks: JSON lines in on standard input, JSON lines out on standard output.
 
-In: ``{"do": "execute" | "finish", "message": BODY}``. Out: ``{"event": "unit", "unit": N}`` for each unit
+In: ``{"do": "execute" | "finish", "message": BODY, "attempt": N}``. Out: ``{"event": "unit", "unit": N}`` for each unit
 recorded, then ``{"event": "executed"}``, ``{"event": "finished", "complete": BOOL}`` or ``{"event": "error",
 "kind": NAME, "text": TEXT}``. It ends when its input does, thus also when its supervisor is killed.
 """
@@ -31,7 +31,7 @@ def main(roots: tuple[str, ...]) -> None:
     with _private_stdout() as out:
         for line in sys.stdin:
             request = json.loads(line)
-            _send(out, _serve(request["do"], request["message"], roots, out))
+            _send(out, _serve(request, roots, out))
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
@@ -52,12 +52,12 @@ def _send(out: TextIO, event: dict[str, Any]) -> None:
     out.flush()
 
 
-def _serve(do: str, body: str, roots: tuple[str, ...], out: TextIO) -> dict[str, Any]:
+def _serve(request: dict[str, Any], roots: tuple[str, ...], out: TextIO) -> dict[str, Any]:
     try:
-        message = Message.parse(body)
-        if do == "finish":
+        message = Message.parse(request["message"])
+        if request["do"] == "finish":
             return {"event": "finished", "complete": task.finish(message, roots)}
-        task.execute(message, roots, lambda unit: _send(out, {"event": "unit", "unit": unit}))
+        task.execute(message, roots, lambda unit: _send(out, {"event": "unit", "unit": unit}), request["attempt"])
         return {"event": "executed"}
     except IgneousError as error:
         kind = next((k.__name__ for k in KINDS if isinstance(error, k)), "Bug")

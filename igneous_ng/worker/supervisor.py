@@ -72,11 +72,12 @@ class Child:
         """The pipe to select on."""
         return self.process.stdout
 
-    def ask(self, do: str, body: str) -> None:
+    def ask(self, do: str, lease: Lease) -> None:
         """Send a request; a child that is gone is noticed when its output ends."""
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write((json.dumps({"do": do, "message": body}) + "\n").encode())
+            request = {"do": do, "message": lease.body, "attempt": lease.attempt}
+            self.process.stdin.write((json.dumps(request) + "\n").encode())
             self.process.stdin.flush()
         except BrokenPipeError:
             log.debug("child %d is gone", self.process.pid)
@@ -164,11 +165,11 @@ class Supervisor:
             if child.lease is None and now >= max(child.idle_until, self._next_poll):
                 lease = self.queue.lease(self.policy.lease)
                 if lease is None:
-                    self._next_poll = now + _POLL
+                    self._next_poll = time.monotonic() + _POLL  # the lease itself may have waited
                     return
                 child.lease, child.renewed = lease, now
                 self.sink(Event("leased", lease.body))
-                child.ask("execute", lease.body)
+                child.ask("execute", lease)
 
     def _idle(self) -> bool:
         """Whether there is nothing to do and nothing to come."""
@@ -202,9 +203,9 @@ class Supervisor:
             return
         if event["event"] == "unit":
             self.sink(Event("unit", lease.body))
-        elif event["event"] == "executed" and self.queue.counts().waiting == 0:
-            child.ask("finish", lease.body)
-        elif event["event"] in ("executed", "finished"):
+        elif event["event"] == "executed":
+            child.ask("finish", lease)
+        elif event["event"] == "finished":
             self.queue.done(lease)
             child.lease = None
             self.sink(Event("done", lease.body))

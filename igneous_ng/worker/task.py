@@ -26,8 +26,8 @@ from igneous_ng.store import Store
 _CHECKPOINT_SECONDS = 10.0
 
 
-def execute(message: Message, roots: tuple[str, ...], on_unit: Callable[[int], None]) -> None:
-    """Run the units of ``message`` that have no record; ``on_unit`` hears of each one recorded."""
+def execute(message: Message, roots: tuple[str, ...], on_unit: Callable[[int], None], attempt: int = 1) -> None:
+    """Run the units of ``message`` that have no record; ``on_unit`` hears of each one that is done."""
     stage = _stage(message, roots)
     store = Store()
     lines = records.read(store, message)
@@ -40,7 +40,7 @@ def execute(message: Message, roots: tuple[str, ...], on_unit: Callable[[int], N
         )
     saved = time.monotonic()
     for unit in missing:
-        lines[unit] = _run(stage, units[unit], unit, store)
+        lines[unit] = {"unit": unit, "attempt": attempt, **_run(stage, units[unit], store)}
         if unit == missing[-1] or time.monotonic() - saved > _CHECKPOINT_SECONDS:
             records.write(store, message, lines)
             saved = time.monotonic()
@@ -69,12 +69,11 @@ def _stage(message: Message, roots: tuple[str, ...]) -> Stage:
     return stage
 
 
-def _run(stage: Stage, unit: Any, index: int, store: Store) -> dict[str, Any]:
+def _run(stage: Stage, unit: Any, store: Store) -> dict[str, Any]:
     io = IO(store)
     wall, cpu = time.time(), time.process_time()
     stage.execute(unit, io)
     return {
-        "unit": index,
         "what": json.loads(json.dumps(plain(unit))),
         "reads": io.ledger.reads,
         "writes": io.ledger.writes,

@@ -1,0 +1,84 @@
+"""Every task stays within the memory that its stage declares, measured in a process of its own on real labels."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from igneous_ng import run
+from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stages.image_create import Create
+from igneous_ng.stages.image_downsample import Downsample
+from igneous_ng.stages.mesh import MeshForge
+from igneous_ng.stages.skeleton import SkeletonForge
+from tests.data import data
+
+SIDE = 160
+MEASURE = """
+import json, sys
+from pathlib import Path
+from igneous_ng import catalog
+from igneous_ng.io import IO
+stage = catalog.decode(json.loads(sys.argv[1]))
+io = IO()
+units = stage.units(io)
+warm = catalog.decode(json.loads(sys.argv[2]))
+warm.execute(warm.units(io)[0], io)
+def resident(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now
+before = resident("VmRSS")
+stage.execute(units[0], io)
+print(json.dumps([resident("VmHWM") - before, stage.peak_bytes(units[0], io)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real labels as ``big``, and a corner of them as ``small`` to import every library before measuring."""
+    folder = tmp_path_factory.mktemp("memory")
+    with np.load(data("pinky40", "seg_mip1_16x16x40.npz")) as file:
+        labels = file["labels"][128 : 128 + SIDE, 128 : 128 + SIDE, 128 : 128 + SIDE]
+    for name, side in (("big", SIDE), ("small", 32)):
+        np.save(folder / f"{name}.npy", labels[:side, :side, :side])
+        create = {"source": f"{folder}/{name}.npy", "layer": f"{folder}/{name}", "kind": "segmentation", "axes": "xyz"}
+        run.inline(Create(**create, resolution=(16, 16, 40), compress="none"))  # type: ignore[arg-type]
+    return folder
+
+
+def forge(cls: Any, layer: Path) -> Stage:
+    stage: Stage = cls(layer=str(layer), cell=(SIDE, SIDE, SIDE), memory=20_000_000_000)
+    run.plan(stage)
+    from igneous_ng.io import IO
+
+    stage.prepare(IO())
+    return stage
+
+
+def create(folder: Path, name: str) -> Stage:
+    return Create(source=f"{folder}/{name}.npy", layer=f"{folder}/{name}", kind="segmentation", axes="xyz",
+                  resolution=(16, 16, 40), compress="none")  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
+@pytest.mark.parametrize("which", ["create", "downsample", "mesh", "skeleton"])
+def test_a_task_takes_no_more_memory_than_it_declares(layers: Path, which: str) -> None:
+    def stage(name: str) -> Stage:
+        if which == "create":
+            return create(layers, name)
+        if which == "downsample":
+            return Downsample(layer=str(layers / name), num_mips=2)
+        return forge(MeshForge if which == "mesh" else SkeletonForge, layers / name)
+
+    words = [json.dumps(to_dict(stage(name))) for name in ("big", "small")]
+    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
+    taken, declared = json.loads(done.stdout)
+    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
+    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
