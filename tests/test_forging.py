@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +168,44 @@ def test_only_the_labels_asked_for_are_left() -> None:
     assert only(labels, ()) is labels
     assert not only(labels, (2**64 - 1,)).any()
     assert labels.tolist() == [[[1, 2, 3]]]
+
+
+GROWTH = """
+import sys
+from tests.test_forging import *
+from igneous_ng.stages.mesh import MeshForge, MeshMerge
+from igneous_ng.stages.skeleton import SkeletonForge, SkeletonMerge
+
+def high_water() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) * 1024
+
+tiny, large, name = sys.argv[1:]
+forge, merge = {"mesh": (MeshForge, MeshMerge), "skeleton": (SkeletonForge, SkeletonMerge)}[name]
+for layer in (tiny, tiny, large):
+    for stage in (forge(layer=Layer(layer)), merge(layer=Layer(layer))):
+        stage.prepare(IO())
+        for unit in stage.units(IO()):
+            declared = stage.peak_bytes(unit, IO())
+            before = high_water()
+            stage.execute(unit, IO())
+            grown = high_water() - before
+            if layer == large:
+                assert grown <= declared, (stage.name, grown, declared)
+        stage.finish(IO())
+"""
+
+
+@pytest.mark.parametrize("name", ["mesh", "skeleton"])
+def test_declared_memory_holds_what_is_taken(tmp_path: Path, name: str) -> None:
+    if not Path("/proc/self/status").exists():
+        pytest.skip("memory is measured through /proc, which this system lacks")
+    x, y, z = np.ogrid[:100, :100, :100]
+    waves = np.sin(x / 4) * np.sin(y / 5) + np.sin(z / 3) > 0
+    for folder in ("tiny", "large"):
+        (tmp_path / folder).mkdir()
+    tiny = make_layer(tmp_path / "tiny", waves[:20, :20, :20].astype(np.uint64))
+    large = make_layer(tmp_path / "large", waves.astype(np.uint64) * 7)
+    command = [sys.executable, "-c", "import re\n" + GROWTH, tiny, large, name]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

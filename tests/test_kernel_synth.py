@@ -231,7 +231,8 @@ def test_a_box_outside_is_refused() -> None:
 
 
 def test_the_stage_writes_layers_and_truth(tmp_path: Path) -> None:
-    stage = Synth(out=Layer.parse(str(tmp_path / "s")), shape=(80, 70, 30), offset=(-7, 100, 3), seed=2, cell=(64, 64, 64))
+    out = Layer.parse(str(tmp_path / "s"))
+    stage = Synth(out=out, shape=(80, 70, 30), offset=(-7, 100, 3), seed=2, cell=(64, 64, 64))
     assert from_dict(Synth, to_dict(stage)) == stage
     io = IO()
     stage.prepare(io)
@@ -267,11 +268,13 @@ def test_the_stage_refuses_an_empty_cell() -> None:
 def test_it_is_about_as_hard_as_real_tissue() -> None:
     with np.load(FIB25) as data:
         real = _figures(data["em"][:96].T, data["labels"][:96].T)
-    made = scene((192, 192, 96), TEN, 1)
-    drawn = synth.render(made, made.bounds)
-    ours = _figures(drawn.em, drawn.labels)
+    # One such volume holds few thick processes, so its figures vary; four are averaged.
+    made = [synth.plan((150, 150, 90), TEN, seed) for seed in range(4)]
+    drawn = [synth.render(s, s.bounds) for s in made]
+    ours = [_figures(d.em, d.labels) for d in drawn]
     for name, value in real.items():
-        assert 0.7 < ours[name] / value < 1.4, (name, value, ours[name])
+        mean = sum(f[name] for f in ours) / len(ours)
+        assert 0.75 < mean / value < 1.25, (name, value, mean)
 
 
 def _figures(em: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The worker as users run it: real processes on a real queue, killed, signalled, and fed with what cannot be done."""
+"""The worker as users run it: real processes on a real queue, killed, signalled, fed with what cannot be done."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.store import Store
 from igneous_ng.worker.supervisor import Event, Policy
+from tests.queue_harness import use_emulator
 
 CLI = [sys.executable, "-m", "igneous_ng.cli"]
 
@@ -64,6 +65,26 @@ def test_enqueue_then_execute_gives_the_bytes_of_an_inline_run(tmp_path: Path) -
     assert records.finished(Store(), planned)
     counts = queues.connect(url).counts()
     assert (counts.waiting, counts.leased, counts.dead) == (0, 0, 0)
+
+
+def test_two_runs_on_one_queue_are_both_published(tmp_path: Path) -> None:
+    url = f"fq://{tmp_path}/queue"
+    run.inline(make(tmp_path, "a"))
+    run.inline(make(tmp_path, "b"))
+    planned = [run.enqueue(Downsample(layer=str(tmp_path / name)), url) for name in "ab"]
+    run.execute(url, Policy(processes=1))
+    assert all(records.finished(Store(), one) for one in planned)
+    assert all(len(json.loads((tmp_path / name / "info").read_bytes())["scales"]) == 2 for name in "ab")
+
+
+@pytest.mark.timeout(120)
+def test_a_run_through_sqs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_emulator(monkeypatch)
+    run.inline(make(tmp_path, "inline"))
+    planned = run.enqueue(make(tmp_path, "queued"), "sqs://first-light")
+    run.execute("sqs://first-light", Policy(processes=2))
+    assert tree(tmp_path / "inline") == tree(tmp_path / "queued")
+    assert records.finished(Store(), planned)
 
 
 def test_records_say_what_was_read_and_written(tmp_path: Path) -> None:

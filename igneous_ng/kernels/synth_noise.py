@@ -28,7 +28,7 @@ def hashed(key: int, *places: npt.NDArray[Any]) -> U64:
         state = state + place.astype(np.int64).view(np.uint64) * stride
     state = (state ^ (state >> np.uint64(30))) * _MIX[0]
     state = (state ^ (state >> np.uint64(27))) * _MIX[1]
-    return state ^ (state >> np.uint64(31))
+    return np.asarray(state ^ (state >> np.uint64(31)))
 
 
 def normal(bits: U64) -> F32:

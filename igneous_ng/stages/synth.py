@@ -63,7 +63,7 @@ class Synth(Stage, name="synth"):
     def execute(self, unit: Box, io: IO) -> None:
         """Draw one cell of all three layers."""
         drawn = synth.render(self._scene(), unit.shift(vec(-o for o in self.offset)))
-        arrays = {"image": drawn.em, "segmentation": drawn.labels, "mitochondria": drawn.mitochondria}
+        arrays: dict[str, Any] = {"image": drawn.em, "segmentation": drawn.labels, "mitochondria": drawn.mitochondria}
         for name, info in self._infos().items():
             layer = f"{self.out}/{name}"
             io.write(io.volume(layer, 0, info=info), unit, arrays[name][..., np.newaxis])
