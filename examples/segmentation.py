@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from igneous_ng import run
 from igneous_ng.records import Run
-from igneous_ng.stage import Layer, Stage
+from igneous_ng.stage import Stage
 from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.stages.mesh import MeshForge, MeshMerge
@@ -26,7 +26,7 @@ from igneous_ng.worker.supervisor import Policy
 log = logging.getLogger("segmentation")
 
 
-def stages(source: Layer, layer: Layer, axes: str, resolution: tuple[float, float, float]) -> Iterator[Stage]:
+def stages(source: str, layer: str, axes: str, resolution: tuple[float, float, float]) -> Iterator[Stage]:
     """The stages in their order; they all work on one layer."""
     yield Create(source=source, layer=layer, kind="segmentation", axes=axes, resolution=resolution)
     yield Downsample(layer=layer, num_mips=2)
@@ -57,7 +57,7 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     x, y, z = given.resolution
-    for stage in stages(Layer.parse(given.source), Layer.parse(given.layer), given.axes, (x, y, z)):
+    for stage in stages(given.source, given.layer, given.axes, (x, y, z)):
         done = carry_out(stage, given.queue, given.processes)
         log.info("%s: %d units, records in %s", stage.name, done.units, done.folder)
 

@@ -52,22 +52,23 @@ _FLAGS = (
     "--mute-audio",
     "--force-device-scale-factor=1",
 )
-# Chunks of the visible tier (0 of 3) in the states downloading, queued and new (3 to 5) or failed (6).
-# `isReady` alone is true while the layers of a state are not there yet, and never for a failed mesh.
+_PATIENCE = 5.0  # seconds at rest until what has not come is taken for missing
+# Pending are sources whose metadata is on its way, and chunks, meshes and skeletons of the visible tier
+# (0 of 3) that are downloading, queued or new (states 3 to 5). `isReady` alone is not enough: it is true
+# while the layers of a state are not there yet, and never where a selected label has no mesh.
 _PROGRESS = """
 const done = arguments[arguments.length - 1], viewer = window.viewer;
 if (!viewer) { done(null); return; }
-const layers = viewer.layerManager.managedLayers;
-const errors = layers.flatMap(l => (l.layer ? l.layer.dataSources : [])
-  .filter(s => s.loadState && s.loadState.error).map(s => l.name + ": " + s.loadState.error.message));
-viewer.chunkQueueManager.getStatistics().then(sources => {
-  let pending = 0, failed = 0;
-  for (const counts of sources.values()) {
+const layers = viewer.layerManager.managedLayers.filter(l => l.layer);
+const sources = layers.flatMap(l => l.layer.dataSources.map(s => [l.name, s.loadState]));
+const errors = sources.filter(([, s]) => s && s.error).map(([name, s]) => name + ": " + s.error.message);
+let pending = sources.filter(([, s]) => !s).length;
+viewer.chunkQueueManager.getStatistics().then(all => {
+  for (const counts of all.values()) {
     for (let state = 3; state <= 5; ++state) pending += counts[3 * state];
-    failed += counts[3 * 6];
   }
-  done({errors, pending, failed, lost: viewer.display.gl.isContextLost(), ready: viewer.isReady(),
-        layers: layers.filter(l => l.layer).length});
+  const lost = viewer.display.gl.isContextLost();
+  done({errors, pending, lost, ready: viewer.isReady(), layers: layers.length});
 }, error => done(null));
 """
 
@@ -110,7 +111,7 @@ def capture(url: str, layers: int, hosts: Sequence[str] = (), timeout: float = 1
         _session(driver, [urlsplit(url).hostname or "", *hosts]) as session,
     ):
         session.call("POST", "/url", {"url": url})
-        _until(lambda: _complete(session, layers), deadline, lambda: f"still {_progress(session)}")
+        _await_layers(session, layers, deadline)
         return _still_picture(session, deadline)
 
 
@@ -197,18 +198,23 @@ def _progress(session: _Driver) -> Any:
     return session.call("POST", "/execute/async", {"script": _PROGRESS, "args": []})
 
 
-def _complete(session: _Driver, layers: int) -> bool:
-    """Whether all that the view shows is in GPU memory, or will never be."""
-    seen = _progress(session)
-    if seen is None or seen["lost"]:
-        return False
-    if seen["errors"]:
-        raise DataError(f"the client cannot read a layer: {'; '.join(seen['errors'])}")
-    if seen["layers"] < layers or seen["pending"]:
-        return False
-    if seen["failed"]:
-        log.warning("%d chunks, meshes or skeletons could not be loaded; the picture lacks them", seen["failed"])
-    return bool(seen["ready"] or seen["failed"])
+def _await_layers(session: _Driver, layers: int, deadline: float) -> None:
+    """Return once all that the view shows is in GPU memory, or will never be."""
+    busy = time.monotonic()
+
+    def complete() -> bool:
+        nonlocal busy
+        seen = _progress(session)
+        if seen and seen["errors"]:
+            raise DataError(f"the client cannot read a layer: {'; '.join(seen['errors'])}; check its info file")
+        if not seen or seen["lost"] or seen["pending"] or seen["layers"] < layers:
+            busy = time.monotonic()
+            return False
+        return bool(seen["ready"]) or time.monotonic() - busy > _PATIENCE
+
+    _until(complete, deadline, lambda: f"still {_progress(session)}")
+    if not _progress(session)["ready"]:
+        log.warning("the picture is not complete: some chunks, meshes or skeletons could not be loaded")
 
 
 def _still_picture(session: _Driver, deadline: float) -> bytes:

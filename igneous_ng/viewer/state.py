@@ -28,6 +28,7 @@ _RANGES: dict[str, tuple[int, int]] = {
 
 _PANEL = (560, 340)  # pixels of a cross section in four panels on a window of 1200 x 800
 _MARGIN = 1.1
+_SEE_THROUGH = 0.35  # of a mesh around its skeleton
 _DEPTH_MARGIN = 1.3  # what is near looks larger
 _GRAY = "#uicontrol invlerp contrast\nvoid main() { emitGrayscale(contrast()); }\n"
 _RGB = (
@@ -102,6 +103,7 @@ def _layer(layer: Shown, bottom: bool) -> dict[str, Any]:
             "segments": [str(label) for label in layer.segments],
             "selectedAlpha": 0.4,
             "notSelectedAlpha": 0.15 if layer.segments else 0,
+            "objectAlpha": _SEE_THROUGH if {"mesh", "skeletons"} <= layer.info.keys() else 1,
             "skeletonRendering": {"mode2d": "lines_and_points", "mode3d": "lines", "lineWidth3d": 3},
         }
     low, high = _RANGES[str(layer.info["data_type"]).lower()]
