@@ -116,7 +116,7 @@ def start(stage: Stage, queue: str | None, processes: int, dry_run: bool) -> Non
         click.echo(f"{ready.units} tasks queued on {queue} as run {ready.id}")
         click.echo(f"now execute them:  igneous-ng execute {queue} -p 2")
     else:
-        with Progress(stage.name) as progress:
+        with Progress() as progress:
             ready = run.here(stage, processes, progress)
         click.echo(f"{stage.name}: {ready.units} tasks done; records are in {ready.folder}")
 
@@ -213,7 +213,7 @@ def execute(queue: str, processes: int, lease: float, wait: bool, roots: tuple[s
     from igneous_ng.worker.supervisor import Policy
 
     urls = tuple(str(Layer.parse(root)) for root in roots)
-    with Progress("execute") as progress:
+    with Progress() as progress:
         run.execute(queue, Policy(processes, lease, wait, urls), progress)
 
 

@@ -87,8 +87,7 @@ class Store:
         if _is_file(url):
             path = _local(url)
             return any(_suffixed(path, suffix).is_file() for suffix in _SUFFIXES)
-        folder, name = _split(url)
-        return bool(_remote(folder).exists(name))
+        return _remote_exists(url)
 
     def list(self, url: str) -> list[str]:
         """Names of the objects and folders directly in the folder ``url``, sorted, without compression suffix."""
@@ -196,9 +195,20 @@ def _remote_put(url: str, stored: bytes, compress: Compression) -> None:
     folder, name = _split(url)
     try:
         encoding = "gzip" if compress == "gzip" else None
-        _remote(folder).put(name, stored, compress=encoding, raw=True, cache_control="no-cache")
+        files = _remote(folder)
+        if folder.startswith("mem://"):  # cloud-files keeps each compression beside the others there
+            files.delete(name)
+        files.put(name, stored, compress=encoding, raw=True, cache_control="no-cache")
     except Exception as error:
         raise TransientError(f"{url}: writing failed ({error}); will be tried again") from error
+
+
+def _remote_exists(url: str) -> bool:
+    folder, name = _split(url)
+    try:
+        return bool(_remote(folder).exists(name))
+    except Exception as error:
+        raise TransientError(f"{url}: looking for it failed ({error}); will be tried again") from error
 
 
 def _remote_list(url: str) -> list[str]:

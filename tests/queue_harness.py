@@ -71,6 +71,11 @@ def age(path: Path, seconds: float) -> None:
         os.utime(claim, (then, then))
 
 
+def tree(path: Path) -> list[str]:
+    """Every path below a directory, sorted."""
+    return sorted(str(p.relative_to(path)) for p in path.rglob("*"))
+
+
 @cache
 def _emulator() -> str:
     server = pytest.importorskip("moto.server", reason="moto[server] emulates SQS; it is not installed")

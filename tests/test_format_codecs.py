@@ -190,10 +190,12 @@ def layer(place: Path, encoding: str, dtype: str, channels: int) -> tuple[Info, 
     return info, io.read(io.volume(f"file://{place}", 0), BOX) if encoding == "jpeg" else array
 
 
-@pytest.mark.parametrize(("encoding", "dtype", "channels"), READ)
+@pytest.mark.parametrize(("encoding", "dtype", "channels"), [r for r in READ if r != ("jpeg", "uint8", 3)])
 def test_cloudvolume_reads_the_same(tmp_path: Path, encoding: str, dtype: str, channels: int) -> None:
-    from cloudvolume import CloudVolume
+    from cloudvolume import CloudVolume  # its colour jpegs are its own: TensorStore and Neuroglancer disagree
 
+    if encoding == "png":
+        pytest.importorskip("pyspng", reason="cloud-volume reads png by pyspng-seunglab")
     _, array = layer(tmp_path, encoding, dtype, channels)
     volume = CloudVolume(f"file://{tmp_path}", progress=False)
     found = np.asarray(volume[BOX.slices()])

@@ -161,6 +161,7 @@ def test_the_table_of_encodings_is_kept(encoding: str, dtype: str) -> None:
     [
         ({"encoding": "zip"}, "'zip' cannot hold"),
         ({"dtype": "float64"}, "hold no float64"),
+        ({"dtype": "int64"}, "hold no int64"),
         ({"dtype": "complex64"}, "hold no complex64"),
         ({"chunk": (64, 0, 64)}, "at least 1 voxel"),
         ({"bounds": Box((0, 0, 0), (4, 0, 4))}, "holds nothing"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -152,12 +153,15 @@ def test_a_synapse_is_darker_than_other_contacts() -> None:
 
 def test_a_soma_has_a_nucleus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "FILL", ((growth.AXON, 0.03),))  # sparse, for speed
+    monkeypatch.setattr(growth, "_fill_voids", lambda *_: None)
     made = synth.plan((30, 30, 30), (120.0, 120.0, 120.0), 0)
     assert len(made.nuclei) == 1
     assert made.nuclei[0, 3] > 700
     drawn = synth.render(made, made.bounds)
     centre = fields.unbend(0, made.nuclei[:, :3])[0] // 120
-    assert drawn.labels[tuple(centre.astype(int))] == made.labels[int(made.nuclei[0, 4])]
+    at = tuple(centre.astype(int))
+    assert drawn.labels[at] == made.labels[int(made.nuclei[0, 4])]
+    assert drawn.mitochondria[at] == 0
 
 
 @pytest.mark.parametrize(
@@ -259,6 +263,16 @@ def test_the_stage_writes_layers_and_truth(tmp_path: Path) -> None:
     assert len(truth["nodes"]) == len(truth["labels"]) == len(truth["radius"])
 
 
+def test_the_declared_memory_holds_the_drawing() -> None:
+    box = Box((4, 4, 4), (92, 76, 68))
+    made = scene()
+    tracemalloc.start()
+    synth.render(made, box)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < box.grow((2, 2, 2), (2, 2, 2)).voxels * synth.VOXEL_BYTES + 2_000_000
+
+
 def test_the_stage_refuses_an_empty_cell() -> None:
     with pytest.raises(SpecError, match="cell"):
         Synth(out=Layer("mem://x/y"), cell=(0, 1, 1))
@@ -285,7 +299,9 @@ def _figures(em: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     far = ~ndimage.binary_dilation(edge, iterations=4)
     orders = [(2, 0, 0), (0, 2, 0), (0, 0, 2), (1, 1, 0), (1, 0, 1), (0, 1, 1)]
     xx, yy, zz, xy, xz, yz = (ndimage.gaussian_filter(grey, 1.8, order=o) for o in orders)
-    hessian = np.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], -1).reshape(*em.shape, 3, 3)
+    thin = (slice(None, None, 2),) * 3  # every other voxel says as much, at an eighth of the cost
+    hessian = np.stack([part[thin] for part in (xx, xy, xz, xy, yy, yz, xz, yz, zz)], -1)
+    sheet = np.linalg.eigvalsh(hessian.reshape(*hessian.shape[:3], 3, 3))[..., 2]
     return {
         "mean": float(grey.mean()),
         "deviation": float(grey.std()),
@@ -294,7 +310,7 @@ def _figures(em: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         "contrast to noise": float((grey[far].mean() - grey[edge].mean()) / grey[far].std()),
         "fine noise": float((grey - ndimage.gaussian_filter(grey, 1)).std()),
         "precision of darkness": _precision(-ndimage.gaussian_filter(grey, 1), edge),
-        "precision of sheets": _precision(np.linalg.eigvalsh(hessian)[..., 2], edge),
+        "precision of sheets": _precision(sheet, edge[thin]),
     }
 
 

@@ -108,6 +108,14 @@ def test_labels_are_selected_as_text() -> None:
     assert "shader" not in layer
 
 
+@pytest.mark.parametrize("parts", [(), ("mesh",), ("skeletons",)])
+def test_meshes_are_solid_unless_they_would_hide_skeletons(parts: tuple[str, ...]) -> None:
+    solid = only_layer(state([Shown("seg", URL, segmentation(**{part: part for part in parts}), (7,))]))
+    both = only_layer(state([Shown("seg", URL, segmentation(mesh="m", skeletons="s"), (7,))]))
+    assert solid["objectAlpha"] == 1
+    assert 0 < both["objectAlpha"] < 0.5
+
+
 def test_a_remote_layer_keeps_its_address() -> None:
     layer = only_layer(state([Shown("em", "https://host/em", info())]))
     assert layer["source"] == "precomputed://https://host/em"

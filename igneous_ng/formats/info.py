@@ -18,7 +18,7 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.codecs import BLOCK
 from igneous_ng.geometry import Box, Vec3, Vec3f, ceil_div, vec
 
-DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32")
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
 ENCODINGS: dict[str, tuple[str, ...]] = {
     "raw": DTYPES,
     "jpeg": ("uint8",),

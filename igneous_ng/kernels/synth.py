@@ -64,7 +64,7 @@ def render(scene: Scene, box: Box) -> Rendered:
     owned = fields.own(scene.tubes, scene.seed, wide, scene.resolution)
     depth, mito = _mitochondria(scene, wide, owned)
     grey = _cytoplasm(scene, wide, owned)
-    _nucleus(scene, wide, owned, grey)
+    _nucleus(scene, wide, owned, mito, grey)
     _vesicles(scene, wide, owned, grey)
     _organelles(scene, wide, depth, mito, grey)
     _membranes(scene, wide, owned, grey)
@@ -104,8 +104,8 @@ def _cytoplasm(scene: Scene, box: Box, owned: Owned) -> F32:
     return grain
 
 
-def _nucleus(scene: Scene, box: Box, owned: Owned, grey: F32) -> None:
-    """Nucleoplasm with clumps of chromatin, inside a double envelope."""
+def _nucleus(scene: Scene, box: Box, owned: Owned, mito: I32, grey: F32) -> None:
+    """Nucleoplasm with clumps of chromatin, inside a double envelope; mitochondria stay out of it."""
     for x, y, z, radius, row in scene.nuclei:
         gap = [owned.place[i] - np.float32(c) for i, c in enumerate((x, y, z))]
         outside = np.sqrt(gap[0] * gap[0] + gap[1] * gap[1] + gap[2] * gap[2]) - np.float32(radius)
@@ -116,6 +116,7 @@ def _nucleus(scene: Scene, box: Box, owned: Owned, grey: F32) -> None:
         clump = np.clip((_cloud(scene, box, 8, 420.0) + 0.5 * _cloud(scene, box, 9, 130.0)) * 4 - 0.6, 0, 1)
         texture = 148 + np.float32(20) * _cloud(scene, box, 20, _GRAIN[0][0]) - np.float32(42) * clump
         grey[inside] = texture[inside]
+        mito[own & (outside < 60)] = 0
         envelope = np.maximum(_bump(outside, 16.0), _bump(outside - np.float32(36), 16.0)) * own
         grey += (np.float32(MEMBRANE) - grey) * np.float32(0.85) * envelope
 
@@ -169,7 +170,7 @@ def _to_vesicle(key: int, places: npt.NDArray[np.float64], spacing: float = 54.0
             jitter = (noise.hashed(key + axis, *lattice) >> np.uint64(40)) * (0.8 / 2**24) - 0.4
             total += (places[:, axis] - (lattice[axis] + 0.5 + jitter) * spacing) ** 2
         best = np.minimum(best, total)
-    return np.sqrt(best).astype(np.float32)
+    return np.asarray(np.sqrt(best), np.float32)
 
 
 def _mitochondria(scene: Scene, box: Box, owned: Owned) -> tuple[F32, I32]:

@@ -16,7 +16,7 @@ from igneous_ng.stage import Layer, Stage, arg, opt
 
 _CHUNK = (64, 64, 64)
 # The scene and what planning it needs: measured, with a margin, per µm³ of the volume and its surroundings.
-_BASE_BYTES, _TISSUE_BYTES = 250_000_000, 8_000_000
+_BASE_BYTES, _TISSUE_BYTES = 250_000_000, 5_000_000
 _SURROUNDINGS = 0.8  # µm added to each side of the volume
 
 

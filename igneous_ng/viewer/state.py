@@ -153,9 +153,12 @@ def _union(volumes: Sequence[tuple[Box, Vec3f]]) -> tuple[Vec3f, Vec3f]:
 
 
 def _cross_section_scale(size: Vec3f) -> float:
-    """Voxels a pixel, so that the x-y, x-z and z-y sections of ``size`` voxels each fit their panel."""
+    """Voxels a pixel, so that the x-y, x-z and z-y sections of ``size`` voxels each fit their panel.
+
+    Panels are wider than high, so z, which is an axis of either direction, meets the height.
+    """
     (x, y, z), (width, height) = size, _PANEL
-    return _rounded(max(x / width, z / width, y / height, z / height) * _MARGIN)
+    return _rounded(max(x / width, y / height, z / height) * _MARGIN)
 
 
 def _centre(low: float, high: float) -> float:
