@@ -181,7 +181,13 @@ READ = [(e, d, c) for e, d in PAIRS for c in CHANNELS.get(e, (1,)) if c in (1, 3
 def layer(place: Path, encoding: str, dtype: str, channels: int) -> tuple[Info, Array]:
     kind = "segmentation" if encoding.startswith("compress") else "image"
     info = new_info(
-        kind=kind, dtype=dtype, channels=channels, bounds=BOX, resolution=(4.5, 4.5, 33.25), chunk=(8, 16, 5), encoding=encoding
+        kind=kind,
+        dtype=dtype,
+        channels=channels,
+        bounds=BOX,
+        resolution=(4.5, 4.5, 33.25),
+        chunk=(8, 16, 5),
+        encoding=encoding,
     )
     array = np.asfortranarray(noise((*BOX.shape, channels), dtype))
     io = IO()

@@ -72,7 +72,9 @@ def test_what_others_wrote_comes_back_as_it_was() -> None:
 def test_an_info_made_here_is_an_info_read_here() -> None:
     info = image(dtype="uint32", encoding="compressed_segmentation", kind="segmentation")
     assert infos.parse(json.loads(infos.encode(info)), "x") == info
-    assert infos.encode(info) == infos.encode(image(dtype="uint32", encoding="compressed_segmentation", kind="segmentation"))
+    assert infos.encode(info) == infos.encode(
+        image(dtype="uint32", encoding="compressed_segmentation", kind="segmentation")
+    )
     assert info.to_json()["scales"] == [
         {
             "key": "8_8_30.5",
@@ -121,7 +123,9 @@ def test_what_no_precomputed_volume_has_is_refused(change: dict[str, Any]) -> No
         infos.parse({**FOREIGN, **change}, "x")
 
 
-@pytest.mark.parametrize("change", [{"size": [1, 2]}, {"size": [1, -2, 3]}, {"resolution": 8}, {"chunk_sizes": []}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"size": [1, 2]}, {"size": [1, -2, 3]}, {"resolution": 8}, {"chunk_sizes": []}], ids=str
+)
 def test_a_scale_of_wrong_numbers_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="not the info"):
         infos.parse({**FOREIGN, "scales": [{**FOREIGN["scales"][0], **change}]}, "x")

@@ -79,9 +79,7 @@ def test_slices_cut_the_box_out_of_an_array(box: Box, by: Vec3) -> None:
 
 @given(solid, factors)
 def test_the_coarser_box_has_every_voxel_touched(box: Box, factor: Vec3) -> None:
-    assert voxels(box // factor) == {
-        tuple(v // f for v, f in zip(voxel, factor, strict=True)) for voxel in voxels(box)
-    }
+    assert voxels(box // factor) == {tuple(v // f for v, f in zip(voxel, factor, strict=True)) for voxel in voxels(box)}
 
 
 @given(boxes, factors)

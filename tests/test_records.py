@@ -63,10 +63,22 @@ def changed(**changes: Any) -> str:
     return json.dumps(raw)
 
 
-GARBAGE = ["", "{", "null", "3", "[]", "{}", '"text"', '{"igneous_ng": 1}', '{"igneous_ng": 1, "run": [], "lo": 0, "hi": 1}']
+GARBAGE = [
+    "",
+    "{",
+    "null",
+    "3",
+    "[]",
+    "{}",
+    '"text"',
+    '{"igneous_ng": 1}',
+    '{"igneous_ng": 1, "run": [], "lo": 0, "hi": 1}',
+]
 
 
-@pytest.mark.parametrize("text", [*GARBAGE, changed(run={"id": "x"}), changed(run={**json.loads(changed())["run"], "more": 1})])
+@pytest.mark.parametrize(
+    "text", [*GARBAGE, changed(run={"id": "x"}), changed(run={**json.loads(changed())["run"], "more": 1})]
+)
 def test_garbage_is_no_message(text: str) -> None:
     with pytest.raises(SpecError, match=r"not a message of igneous_ng .*purge it"):
         Message.parse(text)

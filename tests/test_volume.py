@@ -23,7 +23,13 @@ BOUNDS = Box((-5, 3, -20), (8, 14, -9))
 
 def volume(path: Path, chunk: Vec3 = (4, 4, 4), channels: int = 2, **other: Any) -> Volume:
     info = new_info(
-        kind="image", dtype="uint16", channels=channels, bounds=BOUNDS, resolution=(4, 4, 40), chunk=chunk, encoding="raw"
+        kind="image",
+        dtype="uint16",
+        channels=channels,
+        bounds=BOUNDS,
+        resolution=(4, 4, 40),
+        chunk=chunk,
+        encoding="raw",
     )
     return Volume(f"file://{path}", 0, info, Store(), **other)
 
