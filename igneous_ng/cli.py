@@ -18,12 +18,12 @@ from typing import Any, Literal
 import click
 
 from igneous_ng import __version__, catalog
-from igneous_ng.errors import DataError, IgneousError, SpecError, TransientError
+from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
 from igneous_ng.geometry import Box
 from igneous_ng.progress import Progress
 from igneous_ng.stage import Layer, Stage, coerce, describe, field_types
 
-OK, DEAD, WRONG, INTERNAL, PREEMPTED = 0, 1, 2, 70, 75
+DEAD, WRONG, CONFIGURATION, INTERNAL, PREEMPTED = 1, 2, 64, 70, 75
 
 
 class FieldType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
@@ -182,6 +182,8 @@ def _status(error: IgneousError) -> int:
 
     if isinstance(error, SpecError):
         return WRONG
+    if isinstance(error, ConfigurationError):
+        return CONFIGURATION
     if isinstance(error, (TransientError, Preempted)):
         return PREEMPTED
     return DEAD
@@ -194,7 +196,7 @@ def main(verbose: bool) -> None:
     """Electron microscopy of brain tissue, from raw tiles to a queryable connectome.
 
     Each stage runs here, or with --queue puts its tasks where any number of `igneous-ng execute` find them.
-    Exit status: 0 done, 1 finished with dead letters, 2 wrong request, 70 internal, 75 preempted.
+    Exit status: 0 done, 1 finished with dead letters, 2 wrong request, 64 configuration, 70 internal, 75 preempted.
     """
     import logging
 
@@ -302,9 +304,9 @@ def entry_point() -> None:
     """Run the program; a defect of ours is an internal error, with its trace."""
     try:
         main()
-    except DataError as error:  # pragma: no cover - only outside of a command
+    except IgneousError as error:  # before any command was found: two stages of one name, say
         click.echo(f"Error: {error}", err=True)
-        sys.exit(DEAD)
+        sys.exit(_status(error))
     except Exception:
         import traceback
 

@@ -3,6 +3,7 @@
 * :class:`SpecError`: the request is wrong. Never queued, exit status 2.
 * :class:`DataError`: the data is wrong. The task goes to the dead letters and is never retried.
 * :class:`TransientError`: the world was wrong for a moment. Retried.
+* :class:`ConfigurationError`: this machine lacks a program or a setting. Exit status 64.
 """
 
 
@@ -20,3 +21,7 @@ class DataError(IgneousError):
 
 class TransientError(IgneousError):
     """A failure that a later attempt may not meet: a network, a full disk, a throttled bucket."""
+
+
+class ConfigurationError(IgneousError):
+    """Something that must be installed or set on this machine, and is not."""

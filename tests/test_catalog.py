@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,7 +51,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         (tmp_path / f"{module}.py").write_text(MODULE.format(name=name))
         monkeypatch.syspath_prepend(str(tmp_path))
         point = SimpleNamespace(name="mine", module=module)
-        monkeypatch.setattr(catalog.metadata, "entry_points", lambda group: [point] if group == catalog.GROUP else [])
+        monkeypatch.setattr(metadata, "entry_points", lambda group: [point] if group == catalog.GROUP else [])
 
     return install
 
@@ -76,7 +77,7 @@ def test_listing_imports_no_stage() -> None:
 
 
 def test_a_task_of_json_is_its_stage() -> None:
-    stage = Downsample(layer="file:///a")  # type: ignore[arg-type]
+    stage = Downsample(layer="file:///a")
     assert catalog.decode(to_dict(stage)) == stage
 
 
@@ -108,6 +109,6 @@ def test_two_stages_of_one_name_are_refused(plugin: Any) -> None:
 
 def test_an_entry_point_to_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     point = SimpleNamespace(name="mine", module="igneous_ng_test_absent")
-    monkeypatch.setattr(catalog.metadata, "entry_points", lambda group: [point])
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [point])
     with pytest.raises(SpecError, match="'mine' of igneous_ng.stages names igneous_ng_test_absent"):
         catalog.entries()

@@ -29,7 +29,7 @@ def noise(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Array:
     """All bit patterns of integers, and floats that are numbers."""
     rng = np.random.default_rng(seed)
     if dtype == "float32":
-        return rng.normal(size=shape).astype(dtype)
+        return np.asarray(rng.normal(size=shape), dtype)
     limits = np.iinfo(dtype)
     return rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
 
@@ -37,7 +37,7 @@ def noise(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Array:
 def labels(shape: tuple[int, ...], dtype: str, count: int) -> Array:
     """Large objects of few labels, the largest of the type among them."""
     field = np.indices(shape).sum(0) // 3 % count
-    return ~field.astype(dtype)
+    return np.asarray(~field.astype(dtype))
 
 
 def back(array: Array, encoding: str) -> Array:
@@ -152,8 +152,8 @@ def test_a_compresso_chunk_with_bytes_behind_it_is_refused() -> None:
 def test_a_png_or_compresso_of_another_type_is_refused() -> None:
     with pytest.raises(DataError, match="the picture is uint16"):
         codecs.decode(codecs.encode(noise((4, 4, 4, 1), "uint16"), "png"), "png", (4, 4, 4, 1), np.dtype("uint8"))
+    data = codecs.encode(labels((4, 4, 4, 1), "uint64", 2), "compresso")
     with pytest.raises(DataError, match="of 8 bytes"):
-        data = codecs.encode(labels((4, 4, 4, 1), "uint64", 2), "compresso")
         codecs.decode(data, "compresso", (4, 4, 4, 1), np.dtype("uint32"))
 
 

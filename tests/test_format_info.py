@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igneous_ng.errors import DataError, SpecError
@@ -17,7 +17,7 @@ from igneous_ng.formats.info import DTYPES, ENCODINGS, Scale, chunk_box, chunk_n
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 
 points = st.tuples(*[st.integers(-9, 9)] * 3)
-sizes = st.tuples(*[st.integers(1, 9)] * 3)
+sizes = st.tuples(*[st.integers(1, 6)] * 3)
 bounds = st.builds(Box.sized, points, sizes)
 scales = st.builds(
     lambda box, chunk: Scale("1_1_1", box, (1.0, 1.0, 1.0), chunk, "raw"), bounds, st.tuples(*[st.integers(1, 4)] * 3)
@@ -108,7 +108,7 @@ def test_a_scale_that_lacks_a_part_is_refused(key: str) -> None:
         infos.parse({**FOREIGN, "scales": [scale]}, "x")
 
 
-WRONG = [[], None, "info", {"@type": "neuroglancer_legacy_mesh"}]
+WRONG: list[Any] = [[], None, "info", {"@type": "neuroglancer_legacy_mesh"}]
 
 
 @pytest.mark.parametrize("raw", WRONG, ids=repr)
@@ -189,6 +189,7 @@ def test_scales_are_added_and_replaced_by_key() -> None:
     assert info.with_scales() == info
 
 
+@settings(deadline=None)
 @given(scales, st.tuples(*[st.integers(1, 3)] * 3))
 def test_a_coarser_scale_has_a_voxel_over_every_voxel(scale: Scale, factor: Vec3) -> None:
     up = coarser(scale, factor)
@@ -205,6 +206,7 @@ def test_a_coarser_scale_takes_another_encoding_and_chunk() -> None:
     assert up.extra == {"compressed_segmentation_block_size": [8, 8, 8]}
 
 
+@settings(deadline=None)
 @given(scales, bounds)
 def test_chunks_tile_a_scale_and_are_found_by_box(scale: Scale, box: Box) -> None:
     grid = list(Grid(scale.bounds, scale.chunk))
@@ -214,6 +216,7 @@ def test_chunks_tile_a_scale_and_are_found_by_box(scale: Scale, box: Box) -> Non
     assert [chunk_box(scale, cell.lo) for cell in touched] == [c for c in grid if (c & box).voxels]
 
 
+@settings(deadline=None)
 @given(scales, bounds)
 def test_aligned_boxes_are_those_that_cut_no_chunk(scale: Scale, box: Box) -> None:
     touched = [c for c in Grid(scale.bounds, scale.chunk) if (c & box).voxels]
@@ -221,6 +224,7 @@ def test_aligned_boxes_are_those_that_cut_no_chunk(scale: Scale, box: Box) -> No
     assert infos.is_aligned(scale, box) == whole
 
 
+@settings(deadline=None)
 @given(scales, sizes)
 def test_cells_are_rounded_up_to_chunks(scale: Scale, shape: Vec3) -> None:
     rounded = infos.round_to_chunks(scale, shape)

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from igneous_ng.errors import SpecError
@@ -24,6 +24,7 @@ def voxels(box: Box) -> Voxels:
     return set(product(*(range(a, b) for a, b in zip(box.lo, box.hi, strict=True))))
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**30), 10**30), st.integers(1, 10**15))
 def test_ceil_div_is_exact(a: int, b: int) -> None:
     assert (ceil_div(a, b) - 1) * b < a <= ceil_div(a, b) * b
@@ -37,6 +38,7 @@ def test_vec_makes_plain_integers_of_three_numbers() -> None:
         vec((1, 2))
 
 
+@settings(deadline=None)
 @given(boxes)
 def test_a_box_is_its_voxels_and_its_text(box: Box) -> None:
     assert box.voxels == len(voxels(box))
@@ -57,6 +59,7 @@ def test_a_side_never_ends_before_it_starts() -> None:
         Box.sized((0, 0, 0), (1, 1, -1))
 
 
+@settings(deadline=None)
 @given(boxes, boxes)
 def test_and_or_in_are_those_of_sets(a: Box, b: Box) -> None:
     assert voxels(a & b) == voxels(a) & voxels(b)
@@ -68,26 +71,30 @@ def test_and_or_in_are_those_of_sets(a: Box, b: Box) -> None:
         assert a | b == Box(vec(corners.min(0)), vec(corners.max(0) + 1))
 
 
+@settings(deadline=None)
 @given(boxes, points)
 def test_slices_cut_the_box_out_of_an_array(box: Box, by: Vec3) -> None:
     outer = box.grow((1, 0, 2), (0, 3, 1))
-    index = np.stack(np.indices(outer.shape), -1) + outer.lo
+    index = np.moveaxis(np.indices(outer.shape), 0, -1) + outer.lo
     assert set(map(tuple, index[box.slices(outer.lo)].reshape(-1, 3).tolist())) == voxels(box)
     moved = {tuple(a + d for a, d in zip(v, by, strict=True)) for v in voxels(box)}
     assert voxels(box.shift(by)) == moved
 
 
+@settings(deadline=None)
 @given(solid, factors)
 def test_the_coarser_box_has_every_voxel_touched(box: Box, factor: Vec3) -> None:
     assert voxels(box // factor) == {tuple(v // f for v, f in zip(voxel, factor, strict=True)) for voxel in voxels(box)}
 
 
+@settings(deadline=None)
 @given(boxes, factors)
 def test_the_finer_box_has_every_voxel_beneath(box: Box, factor: Vec3) -> None:
     assert box * factor // factor == box
     assert (box * factor).voxels == box.voxels * factor[0] * factor[1] * factor[2]
 
 
+@settings(deadline=None)
 @given(st.builds(Grid, boxes, factors))
 def test_cells_tile_the_bounds_exactly(grid: Grid) -> None:
     seen: list[tuple[int, ...]] = []
@@ -100,12 +107,14 @@ def test_cells_tile_the_bounds_exactly(grid: Grid) -> None:
     assert set(seen) == voxels(grid.bounds)
 
 
+@settings(deadline=None)
 @given(boxes, factors, boxes)
 def test_a_region_has_the_same_cells_as_the_whole(bounds: Box, cell: Vec3, roi: Box) -> None:
     chosen = Grid(bounds, cell, roi)
     assert list(chosen) == [c for c in Grid(bounds, cell) if (c & roi).voxels]
 
 
+@settings(deadline=None)
 @given(st.builds(Grid, boxes, factors), st.slices(8))
 def test_a_grid_is_a_sequence(grid: Grid, part: slice) -> None:
     cells = list(grid)
@@ -117,6 +126,7 @@ def test_a_grid_is_a_sequence(grid: Grid, part: slice) -> None:
             grid[outside]
 
 
+@settings(deadline=None)
 @given(st.builds(Grid, solid, factors))
 def test_x_runs_fastest(grid: Grid) -> None:
     assert [cell.lo for cell in grid] == sorted((cell.lo for cell in grid), key=lambda lo: lo[::-1])
@@ -129,6 +139,7 @@ def test_a_grid_of_a_petabyte_costs_nothing() -> None:
     assert grid[1].lo == (59, 0, 0)
 
 
+@settings(deadline=None)
 @given(factors, st.integers(0, 2))
 def test_cells_have_a_size(cell: Vec3, axis: int) -> None:
     assume(max(cell) > 0)

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from tests.data import data
 
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.kernels.pooling import DTYPES, Method, pool
+from tests.data import data
 
 METHODS: tuple[Method, ...] = ("average", "mode", "min", "max", "stride")
 FACTORS = st.one_of(st.sampled_from([(2, 2, 1), (2, 2, 2)]), st.tuples(*[st.integers(1, 4)] * 3))

@@ -184,6 +184,17 @@ def test_what_dead_writers_left_is_swept_after_a_day(path: Path) -> None:
     assert list(queue.dead()) == [("a", "why")]
 
 
+def test_a_late_failure_leaves_no_reason_behind(path: Path) -> None:
+    queue = PosixQueue(str(path))
+    queue.put(["a"])
+    lease = queue.lease(60)
+    assert lease is not None
+    queue.release_all()
+    before = tree(path)
+    assert not queue.fail(lease, "late")
+    assert tree(path) == before
+
+
 def test_a_lease_renewed_for_another_time_keeps_to_the_new_one(path: Path) -> None:
     queue = PosixQueue(str(path))
     queue.put(["a"])

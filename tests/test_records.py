@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igneous_ng import records
@@ -25,6 +25,7 @@ def run(tmp_path: Path) -> Run:
     return replace(RUN, home=f"file://{tmp_path}/layer")
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 700))
 def test_messages_cover_the_units_exactly_once(units: int, span: int) -> None:
     messages = list(replace(RUN, units=units, span=span).messages())
@@ -33,6 +34,7 @@ def test_messages_cover_the_units_exactly_once(units: int, span: int) -> None:
     assert all(0 < m.hi - m.lo <= span for m in messages)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**9))
 def test_a_run_has_about_a_thousand_messages(units: int) -> None:
     run = records.new_run({}, "file:///a", units)
@@ -49,6 +51,7 @@ def test_ids_sort_by_time_and_name_the_request() -> None:
     assert runs[0].folder == f"file:///a/runs/{runs[0].id}"
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(1, 10**6), st.integers(1, 1000))
 def test_a_message_is_its_text(text: str, units: int, span: int) -> None:
     message = next(iter(Run("id", text, {"field": text}, units, span).messages()))
@@ -146,4 +149,6 @@ def test_finished_is_said_once_it_is(run: Run) -> None:
     assert not records.finished(STORE, run)
     records.mark_finished(STORE, run)
     assert records.finished(STORE, run)
-    assert STORE.get_json(f"{run.folder}/finished.json")["units"] == 10
+    said = STORE.get_json(f"{run.folder}/finished.json")
+    assert said is not None
+    assert said["units"] == 10

@@ -58,7 +58,7 @@ def test_sections_are_in_natural_order(tmp_path: Path) -> None:
 @given(st.lists(st.text("a0129²٣-", min_size=1)))
 def test_the_order_is_total_and_numbers_count_as_numbers(names: list[str]) -> None:
     paths = sorted(map(Path, names), key=images.natural)
-    assert paths == sorted(reversed(paths), key=images.natural)
+    assert paths == sorted(reversed(paths), key=images.natural)  # noqa: C414 - whatever the order before
     assert images.natural(Path("s_2_z9")) < images.natural(Path("s_2_z10")) < images.natural(Path("s_10_z1"))
 
 

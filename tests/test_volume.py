@@ -153,7 +153,7 @@ def test_a_volume_says_what_it_is(whole: Volume) -> None:
     info = whole.info.with_scales(coarser(whole.scale, (2, 2, 1)))
     upper = Volume(whole.path, 1, info, whole.store)
     assert (upper.bounds, upper.resolution) == (Box((-3, 1, -20), (4, 7, -9)), (8, 8, 40))
-    assert (whole.chunk, whole.dtype, whole.channels, whole.voxel_bytes) == ((4, 4, 4), np.uint16, 2, 4)
+    assert (whole.chunk, whole.dtype.name, whole.channels, whole.voxel_bytes) == ((4, 4, 4), "uint16", 2, 4)
 
 
 def test_the_block_of_a_foreign_segmentation_is_heeded(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def _open(path: str, dataset: str) -> Stored:
         return _images(path, place.iterdir())
     if not place.exists():
         if any(sign in path for sign in "*?["):
-            return _images(path, map(Path, glob.iglob(path, recursive=True)))
+            return _images(path, map(Path, glob.iglob(path, recursive=True)))  # noqa: PTH207 - a pattern may be absolute
         raise SpecError(f"{path}: there is nothing of this name; check the path, from {Path.cwd()} on")
     if suffix not in _READERS:
         raise SpecError(f"{path}: files {suffix or 'without a suffix'} are not read; known are: {', '.join(_READERS)}")

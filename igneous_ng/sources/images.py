@@ -91,8 +91,7 @@ class Images:
             return section
         with _opened(path) as image:
             self._same(path, *_pixels(path, image))
-            section = np.asarray(image)[inside]
-        return section
+            return np.asarray(image)[inside]
 
     def _same(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         if (shape, native(dtype)) != (self.shape[1:], native(self.dtype)):

@@ -97,8 +97,8 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 @lru_cache(maxsize=1)
-def _load(path: Path, mtime_ns: int, member: str) -> NDArray[Any]:
-    """The whole member; ``mtime_ns`` is there so that a file written anew is read anew."""
+def _load(path: Path, mtime_ns: int, member: str) -> NDArray[Any]:  # noqa: ARG001 - a file written anew is read anew
+    """The whole member of an archive as it was at ``mtime_ns``."""
     with zipfile.ZipFile(path) as archive, archive.open(member) as file:
         array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
         file.read()  # to the end, where the checksum is compared

@@ -1,6 +1,7 @@
 """Pictures of a view, by a Chromium without a window that chromedriver steers (W3C WebDriver over HTTP).
 
-WebGL is drawn by SwiftShader, on the CPU: the same build of Chromium gives the same picture on any machine.
+WebGL is drawn by SwiftShader, on the CPU, so that no graphics card is needed. Where the surfaces
+of meshes touch, a few pixels may differ from one picture to the next.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from igneous_ng.errors import DataError, IgneousError, TransientError
+from igneous_ng.errors import ConfigurationError, DataError, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ viewer.chunkQueueManager.getStatistics().then(all => {
 """
 
 
-class ScreenshotUnavailable(IgneousError):
+class ScreenshotUnavailable(ConfigurationError):
     """Screenshots need programs that this machine does not have."""
 
 

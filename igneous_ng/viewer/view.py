@@ -87,7 +87,7 @@ def serving(layers: list[str], *, port: int = 0, segments: tuple[int, ...] = (),
 
 
 def client_folder() -> Path:
-    """The built Neuroglancer client, found in its wheel without importing it (which takes seconds)."""
+    """The built Neuroglancer client, found in its wheel without importing it: only its files are used."""
     spec = importlib.util.find_spec("neuroglancer")
     for place in (spec.submodule_search_locations or ()) if spec else ():
         folder = Path(place) / "static" / "client"

@@ -6,6 +6,7 @@ done exactly when its record exists; a killed worker leaves at most one unit to 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import platform
@@ -14,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from igneous_ng import catalog, records
@@ -72,6 +74,7 @@ def _stage(message: Message, roots: tuple[str, ...]) -> Stage:
 def _run(stage: Stage, unit: Any, store: Store) -> dict[str, Any]:
     io = IO(store)
     wall, cpu = time.time(), time.process_time()
+    _forget_peak()
     stage.execute(unit, io)
     return {
         "what": json.loads(json.dumps(plain(unit))),
@@ -81,9 +84,24 @@ def _run(stage: Stage, unit: Any, store: Store) -> dict[str, Any]:
         "start": wall,
         "seconds": time.time() - wall,
         "cpu_seconds": time.process_time() - cpu,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": _peak_bytes(),
         "runtime": runtime(),
     }
+
+
+def _forget_peak() -> None:
+    """Let the peak of resident memory start anew (Linux; elsewhere it is that of the whole process)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_bytes() -> int:
+    """The peak of resident memory. Not from getrusage alone, which on Linux begins with the parent's."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @functools.cache
