@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -34,10 +35,10 @@ class Layer(str):
             scheme, path = "file", text
         if scheme not in SCHEMES:
             raise SpecError(f"layer {text!r}: no store is called {scheme}://; there are: {', '.join(SCHEMES)}")
+        if scheme == "file" and path:
+            path = os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - undoes "..", and follows no links
         if not path.strip("/"):
             raise SpecError(f"layer {text!r} names no place; write a folder, or scheme://bucket/path")
-        if scheme == "file":
-            path = str(Path(path).expanduser().absolute())
         return cls(f"{scheme}://{path.rstrip('/')}")
 
 

@@ -1,13 +1,13 @@
-"""The three kinds of error, and what other code may catch them as."""
+"""The kinds of error, and what other code may catch them as."""
 
 from __future__ import annotations
 
 import pytest
 
 from igneous_ng import errors
-from igneous_ng.errors import DataError, IgneousError, SpecError, TransientError
+from igneous_ng.errors import ConfigurationError, DataError, IgneousError, SpecError, TransientError
 
-KINDS = (SpecError, DataError, TransientError)
+KINDS = (SpecError, DataError, TransientError, ConfigurationError)
 
 
 def test_every_kind_is_an_igneous_error_and_none_is_another() -> None:

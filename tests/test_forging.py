@@ -151,7 +151,7 @@ def test_cells_are_read_with_one_voxel_more_where_there_is_one(tmp_path: Path) -
 
 
 def test_labels_below_zero_are_refused(tmp_path: Path) -> None:
-    layer = make_layer(tmp_path, np.full((2, 2, 2), -1, np.int64))
+    layer = make_layer(tmp_path, np.full((2, 2, 2), -1, np.int32))
     volume = IO().volume(layer, 0)
     with pytest.raises(DataError, match="below 0"):
         read_labels(IO(), volume, volume.bounds)

@@ -242,3 +242,9 @@ def test_a_scale_is_sharded_where_it_says_so() -> None:
     assert not scale.sharded
     assert not replace(scale, extra={"sharding": None}).sharded
     assert replace(scale, extra={"sharding": {"@type": "neuroglancer_uint64_sharded_v1"}}).sharded
+
+
+def test_a_jpeg_picture_too_tall_for_its_library_is_refused() -> None:
+    infos.check_encoding("jpeg", "uint8", 1, (256, 256, 255))
+    with pytest.raises(SpecError, match="smaller chunks"):
+        infos.check_encoding("jpeg", "uint8", 1, (256, 256, 256))

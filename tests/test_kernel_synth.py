@@ -279,6 +279,7 @@ def test_the_stage_refuses_an_empty_cell() -> None:
 
 
 @pytest.mark.skipif(not FIB25.exists(), reason="real FIB-SEM is in ../shared/data/fib25, which is not here")
+@pytest.mark.long
 def test_it_is_about_as_hard_as_real_tissue() -> None:
     with np.load(FIB25) as data:
         real = _figures(data["em"][:96].T, data["labels"][:96].T)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from igneous_ng.errors import SpecError
@@ -119,6 +120,7 @@ def test_a_bare_path_is_absolute_from_here_or_from_home(tmp_path: Path, monkeypa
 @settings(deadline=None)
 @given(st.text("abc/._-").map("/a".__add__))
 def test_spelling_a_layer_again_changes_nothing(path: str) -> None:
+    assume(os.path.abspath(path) != "/")  # which names no place
     once = Layer.parse(path)
     assert Layer.parse(once) == once
     assert not once.endswith("/")

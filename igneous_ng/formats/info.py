@@ -30,6 +30,7 @@ ENCODINGS: dict[str, tuple[str, ...]] = {
 
 IMAGE, SEGMENTATION = "image", "segmentation"
 _RESOLUTION = (0.01, 1e6)  # nm: an ångström fraction to a millimetre; beyond it a unit was mistaken
+_JPEG_SIDE = 65_500  # libjpeg's own limit
 _KNOWN = ("key", "size", "voxel_offset", "resolution", "chunk_sizes", "encoding")
 
 
@@ -175,6 +176,10 @@ def check_encoding(encoding: str, dtype: str, channels: int, chunk: Vec3) -> Non
     if encoding not in right:
         raise SpecError(
             f"encoding {encoding!r} cannot hold {dtype} of {channels} channel(s); these can: {', '.join(right)}"
+        )
+    if encoding == "jpeg" and max(chunk[0], chunk[1] * chunk[2]) > _JPEG_SIDE:
+        raise SpecError(
+            f"chunk {chunk}: a jpeg picture is x by y*z pixels, at most {_JPEG_SIDE:,} a side; give smaller chunks"
         )
 
 

@@ -115,7 +115,8 @@ def _exactly(window: npt.NDArray[Any], dtype: np.dtype[Any], source: str, box: B
         return window
     with np.errstate(invalid="ignore", over="ignore"):
         cast = window.astype(dtype)
-    if not np.array_equal(cast.astype(window.dtype), window, equal_nan=dtype.kind == "f"):
+    same_sign = np.array_equal(cast < 0, window < 0)
+    if not same_sign or not np.array_equal(cast.astype(window.dtype), window, equal_nan=dtype.kind == "f"):
         raise DataError(
             f"{source}: values of {window.dtype.name} in {box} do not fit {dtype.name}; give another --dtype"
         )

@@ -104,7 +104,7 @@ def _layer(layer: Shown, bottom: bool) -> dict[str, Any]:
             "selectedAlpha": 0.4,
             "notSelectedAlpha": 0.15 if layer.segments else 0,
             "objectAlpha": _SEE_THROUGH if {"mesh", "skeletons"} <= layer.info.keys() else 1,
-            "skeletonRendering": {"mode2d": "lines_and_points", "mode3d": "lines", "lineWidth3d": 3},
+            "skeletonRendering": {"mode2d": "lines", "lineWidth2d": 1, "mode3d": "lines", "lineWidth3d": 2},
         }
     low, high = _RANGES[str(layer.info["data_type"]).lower()]
     # A JSON number holds no 64-bit integer; the client reads those from text.
