@@ -55,7 +55,8 @@ class IO:
 
     def saw(self, url: str, box: Box, array: Array) -> None:
         """Enter what was read by other means: ``array`` from ``box`` of the file at ``url``."""
-        self.ledger.reads.append({"url": url, "box": str(box), "digest": digest(array.tobytes("F"))})
+        stored = np.ascontiguousarray(array.T).data  # in Fortran order, without a copy where it is so already
+        self.ledger.reads.append({"url": url, "box": str(box), "digest": digest(stored)})
 
     def write(self, volume: Volume, box: Box, array: Array, compress: Compression = "gzip") -> None:
         """Write ``array`` ``[x, y, z, c]``; ``box`` is made of whole chunks. Pictures are never compressed again."""

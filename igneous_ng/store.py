@@ -25,7 +25,7 @@ _SUFFIXES = ("", ".gz", ".br")
 _TEMPORARY = ".tmp-"
 
 
-def digest(data: bytes) -> str:
+def digest(data: bytes | memoryview) -> str:
     """The fingerprint of stored bytes: BLAKE2b, 128 bits, in hexadecimal."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 

@@ -170,20 +170,17 @@ def test_the_whole_of_the_real_volume(tmp_path: Path) -> None:
     check_objects(layer, labels, WHOLE.offset)
 
 
+@pytest.mark.parametrize("offset", [(0, 0, 0), (-101, -33, -7)], ids=["at zero", "negative offset"])
 @pytest.mark.parametrize("stage", [Downsample, MeshForge, SkeletonForge])
-def test_a_missing_chunk_is_named_and_can_be_filled(stage: type[Any], tmp_path: Path) -> None:
-    np.save(tmp_path / "labels.npy", CROP.labels()[:96, :96, :64])
-    layer = f"file://{tmp_path}/seg"
+def test_a_missing_chunk_is_named_and_can_be_filled(stage: type[Any], offset: Vec3, tmp_path: Path) -> None:
+    source, layer = str(tmp_path / "labels.npy"), f"file://{tmp_path}/seg"
+    np.save(source, CROP.labels()[:96, :96, :64])
     run.inline(
-        Create(
-            source=str(tmp_path / "labels.npy"),
-            layer=layer,
-            kind="segmentation",
-            axes="xyz",
-            resolution=RESOLUTION,
-        )
+        Create(source=source, layer=layer, kind="segmentation", axes="xyz", resolution=RESOLUTION, offset=offset)
     )
-    (tmp_path / "seg" / "16_16_40" / "0-64_64-96_0-64.gz").unlink()
-    with pytest.raises(DataError, match=r"seg mip 0: the chunk 0:64,64:96,0:64 is missing .*--fill-missing"):
+    hole = Box((0, 64, 0), (64, 96, 64)).shift(offset)
+    name = "_".join(f"{a}-{b}" for a, b in zip(hole.lo, hole.hi, strict=True))
+    (tmp_path / "seg" / "16_16_40" / f"{name}.gz").unlink()
+    with pytest.raises(DataError, match=f"seg mip 0: the chunk {hole} is missing .*--fill-missing"):
         run.inline(stage(layer=layer))
     run.inline(stage(layer=layer, fill_missing=True))

@@ -1,0 +1,87 @@
+"""Planning refuses before anything is written; running here says what failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from igneous_ng import queues, records, run
+from igneous_ng.errors import DataError, SpecError
+from igneous_ng.geometry import Box
+from igneous_ng.stages.image_create import Create
+from igneous_ng.stages.image_downsample import Downsample
+from igneous_ng.store import Store
+
+
+@pytest.fixture
+def create(tmp_path: Path) -> Create:
+    np.save(tmp_path / "em.npy", np.random.default_rng(0).integers(0, 255, (50, 40, 30), np.uint8))
+    return Create(source=str(tmp_path / "em.npy"), layer=str(tmp_path / "em"), axes="xyz", chunk=(16, 16, 16))
+
+
+def test_a_plan_counts_and_writes_nothing(create: Create, tmp_path: Path) -> None:
+    plan = run.plan(create)
+    assert plan.run.units == 1
+    assert plan.peak_bytes >= 50 * 40 * 30
+    assert not (tmp_path / "em").exists()
+
+
+def test_more_memory_than_allowed_is_refused(create: Create, tmp_path: Path) -> None:
+    greedy = Create(source=create.source, layer=create.layer, axes="xyz", memory=1000)
+    with pytest.raises(SpecError, match=r"memory is 1,000; ask for less"):
+        run.inline(greedy)
+    assert not (tmp_path / "em").exists()
+
+
+def test_a_roi_beside_the_layer_is_refused(create: Create) -> None:
+    run.inline(create)
+    with pytest.raises(SpecError, match="nothing to do"):
+        run.plan(Downsample(layer=create.layer, roi=Box((900, 0, 0), (901, 1, 1))))
+
+
+def test_a_wrong_queue_is_refused_before_the_layer_is_made(create: Create, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="kafka"):
+        run.enqueue(create, "kafka://topic")
+    assert not (tmp_path / "em").exists()
+
+
+def test_running_here_in_two_processes_finishes_the_run(create: Create) -> None:
+    done = run.here(create, processes=2)
+    assert records.finished(Store(), done)
+    assert queues.connect(f"memory://{done.id}").counts().waiting == 0
+
+
+def test_what_fails_here_is_said(create: Create, tmp_path: Path) -> None:
+    run.inline(create)
+    next((tmp_path / "em" / "1_1_1").glob("*.gz")).unlink()
+    with pytest.raises(run.DeadLetters, match=r"1 message.*is missing"):
+        run.here(Downsample(layer=create.layer))
+    with pytest.raises(DataError, match="is missing"):
+        run.inline(Downsample(layer=create.layer))
+
+
+def test_a_finished_range_is_not_run_again(create: Create, tmp_path: Path) -> None:
+    done = run.inline(create)
+    chunk = next((tmp_path / "em" / "1_1_1").glob("*.gz"))
+    chunk.unlink()
+    from igneous_ng.worker import task
+
+    seen: list[int] = []
+    task.execute(next(done.messages()), (), seen.append)
+    assert seen == []
+    assert not chunk.exists()
+
+
+def test_a_run_whose_layer_changed_meanwhile_is_refused(create: Create, tmp_path: Path) -> None:
+    message = next(run.plan(create).run.messages())
+    other = Create(source=create.source, layer=create.layer, axes="xyz", chunk=(16, 16, 16), cell=(16, 16, 16))
+    run.inline(other)
+    from dataclasses import replace
+
+    from igneous_ng.worker import task
+
+    wrong = replace(message, run=replace(message.run, units=7), hi=7)
+    with pytest.raises(SpecError, match=r"planned with 7 units and now there are 1"):
+        task.execute(wrong, (), lambda _: None)
