@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from igneous_ng.errors import SpecError
+from igneous_ng.errors import SpecError, VersionError
 from igneous_ng.stage import Stage, from_dict
 
 GROUP = "igneous_ng.stages"
@@ -78,7 +78,12 @@ def load(name: str) -> type[Stage]:
 
 
 def decode(raw: Any) -> Stage:
-    """The stage that JSON values describe, checked field by field."""
+    """The stage that JSON values describe, checked field by field; VersionError where only others know it."""
     if not isinstance(raw, dict) or not isinstance(raw.get("stage"), str):
         raise SpecError(f"a task is a JSON object with the name of a stage, got {json.dumps(raw)[:80]}")
+    if raw["stage"] not in entries():
+        raise VersionError(
+            f"no stage is called {raw['stage']!r} here; there are: {', '.join(entries())}; "
+            "install the version or the package that has it"
+        )
     return from_dict(load(raw["stage"]), raw)

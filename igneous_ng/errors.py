@@ -1,6 +1,7 @@
 """Every error this package raises on purpose; each message says what was asked, what was found, what to do.
 
 * :class:`SpecError`: the request is wrong. Never queued, exit status 2.
+* :class:`VersionError`, a SpecError: the request is for another version. A worker leaves it for others.
 * :class:`DataError`: the data is wrong. The task goes to the dead letters and is never retried.
 * :class:`TransientError`: the world was wrong for a moment. Retried.
 * :class:`ConfigurationError`: this machine lacks a program or a setting. Exit status 64.
@@ -13,6 +14,10 @@ class IgneousError(Exception):
 
 class SpecError(IgneousError, ValueError):
     """A request that cannot be carried out as it stands."""
+
+
+class VersionError(SpecError):
+    """A message that another version of this program, or one with other stages installed, understands."""
 
 
 class DataError(IgneousError):

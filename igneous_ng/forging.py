@@ -361,6 +361,15 @@ class Merging(Stage):
             kept += self.merge(label, bucket, rows, io)
         io.note(objects=kept, dust=dusted)
 
+    def spent(self, io: IO) -> tuple[str, ...]:
+        """The fragments, if every cell of the layer is forged: else those there are will be merged with more."""
+        shelf = self.shelf(io)
+        if not io.exists(f"{shelf.url}/plan.json"):
+            return ()
+        plan, regions = shelf.plan(self.kind), shelf.completed(self.kind)
+        whole = all(any((cell & region).voxels for region in regions) for cell in plan.grid)
+        return (shelf.url,) if whole else ()
+
     def merge(self, label: int, bucket: Bucket, rows: slice, io: IO) -> bool:
         """Join the pieces of one object and write it; whether there was anything to write."""
         raise NotImplementedError

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,13 +32,34 @@ class Ledger:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-class IO:
-    """Layers, arrays and objects, by URL. One instance serves one task at a time."""
+Method = TypeVar("Method", bound=Callable[..., Any])
 
-    def __init__(self, store: Store | None = None) -> None:
+
+def _waits(method: Method) -> Method:
+    """A method that waits for storage: others may compute meanwhile."""
+
+    @functools.wraps(method)
+    def waiting(self: IO, *args: Any, **kwargs: Any) -> Any:
+        with self.away():
+            return method(self, *args, **kwargs)
+
+    return cast(Method, waiting)
+
+
+class IO:
+    """Layers, arrays and objects, by URL. One instance serves one task at a time.
+
+    ``away`` makes a context that is entered around each wait for storage.
+    """
+
+    def __init__(
+        self, store: Store | None = None, away: Callable[[], AbstractContextManager[Any]] = nullcontext
+    ) -> None:
         self.store = store or Store()
+        self.away = away
         self.ledger = Ledger()
 
+    @_waits
     def info(self, layer: str) -> Info:
         """The parsed ``info`` of a volume layer; DataError where there is none."""
         raw = self.store.get_json(f"{layer}/info")
@@ -47,6 +71,7 @@ class IO:
         """Level ``mip`` of ``layer``; ``info`` stands in for the published one where given."""
         return Volume(layer, mip, info or self.info(layer), self.store, fill_missing)
 
+    @_waits
     def read(self, volume: Volume, box: Box) -> Array:
         """The voxels of ``box``, ``[x, y, z, c]`` in Fortran order; DataError for a missing chunk."""
         array, fingerprint = volume.read(box)
@@ -58,6 +83,7 @@ class IO:
         stored = np.ascontiguousarray(array.T).data  # in Fortran order, without a copy where it is so already
         self.ledger.reads.append({"url": url, "box": str(box), "digest": digest(stored)})
 
+    @_waits
     def write(self, volume: Volume, box: Box, array: Array, compress: Compression = "gzip") -> None:
         """Write ``array`` ``[x, y, z, c]``; ``box`` is made of whole chunks. Pictures are never compressed again."""
         if volume.scale.encoding in _COMPACT:
@@ -65,6 +91,7 @@ class IO:
         for url, stored in volume.write(box, np.asarray(array), compress):
             self._wrote(url, stored)
 
+    @_waits
     def create_layer(self, layer: str, info: Info) -> None:
         """Write the ``info`` of a new layer; the same again is fine, another one is a SpecError."""
         wanted = infos.encode(info)
@@ -77,6 +104,7 @@ class IO:
                 "choose another place or remove it"
             )
 
+    @_waits
     def edit_info(self, layer: str, *scales: infos.Scale, **keys: Any) -> None:
         """Add ``scales`` and ``keys`` to the layer's ``info``; nothing is written where they are there."""
         old = self.info(layer)
@@ -84,10 +112,12 @@ class IO:
         if new != old:
             self._wrote(f"{layer}/info", self.store.put(f"{layer}/info", infos.encode(new)))
 
+    @_waits
     def put(self, url: str, data: bytes, compress: Compression = "none") -> None:
         """Store an object whole."""
         self._wrote(url, self.store.put(url, data, compress))
 
+    @_waits
     def get(self, url: str, span: tuple[int, int] | None = None) -> bytes | None:
         """An object's content, or None; ``span`` is ``[start, stop)`` of an object stored plain."""
         data = self.store.get(url, span)
@@ -96,18 +126,22 @@ class IO:
             self.ledger.reads.append({"url": url, "digest": digest(data), **part})
         return data
 
+    @_waits
     def exists(self, url: str) -> bool:
         """Whether there is an object of this name."""
         return self.store.exists(url)
 
+    @_waits
     def list(self, url: str) -> list[str]:
         """Names directly in the folder ``url``, sorted, without compression suffix."""
         return self.store.list(url)
 
+    @_waits
     def put_json(self, url: str, value: Any) -> None:
         """Store a JSON value."""
         self._wrote(url, self.store.put_json(url, value))
 
+    @_waits
     def get_json(self, url: str) -> Any | None:
         """A stored JSON value, or None."""
         return self.store.get_json(url)

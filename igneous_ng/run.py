@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
-from igneous_ng import queues, records
+from igneous_ng import history, queues, records, steering, words
 from igneous_ng.errors import IgneousError, SpecError
 from igneous_ng.io import IO
+from igneous_ng.queues.protocol import Priority
 from igneous_ng.records import Run
+from igneous_ng.spans import Spans
 from igneous_ng.stage import Stage, to_dict
+from igneous_ng.store import Store
 from igneous_ng.worker import task
-from igneous_ng.worker.supervisor import Event, Policy, Supervisor
+from igneous_ng.worker.events import Sink
+from igneous_ng.worker.policy import Policy
+from igneous_ng.worker.supervisor import Supervisor
+from igneous_ng.worker.task import Task
+
+log = logging.getLogger(__name__)
 
 _SAMPLED = 64
+_IDLE_HERE_S = 0.5  # the queue is in this process: to look costs nothing
 
 
 class DeadLetters(IgneousError):
@@ -26,11 +37,15 @@ class Preempted(IgneousError):
 
 @dataclass(frozen=True)
 class Plan:
-    """A stage that was found possible: what would run, and the most memory that one task takes."""
+    """A stage that was found possible, and what would run."""
 
     stage: Stage
     run: Run
-    peak_bytes: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that one task takes."""
+        return self.run.peak_bytes
 
 
 def plan(stage: Stage) -> Plan:
@@ -39,31 +54,66 @@ def plan(stage: Stage) -> Plan:
     units = stage.units(io)
     if not len(units):
         raise SpecError(f"{stage.name}: there is nothing to do; does the roi touch the layer?")
-    step = max(1, len(units) // _SAMPLED)
-    peak = max(stage.peak_bytes(units[i], io) for i in range(0, len(units), step))
+    sample = [units[i] for i in range(0, len(units), max(1, len(units) // _SAMPLED))]
+    peak = max(stage.peak_bytes(unit, io) for unit in sample)
     if peak > stage.memory:
         raise SpecError(
             f"{stage.name}: a task would take {peak:,} bytes and memory is {stage.memory:,}; "
             "ask for less at once (a smaller cell, fewer mips), or give more --memory"
         )
-    return Plan(stage, records.new_run(to_dict(stage), stage.home(), len(units)), peak)
+    peaks = peak, max(stage.device_bytes(unit, io) for unit in sample)
+    seconds = history.usual_seconds(io.store, stage.home(), stage.name)
+    return Plan(stage, records.new_run(to_dict(stage), stage.home(), len(units), seconds=seconds, peaks=peaks))
 
 
-def enqueue(stage: Stage, queue: str) -> Run:
-    """Plan, prepare the outputs and put the messages on ``queue``."""
-    target = queues.connect(queue)
-    ready = _begin(stage)
-    target.put(message.to_json() for message in ready.messages())
+def enqueue(
+    stage: Stage,
+    queue: str,
+    priority: Priority = "normal",
+    missing: bool = False,
+    tell: Callable[[str], None] = log.info,
+) -> Run:
+    """Plan, prepare the outputs and put the messages on ``queue``; the same request again does nothing twice.
+
+    Where the newest run of the very request is on this queue, neither finished nor cancelled, it is continued: what
+    it lacks is put unless it waits or is leased, dead letters are put back, and ``tell`` hears of it. A back end that
+    cannot show its messages (SQS) gets more only when it has none. With ``missing`` the newest run of the request is
+    continued wherever it was, a cancelled one too, and all that it lacks is put.
+    """
+    target, store = queues.connect(queue), Store()
+    ready, known = _begin(stage, missing, (target.url, priority))
+    if not known:
+        target.put(_bodies(ready, None, priority), priority=priority)
+        return ready
+    records.set_queue(store, ready, target.url, priority)
+    target.put(())  # the queue may be another one, and new
+    said = steering.continued(store, ready)
+    if not missing and (count := steering.hidden(target)):
+        tell(
+            f"{said}; nothing was put, for {target.url} has {count} messages and cannot show which; --missing puts more"
+        )
+        return ready
+    left = steering.lacking(store, ready, target)
+    put = target.put(_bodies(ready, left, priority), priority=priority, unique=True)
+    tell(f"{said}; {words.count(put, 'message')} put, what waits already or is leased was left as it is")
     return ready
 
 
-def here(stage: Stage, processes: int = 1, sink: Callable[[Event], None] = lambda _: None) -> Run:
-    """Plan, prepare and execute on this machine with ``processes`` children; DeadLetters where tasks failed."""
-    ready = _begin(stage)
+def _bodies(ready: Run, left: Spans | None, priority: Priority) -> Iterator[str]:
+    return (replace(message, priority=priority).to_json() for message in ready.messages(left))
+
+
+def here(stage: Stage, processes: int = 1, sink: Sink = lambda _: None, missing: bool = False) -> Run:
+    """Plan, prepare and execute on this machine with ``processes`` children; DeadLetters where tasks failed.
+
+    With ``missing`` the newest run of the very request is continued instead.
+    """
+    ready, known = _begin(stage, missing)
     queue = queues.connect(f"memory://{ready.id}")
-    queue.put(message.to_json() for message in ready.messages())
+    left = steering.lacking(Store(), ready) if known else None
+    queue.put(message.to_json() for message in ready.messages(left))
     try:
-        _work(Supervisor(queue, Policy(processes=processes), sink))
+        _work(Supervisor(queue, Policy(processes=processes, idle=_IDLE_HERE_S), sink))
     finally:
         queue.purge()
     return ready
@@ -71,25 +121,35 @@ def here(stage: Stage, processes: int = 1, sink: Callable[[Event], None] = lambd
 
 def inline(stage: Stage) -> Run:
     """Plan, prepare and execute in this very process, unit after unit; errors are raised as they come."""
-    ready = _begin(stage)
+    ready, _ = _begin(stage, missing=False)
+    store = task.store_of(ready)
     for message in ready.messages():
-        task.execute(message, (), lambda _: None)
-        last = message
-    task.finish(last, ())
+        Task(message, store, tell=_raise).execute()
+    task.finish(message, store)
     return ready
 
 
-def execute(queue: str, policy: Policy, sink: Callable[[Event], None] = lambda _: None) -> None:
+def _raise(event: str, details: dict[str, Any]) -> None:
+    if event == "failed":
+        raise details["error"]
+
+
+def execute(queue: str, policy: Policy, sink: Sink = lambda _: None) -> None:
     """Work on ``queue``; DeadLetters where some lie there at the end, Preempted where a signal came."""
     _work(Supervisor(queues.connect(queue), policy, sink))
 
 
-def _begin(stage: Stage) -> Run:
-    ready = plan(stage).run
-    io = IO()
+def _begin(stage: Stage, missing: bool, place: tuple[str, Priority] | None = None) -> tuple[Run, bool]:
+    """The run to work on, and whether it was begun before; ``place`` is a queue and the priority there."""
+    planned, io = plan(stage).run, IO()
+    found = steering.earlier(io.store, planned, missing, place and place[0])
+    if found is not None:
+        return found, True
     stage.prepare(io)
-    records.save(io.store, ready)
-    return ready
+    if place is not None:
+        records.set_queue(io.store, planned, *place)  # before the run can be seen: it is never without
+    records.save(io.store, planned)
+    return planned, False
 
 
 def _work(supervisor: Supervisor) -> None:
@@ -97,4 +157,9 @@ def _work(supervisor: Supervisor) -> None:
         raise Preempted("a signal came: leases were given back, finished units are recorded")
     dead = list(supervisor.queue.dead())
     if dead:
-        raise DeadLetters(f"{len(dead)} message(s) could not be done; the first: {dead[0][1].strip()}")
+        raise DeadLetters(f"{len(dead)} message(s) could not be done; the first: {dead[0].reason.strip()}")
+    if supervisor.unsettled:
+        raise DeadLetters(
+            f"the queue is empty, but units of {', '.join(supervisor.unsettled)} have no record; "
+            "enqueue these by the same command with --missing"
+        )

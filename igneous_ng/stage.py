@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from igneous_ng.errors import SpecError
+from igneous_ng.errors import SpecError, VersionError
 from igneous_ng.geometry import Box, vec
 
 if typing.TYPE_CHECKING:
@@ -96,12 +96,20 @@ class Stage:
         """The most bytes that ``execute`` holds at once for ``unit``."""
         raise NotImplementedError
 
+    def device_bytes(self, unit: Any, io: IO) -> int:
+        """The most bytes of accelerator memory that ``execute`` holds at once; 0: it needs no accelerator."""
+        return 0
+
     def execute(self, unit: Any, io: IO) -> None:
         """Read, compute and write one unit. Run twice, in any order, it leaves the same bytes."""
         raise NotImplementedError
 
     def finish(self, io: IO) -> None:
         """Publish: make what all units wrote visible to readers. Runs once every unit has a record; idempotent."""
+
+    def spent(self, io: IO) -> tuple[str, ...]:
+        """Folders of intermediates that nothing needs once a run of this stage is finished; inside :meth:`home`."""
+        return ()
 
 
 def field_types(cls: type[Stage]) -> dict[str, Any]:
@@ -128,7 +136,7 @@ def plain(value: Any) -> Any:
 def from_dict(cls: type[Stage], raw: dict[str, Any]) -> Stage:
     """The stage that ``raw`` describes, every field checked; SpecError names the first that is wrong."""
     if raw.get("version") != cls.version:
-        raise SpecError(
+        raise VersionError(
             f"{cls.name}: the task is of version {raw.get('version')!r} and this program runs version "
             f"{cls.version}; enqueue it again with this program, or execute it with the one that made it"
         )

@@ -1,8 +1,7 @@
-"""What the tests of queues share: one stand per back end, and an SQS emulator on loopback."""
+"""What the tests of queues share: one stand per back end, each with a clock that the test turns."""
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -11,22 +10,30 @@ from pathlib import Path
 
 import pytest
 
-from igneous_ng.queues import Queue, connect
+from igneous_ng.queues import Queue
 from igneous_ng.queues.memory import MemoryQueue
+from igneous_ng.queues.posix import PosixQueue
 from igneous_ng.queues.sqs import SqsQueue
+from tests.sqs_simulator import Simulator
+
+NOON = 1_800_000_000.0  # of the fake file server
 
 
 class Stand:
-    """A queue nobody made yet: more objects for it, and a way to let its leases expire."""
+    """A queue nobody made yet: more objects for it, and a way to let time pass."""
 
     lease_s: float = 60.0  # long enough to be held through a test
 
     def connect(self) -> Queue:
         raise NotImplementedError
 
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass for the queue."""
+        raise NotImplementedError
+
     def expire(self) -> None:
         """Let the time of every lease of ``lease_s`` seconds run out."""
-        raise NotImplementedError
+        self.pass_by(self.lease_s + 0.5)
 
 
 @dataclass
@@ -37,38 +44,48 @@ class MemoryStand(Stand):
     def connect(self) -> Queue:
         return MemoryQueue(self.name, clock=lambda: self.now)
 
-    def expire(self) -> None:
-        self.now += self.lease_s + 1
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
 
 
 @dataclass
 class PosixStand(Stand):
     path: Path
+    now: float = NOON
+
+    def connect(self) -> PosixQueue:
+        return PosixQueue(str(self.path), clock=lambda: self.now)
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class SimulatedSqsStand(Stand):
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.service = Simulator(clock=lambda: self.now)
 
     def connect(self) -> Queue:
-        return connect(f"fq://{self.path}")
+        return SqsQueue("simulated", client=self.service, clock=lambda: self.now)
 
-    def expire(self) -> None:
-        age(self.path, self.lease_s + 1)
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
 
 
 @dataclass
 class SqsStand(Stand):
+    """A true client of an emulator: time passes only for who waits."""
+
     lease_s: float = 1.0
     name: str = field(default_factory=lambda: f"q-{uuid.uuid4().hex}")
 
     def connect(self) -> Queue:
         return SqsQueue(self.name, wait_seconds=0)
 
-    def expire(self) -> None:
-        time.sleep(self.lease_s + 0.1)
-
-
-def age(path: Path, seconds: float) -> None:
-    """Make every lease of a queue directory ``seconds`` older."""
-    for claim in (path / "doing").iterdir():
-        then = claim.stat().st_mtime - seconds
-        os.utime(claim, (then, then))
+    def pass_by(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 def tree(path: Path) -> list[str]:
@@ -85,14 +102,14 @@ def _emulator() -> str:
     return f"http://{host}:{port}"
 
 
-def use_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Point boto3 to an SQS on loopback, started once; skips where moto is not installed."""
+def use_emulator(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Point boto3 to an SQS on loopback, started once; its address. Skips where moto is not installed."""
     address = _emulator()
     for key, value in {
         "AWS_ENDPOINT_URL": address,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_MAX_ATTEMPTS": "1",
     }.items():
         monkeypatch.setenv(key, value)
+    return address

@@ -21,7 +21,7 @@ from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.stages.mesh import MeshForge, MeshMerge
 from igneous_ng.stages.skeleton import SkeletonForge, SkeletonMerge
-from igneous_ng.worker.supervisor import Policy
+from igneous_ng.worker.policy import Policy
 from tests.data import data
 
 Labels = npt.NDArray[Any]

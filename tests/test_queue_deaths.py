@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import multiprocessing
 import os
 import random
@@ -20,8 +19,9 @@ from typing import Any
 import pytest
 
 from igneous_ng.queues import Counts, Lease, files
-from igneous_ng.queues.posix import PAGE, PosixQueue
-from tests.queue_harness import age, tree
+from igneous_ng.queues.directory import PAGE
+from igneous_ng.queues.posix import PosixQueue
+from tests.queue_harness import PosixStand, tree
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -45,153 +45,160 @@ class Mortal:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, last: int) -> None:
         self.left, self.dead = last, False
+        self.met: set[str] = set()
         for name in self.CALLS:
-            monkeypatch.setattr(os, name, self.guard(getattr(os, name)))
-        monkeypatch.setattr(files, "open", self.open, raising=False)
+            monkeypatch.setattr(os, name, self.guard(name, getattr(os, name)))
+        self.real_open, self.real_write = os.open, os.pwrite
+        monkeypatch.setattr(os, "open", self.open)
+        monkeypatch.setattr(os, "pwrite", self.write)
+        for name in ("write", "writev", "pwritev", "truncate", "ftruncate", "symlink", "sendfile"):
+            monkeypatch.setattr(os, name, None)  # nobody may change the file system by these unseen
 
-    def tick(self) -> None:
+    def tick(self, name: str) -> None:
+        self.met.add(name)
         self.left -= 1
         if self.left <= 0:
             self.dead = True
             raise Death
 
-    def guard(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def guard(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*args: Any, **options: Any) -> Any:
-            self.tick()
+            self.tick(name)
             return call(*args, **options)
 
         return guarded
 
-    def open(self, path: str, mode: str) -> Any:
-        if mode == "rb":
-            return builtins.open(path, mode)
-        self.tick()
-        return Dying(self, path, mode)
+    def open(self, path: str, flags: int, *rest: Any, **options: Any) -> int:
+        if flags & os.O_CREAT:
+            self.tick("open")
+        return self.real_open(path, flags, *rest, **options)
 
-
-class Dying:
-    """A file being written by a process that may die halfway through a write."""
-
-    def __init__(self, mortal: Mortal, path: str, mode: str) -> None:
-        self.mortal = mortal
-        self.file = builtins.open(path, mode, buffering=0)  # noqa: SIM115 closed by __exit__
-
-    def __enter__(self) -> Dying:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def write(self, data: bytes) -> None:
-        self.file.write(data[: len(data) // 2])
-        self.mortal.tick()
-        self.file.write(data[len(data) // 2 :])
-
-    def flush(self) -> None:
-        self.file.flush()
-
-    def fileno(self) -> int:
-        return self.file.fileno()
+    def write(self, handle: int, data: bytes, offset: int) -> int:
+        """Death comes in the middle of a write; or the system writes but a half, and is asked for the rest."""
+        half = (len(data) + 1) // 2
+        written = self.real_write(handle, data[:half], offset)
+        self.tick("pwrite")
+        return written
 
 
 class History:
     """One of everything a queue's users do, and what they may rely on when they die."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.stand = PosixStand(path)
         self.asked: set[str] = set()  # put was called
         self.given: set[str] = set()  # put returned
         self.tried: set[str] = set()  # done was called
         self.acked: set[str] = set()  # done returned True
 
-    def put(self, queue: PosixQueue, *bodies: str) -> None:
+    def put(self, queue: PosixQueue, *bodies: str, **how: Any) -> None:
         self.asked |= set(bodies)
-        assert queue.put(bodies) == len(bodies)
+        queue.put(bodies, **how)
         self.given |= set(bodies)
 
     def done(self, queue: PosixQueue) -> None:
-        lease = queue.lease(60)
-        assert lease is not None
+        lease = taken(queue)
         self.tried.add(lease.body)
         assert queue.renew(lease, 60)
+        self.stand.pass_by(10)
         assert queue.renew(lease, 90)
         assert queue.done(lease)
         self.acked.add(lease.body)
 
-    def live(self, path: Path) -> None:
-        queue = PosixQueue(str(path))
-        self.put(queue, "one", "two", "three", "four")
+    def live(self) -> None:
+        queue = self.stand.connect()
+        self.put(queue, "one", "two", "three", "four", "five", "six")
         self.done(queue)
         ends: list[Callable[[Lease], bool]] = [
             lambda lease: queue.release(lease),
             lambda lease: queue.release(lease, counts=True),
+            lambda lease: queue.release(lease, delay=30),
+            lambda lease: queue.release(lease, counts=True, delay=30),
+            lambda lease: queue.fail(lease, "a reason"),
             lambda lease: queue.fail(lease, "a reason"),
             lambda lease: True,  # held until it expires
         ]
         for end in ends:
-            lease = queue.lease(60)
-            assert lease is not None
-            assert end(lease)
-        self.put(queue, "five")
-        age(path, 100)
+            assert end(taken(queue))
+        self.put(queue, "seven", *(self.given - self.tried), unique=True)  # all but one are there
+        self.put(queue, "eight", priority="high")
+        self.put(queue, "nine", priority="low")
+        self.stand.expire()
         queue.counts()
+        self.stand.expire()
         self.done(queue)
-        queue.lease(60)
+        while queue.lease(60) is not None:  # the last look removes empty pages
+            pass
         queue.release_all()
+        queue.retry_dead([next(queue.dead()).id])
         queue.retry_dead()
         self.done(queue)
 
 
-def bequest(path: Path) -> tuple[list[str], dict[str, str]]:
+def taken(queue: PosixQueue) -> Lease:
+    lease = queue.lease(60)
+    assert lease is not None
+    return lease
+
+
+def bequest(stand: PosixStand) -> tuple[list[str], dict[str, str]]:
     """What a new process finds after all leases expired: (bodies it may hold at one time, dead letters)."""
-    if (path / "doing").exists():
-        age(path, 1000)
-    queue = PosixQueue(str(path))
+    stand.pass_by(1000)
+    queue = stand.connect()
     queue.put([])
     held = []
     while (lease := queue.lease(60)) is not None:
         held.append(lease)
-    letters = dict(queue.dead())
+    letters = {letter.body: letter.reason for letter in queue.dead()}
     assert queue.counts() == Counts(0, len(held), len(letters))
     assert all(queue.done(lease) for lease in held)
     assert queue.counts() == Counts(0, 0, len(letters))
     return [lease.body for lease in held], letters
 
 
-def test_death_before_any_change_loses_and_doubles_nothing(path: Path) -> None:
+@pytest.mark.parametrize("links", [True, False])
+def test_death_before_any_change_loses_and_doubles_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(files, "link", lambda source, target: False)
     for last in count(1):
         shutil.rmtree(path, ignore_errors=True)
-        history = History()
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            mortal = Mortal(monkeypatch, last)
+        random.seed(last)  # another order of leases for each death
+        history = History(path)
+        with pytest.MonkeyPatch.context() as patched:
+            mortal = Mortal(patched, last)
             with suppress(Death):
-                history.live(path)
-        held, letters = bequest(path)
+                history.live()
+        held, letters = bequest(history.stand)
         found = [*held, *letters]
         assert len(found) == len(set(found)), last
         assert history.given - history.tried <= set(found) <= history.asked - history.acked, last
         assert set(letters.values()) <= {"a reason"}, last
         if not mortal.dead:
             break
-    assert last > 80  # every call was reached, and the history ran to its end
+    assert last > 140  # every call was reached, and the history ran to its end
+    expected = {"mkdir", "rename", "unlink", "rmdir", "fsync", "open", "pwrite"}
+    assert mortal.met == (expected | {"link"} if links else expected)
 
 
 def test_death_in_a_purge_leaves_a_queue_that_works(path: Path) -> None:
     for last in count(1):
         shutil.rmtree(path, ignore_errors=True)
-        queue = PosixQueue(str(path))
-        queue.put(["one", "two", "three"])
-        lease = queue.lease(60)
-        assert lease is not None
-        queue.fail(lease, "a reason")
+        stand = PosixStand(path)
+        queue = stand.connect()
+        queue.put(["one", "two", "three", "four"])
+        queue.fail(taken(queue), "a reason")
+        queue.release(taken(queue), delay=60)
         queue.lease(60)
         with pytest.MonkeyPatch.context() as monkeypatch:
             mortal = Mortal(monkeypatch, last)
             with suppress(Death):
                 queue.purge()
-        PosixQueue(str(path)).put(["new"])
-        held, letters = bequest(path)
+        stand.connect().put(["new"])
+        held, letters = bequest(stand)
         assert "new" in held
-        assert set(held) | set(letters) <= {"one", "two", "three", "new"}
+        assert set(held) | set(letters) <= {"one", "two", "three", "four", "new"}
         if not mortal.dead:
             assert (held, letters) == (["new"], {})
             break

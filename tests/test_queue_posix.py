@@ -1,10 +1,11 @@
-"""The queue in a directory: the file server's clock and answers, pages, and directories that are not ours."""
+"""The queue in a directory: the file server's answers, pages, priorities, and directories that are not ours."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from igneous_ng.errors import SpecError, TransientError
-from igneous_ng.queues import Counts, files
-from igneous_ng.queues.posix import PAGE, PosixQueue
-from tests.queue_harness import age, tree
+from igneous_ng.errors import SpecError
+from igneous_ng.queues import Counts, Lease, files
+from igneous_ng.queues.directory import PAGE
+from igneous_ng.queues.posix import PosixQueue
+from tests.queue_harness import PosixStand, tree
 
 
 @pytest.fixture
@@ -24,38 +26,18 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "queue"
 
 
-# The file server: its clock, its caches, its answers.
+@pytest.fixture
+def stand(path: Path) -> PosixStand:
+    return PosixStand(path)
 
 
-def test_no_clock_of_a_client_makes_a_lease_expire(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = PosixQueue(str(path))
-    queue.put(["a"])
-    lease = queue.lease(60)
-    monkeypatch.setattr(time, "time", lambda: 4e9)
-    monkeypatch.setattr(time, "monotonic", lambda: 4e9)
-    other = PosixQueue(str(path))
-    assert other.lease(60) is None
+def taken(queue: PosixQueue, seconds: float = 60) -> Lease:
+    lease = queue.lease(seconds)
     assert lease is not None
-    assert queue.done(lease)
+    return lease
 
 
-def test_a_heartbeat_the_client_has_not_seen_yet_still_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = PosixQueue(str(path))
-    queue.put(["a"])
-    queue.lease(60)
-    real = os.stat
-
-    def stale(target: Any, *args: Any, **options: Any) -> Any:
-        found = real(target, *args, **options)
-        if "/doing/" not in str(target):
-            return found
-        fields = list(found)
-        fields[8] -= 1000  # mtime, as remembered from before the heartbeat
-        return os.stat_result(fields)
-
-    monkeypatch.setattr(os, "stat", stale)
-    assert files.age(str(next((path / "doing").iterdir())), time.time()) > 900
-    assert PosixQueue(str(path)).counts() == Counts(0, 1, 0)
+# The file server: its caches, its answers.
 
 
 @pytest.mark.parametrize("happens", [True, False])
@@ -81,14 +63,13 @@ def test_an_answer_of_not_there_is_looked_into(
             return
         assert lease is not None
         assert queue.fail(lease, "why")
-    assert list(queue.dead()) == [("a", "why")]
+    assert [(letter.body, letter.reason) for letter in queue.dead()] == [("a", "why")]
 
 
 def test_a_page_that_vanishes_is_made_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = PosixQueue(str(path))
     queue.put(["a"])
-    lease = queue.lease(60)
-    assert lease is not None
+    lease = taken(queue)
     assert queue.lease(60) is None  # which removes the empty page
     assert tree(path / "todo") == []
     real, races = os.mkdir, iter([True, True, False])
@@ -106,7 +87,7 @@ def test_a_page_that_vanishes_is_made_again(path: Path, monkeypatch: pytest.Monk
 def test_files_the_file_system_puts_there_are_no_messages(path: Path) -> None:
     queue = PosixQueue(str(path))
     queue.put(["a"])
-    (path / "doing" / ".nfs00000001.1.2.3").touch()
+    (path / "doing" / ".nfs00000001.1.2.3.4").touch()
     (path / "todo" / ".nfs00000002").touch()
     assert queue.counts() == Counts(1, 0, 0)
     assert queue.lease(60) is not None
@@ -130,42 +111,10 @@ def test_bodies_are_read_page_by_page(path: Path) -> None:
     assert sorted(len(list(page.iterdir())) for page in (path / "todo").iterdir()) == [1, PAGE, PAGE]
 
 
-def test_a_full_disk_is_a_transient_error_and_leaves_no_half_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = PosixQueue(str(path))
-    queue.put(["a"])
-    before = tree(path)
-
-    real, left = os.fsync, iter([True, True])
-
-    def full(handle: int) -> None:
-        if not next(left, False):  # the directory, the first message of three, and then
-            raise OSError(errno.ENOSPC, "No space left on device", "a file")
-        real(handle)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", full)
-        with pytest.raises(TransientError, match="No space left"):
-            queue.put(["b", "c", "d"])
-    assert tree(path) == before
-
-
-def test_a_refusal_is_the_users_to_settle(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = PosixQueue(str(path))
-    queue.put(["a"])
-
-    def refused(target: str) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", target)
-
-    monkeypatch.setattr(os, "utime", refused)
-    with pytest.raises(SpecError, match=r"Permission denied; check the permissions"):
-        queue.lease(60)
-
-
 def test_what_dead_writers_left_is_swept_after_a_day(path: Path) -> None:
     queue = PosixQueue(str(path))
     queue.put(["a"])
-    lease = queue.lease(60)
-    assert lease is not None
+    lease = taken(queue)
     queue.fail(lease, "why")
     kept = tree(path)
     for days in (0.5, 2):
@@ -181,32 +130,173 @@ def test_what_dead_writers_left_is_swept_after_a_day(path: Path) -> None:
     queue.put([])
     fresh = ["dead/p1-0.1.n.txt", "tmp/draft0.5", "tmp/page0.5", "tmp/page0.5/p-000.0.0"]
     assert tree(path) == sorted(kept + fresh)
-    assert list(queue.dead()) == [("a", "why")]
+    assert [(letter.body, letter.reason) for letter in queue.dead()] == [("a", "why")]
 
 
 def test_a_late_failure_leaves_no_reason_behind(path: Path) -> None:
     queue = PosixQueue(str(path))
     queue.put(["a"])
-    lease = queue.lease(60)
-    assert lease is not None
+    lease = taken(queue)
     queue.release_all()
     before = tree(path)
     assert not queue.fail(lease, "late")
     assert tree(path) == before
 
 
-def test_a_lease_renewed_for_another_time_keeps_to_the_new_one(path: Path) -> None:
-    queue = PosixQueue(str(path))
+def test_a_lease_renewed_for_another_time_keeps_to_the_new_one(stand: PosixStand) -> None:
+    queue = stand.connect()
     queue.put(["a"])
-    lease = queue.lease(60)
-    assert lease is not None
+    lease = taken(queue)
     assert queue.renew(lease, 500)
-    age(path, 400)
+    stand.pass_by(400)
     assert queue.counts() == Counts(0, 1, 0)
     assert queue.renew(lease, 60)
-    age(path, 61)
+    stand.pass_by(61)
     assert queue.counts() == Counts(1, 0, 0)
     assert not queue.renew(lease, 60)
+
+
+# How messages lie there.
+
+
+def test_the_bodies_of_a_page_are_one_file_that_goes_with_its_last_message(path: Path) -> None:
+    queue = PosixQueue(str(path))
+    bodies = [f"{i}\n ä" for i in range(5)] + ["", ""]
+    queue.put(bodies)
+    files_ = [p for p in path.rglob("*") if p.is_file() and p.name != "queue.json"]
+    assert len(files_) == len(bodies)
+    assert {p.stat().st_nlink for p in files_} == {len(bodies)}
+    assert len({p.stat().st_ino for p in files_}) == 1
+    leases = [taken(queue) for _ in bodies]
+    assert sorted(lease.body for lease in leases) == sorted(bodies)
+    assert all(queue.done(lease) for lease in leases)
+    assert queue.lease(60) is None
+    assert tree(path) == ["dead", "doing", "queue.json", "tmp", "todo"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP])
+def test_without_hard_links_each_message_has_its_own_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    queue = PosixQueue(str(path))
+    bodies = [f"{i}\n ä" for i in range(5)] + ["", "x" * 9000]
+    real, left = os.link, iter([True, True])
+
+    def some(source: str, target: str) -> None:
+        if not next(left, False):
+            raise OSError(number, os.strerror(number))
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", some)
+    queue.put(bodies)
+    assert len({p.stat().st_ino for p in path.glob("todo/*/*")}) == len(bodies) - 1
+    assert sorted(taken(queue).body for _ in bodies) == sorted(bodies)
+
+
+def test_a_link_the_server_made_twice_is_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.link
+
+    def resent(source: str, target: str) -> None:
+        real(source, target)
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", resent)
+    queue = PosixQueue(str(path))
+    assert queue.put(["a", "b"]) == 2
+    assert sorted(taken(queue).body for _ in range(2)) == ["a", "b"]
+
+
+def test_damaged_bytes_are_marked_for_the_reader_to_refuse(path: Path) -> None:
+    queue = PosixQueue(str(path))
+    queue.put(["abc"])
+    next(path.glob("todo/*/*")).write_bytes(b"a\xffc\n")
+    assert taken(queue).body == "a\ufffdc"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_was_put_is_on_the_disk(path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """In an order in which a loss of power shows no message without its body, and after put, each message."""
+    queue = PosixQueue(str(path))
+    queue.put([])
+    log: list[tuple[str, str]] = []
+
+    def noted(name: str, call: Any, place: Any) -> Any:
+        def called(*args: Any) -> Any:
+            log.append((name, place(*args)))
+            return call(*args)
+
+        return called
+
+    def short(target: str) -> str:
+        return re.sub("[0-9a-f]{13,}", "P", str(Path(target).relative_to(path)))
+
+    opened: dict[int, str] = {}
+    real = os.open
+
+    def remembered(target: str, *how: Any) -> int:
+        handle = real(target, *how)
+        opened[handle] = target
+        return handle
+
+    monkeypatch.setattr(os, "open", remembered)
+    monkeypatch.setattr(os, "fsync", noted("sync", os.fsync, lambda handle: short(opened[handle])))
+    monkeypatch.setattr(os, "rename", noted("rename", os.rename, lambda source, target: short(target)))
+    monkeypatch.setattr(os, "link", noted("link", os.link, lambda source, target: short(target)))
+    if not links:
+        monkeypatch.setattr(files, "link", lambda source, target: False)
+    assert queue.put(["a", "b"]) == 2
+    messages = ["tmp/P/P-0-1-P.0.0", "tmp/P/P-2-1-P.0.0"]
+    assert log[1:] == [  # the first is of the queue, which was there
+        ("sync", "tmp/P.bodies"),
+        *(("link" if links else "sync", name) for name in messages),
+        ("sync", "tmp/P"),
+        ("rename", "todo/P"),
+        ("sync", "todo"),
+    ]
+
+
+# Priorities, and bodies that are there already.
+
+
+def test_an_urgent_message_is_seen_within_a_second(stand: PosixStand) -> None:
+    queue, other = stand.connect(), stand.connect()
+    queue.put((f"low {i}" for i in range(2 * PAGE)), priority="low")
+    assert taken(queue).body.startswith("low")
+    other.put(["now"], priority="high")
+    stand.pass_by(1.1)
+    assert taken(queue).body == "now"
+    assert taken(queue).body.startswith("low")
+
+
+def test_a_message_returns_to_its_priority(stand: PosixStand) -> None:
+    queue = stand.connect()
+    queue.put(["low"], priority="low")
+    queue.put(["high"], priority="high")
+    lease = taken(queue)
+    assert lease.body == "high"
+    assert stand.connect().lease(60) is not None  # the low one
+    assert queue.release(lease, delay=5)
+    queue.put(["normal"])
+    stand.pass_by(6)
+    assert [taken(queue).body for _ in range(2)] == ["high", "normal"]
+
+
+def test_a_unique_put_reads_no_bodies(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = PosixQueue(str(path))
+    queue.put(str(i) for i in range(700))
+    taken(queue)
+    queue.fail(taken(queue), "why")
+    queue.release(taken(queue), delay=60)
+    read: list[tuple[Any, ...]] = []
+    real = os.pread
+
+    def noted(*args: Any) -> bytes:
+        read.append(args)
+        return real(*args)
+
+    monkeypatch.setattr(os, "pread", noted)
+    assert queue.put((str(i) for i in range(702)), unique=True) == 2
+    assert len(read) == 1  # queue.json
 
 
 # Directories that are not ours.
@@ -231,11 +321,11 @@ def test_a_folder_of_other_things_is_left_alone(path: Path) -> None:
     assert tree(path) == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("marker", ['{"format": "igneous_ng queue", "version": 2}', "not JSON", "[]"])
+@pytest.mark.parametrize("marker", ['{"format": "igneous_ng queue", "version": 1}', "not JSON", "[]"])
 def test_a_queue_of_another_format_is_left_alone(path: Path, marker: str) -> None:
     path.mkdir()
     (path / "queue.json").write_text(marker)
-    with pytest.raises(SpecError, match=r"this program reads .*'version': 1"):
+    with pytest.raises(SpecError, match=r"this program reads .*'version': 2"):
         PosixQueue(str(path))
     assert tree(path) == ["queue.json"]
 
@@ -243,14 +333,13 @@ def test_a_queue_of_another_format_is_left_alone(path: Path, marker: str) -> Non
 def test_an_empty_folder_becomes_a_queue_with_its_version(path: Path) -> None:
     path.mkdir()
     PosixQueue(str(path)).put([])
-    assert json.loads((path / "queue.json").read_text()) == {"format": "igneous_ng queue", "version": 1}
+    assert json.loads((path / "queue.json").read_text()) == {"format": "igneous_ng queue", "version": 2}
 
 
 def test_a_queue_removed_under_its_worker_is_missed(path: Path) -> None:
     queue = PosixQueue(str(path))
     queue.put(["a", "b"])
-    lease = queue.lease(60)
-    assert lease is not None
+    lease = taken(queue)
     shutil.rmtree(path)
     with pytest.raises(SpecError, match="there is no queue"):
         queue.lease(60)

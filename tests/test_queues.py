@@ -8,11 +8,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from igneous_ng.errors import SpecError
 from igneous_ng.queues import Counts, Lease, Queue, connect
@@ -138,8 +135,8 @@ def test_a_dead_letter_keeps_body_and_reason_and_can_be_tried_again(queue: Queue
     for lease in leases:
         assert queue.fail(lease, reason) if lease.body == "poison" else queue.release(lease)
     assert queue.counts() == Counts(1, 0, 1)
-    assert list(queue.dead()) == [("poison", reason)]
-    assert list(queue.dead()) == [("poison", reason)]
+    for _ in range(2):
+        assert [(letter.body, letter.reason, letter.attempts) for letter in queue.dead()] == [("poison", reason, 1)]
     assert queue.retry_dead() == 1
     assert list(queue.dead()) == []
     again = {lease.body: lease.attempt for lease in (taken(queue), taken(queue))}
@@ -170,7 +167,7 @@ def test_every_lease_is_taken_back_where_the_back_end_can(queue: Queue, stand: S
     assert [taken(queue).attempt, taken(queue).attempt] == [1, 1]
 
 
-def test_a_queue_nobody_made_is_an_error_until_the_first_put(queue: Queue) -> None:
+def test_a_queue_nobody_made_is_an_error_until_the_first_put(queue: Queue, stand: Stand) -> None:
     verbs: list[Callable[[], object]] = [
         lambda: queue.lease(60),
         queue.counts,
@@ -178,6 +175,8 @@ def test_a_queue_nobody_made_is_an_error_until_the_first_put(queue: Queue) -> No
         queue.retry_dead,
         lambda: list(queue.dead()),
     ]
+    if not isinstance(stand, SqsStand):
+        verbs += [queue.release_all, lambda: list(queue.held())]
     for verb in verbs:
         with pytest.raises(SpecError, match=r"there is no queue at .*; check the name"):
             verb()
@@ -218,79 +217,111 @@ def test_threads_share_one_object(queue: Queue, stand: Stand) -> None:
     assert Counter(body for s in seen for body in s) == Counter(str(i) for i in range(total))
 
 
-VERBS = ["put", "lease", "done", "release", "count", "fail", "expire", "retry", "take back"]
+@pytest.mark.parametrize("delay", [-1, 900.5, float("nan"), float("inf")])
+def test_a_delay_lasts_up_to_a_quarter_of_an_hour(queue: Queue, delay: float) -> None:
+    queue.put(["a"])
+    lease = taken(queue)
+    with pytest.raises(SpecError, match="give 0 to 900 seconds"):
+        queue.release(lease, delay=delay)
+    assert queue.release(lease, delay=900)
 
 
-@pytest.mark.parametrize("kind", ["memory", "posix"])
-@settings(max_examples=60, deadline=None)
-@given(history=st.lists(st.sampled_from(VERBS), max_size=30))
-def test_any_history_agrees_with_a_model(kind: str, history: list[str]) -> None:
-    with TemporaryDirectory() as folder:
-        stand = MemoryStand() if kind == "memory" else PosixStand(Path(folder) / "queue")
-        queue = stand.connect()
-        queue.put([])
-        model = Model(queue)
-        for verb in history:
-            if verb == "expire":
-                stand.expire()
-                model.expire()
-            else:
-                model.step(verb)
-            assert queue.counts() == Counts(len(model.waiting), len(model.held), len(model.dead))
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_delayed_message_waits_for_its_time(queue: Queue, stand: Stand, counts: bool) -> None:
+    queue.put(["a"])
+    lease = taken(queue)
+    assert queue.release(lease, counts=counts, delay=2 * stand.lease_s)
+    assert not queue.done(lease)
+    assert not queue.release(lease)
+    if not (counts and isinstance(stand, SqsStand)):  # which cannot tell it from a lease
+        assert queue.counts() == Counts(1, 0, 0)
+    assert queue.lease(60) is None
+    stand.expire()
+    assert stand.connect().lease(60) is None
+    stand.expire()
+    again = taken(stand.connect())
+    assert (again.id, again.attempt) == (lease.id, 2 if counts else 1)
 
 
-class Model:
-    """A queue as three dictionaries from body to attempts, beside the true one."""
+def test_the_urgent_come_first_wherever_they_were_put(queue: Queue, stand: Stand) -> None:
+    for priority in ("low", "high", "normal"):
+        stand.connect().put([priority] * 3, priority=priority)
+    assert drained(queue) == ["high"] * 3 + ["normal"] * 3 + ["low"] * 3
 
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
-        self.waiting: dict[str, int] = {}
-        self.held: dict[str, Lease] = {}
-        self.dead: dict[str, int] = {}
-        self.made = 0
 
-    def step(self, verb: str) -> None:
-        if verb == "put":
-            self.made += 1
-            self.waiting[str(self.made)] = 0
-            self.queue.put([str(self.made)])
-        elif verb == "lease":
-            lease = self.queue.lease(60)
-            assert (lease is None) == (not self.waiting)
-            if lease is not None:
-                assert lease.attempt == self.waiting.pop(lease.body) + 1
-                self.held[lease.body] = lease
-        elif verb == "retry":
-            assert self.queue.retry_dead() == len(self.dead)
-            self.waiting |= dict.fromkeys(self.dead, 0)
-            self.dead = {}
-        elif verb == "take back":
-            assert self.queue.release_all() == len(self.held)
-            self.waiting |= {body: lease.attempt - 1 for body, lease in self.held.items()}
-            self.held = {}
-        elif self.held:
-            self.end(verb, self.held.pop(min(self.held)))
+def test_a_dead_letter_returns_to_its_priority(queue: Queue) -> None:
+    queue.put(["late"], priority="low")
+    queue.put(["soon"], priority="high")
+    queue.put(["then"])
+    for _ in range(3):
+        assert queue.fail(taken(queue), "why")
+    assert queue.retry_dead() == 3
+    assert drained(queue) == ["soon", "then", "late"]
 
-    def end(self, verb: str, lease: Lease) -> None:
-        if verb == "done":
-            assert self.queue.done(lease)
-        elif verb == "fail":
-            assert self.queue.fail(lease, "why")
-            self.dead[lease.body] = 0
-        else:
-            counts = verb == "count"
-            assert self.queue.release(lease, counts=counts)
-            self.waiting[lease.body] = lease.attempt - (not counts)
 
-    def expire(self) -> None:
-        self.waiting |= {body: lease.attempt for body, lease in self.held.items()}
-        self.held = {}
+def test_dead_letters_are_retried_one_by_one(queue: Queue) -> None:
+    queue.put(["a", "b", "c"])
+    for lease in [taken(queue) for _ in range(3)]:
+        assert queue.release(lease, counts=True) if lease.body == "c" else queue.fail(lease, f"why {lease.body}")
+    again = taken(queue)
+    assert queue.fail(again, "why c")
+    letters = {letter.body: letter for letter in queue.dead()}
+    assert {body: (letter.reason, letter.attempts) for body, letter in letters.items()} == {
+        "a": ("why a", 1),
+        "b": ("why b", 1),
+        "c": ("why c", 2),
+    }
+    assert queue.retry_dead([]) == 0
+    assert queue.retry_dead(["unknown"]) == 0
+    assert queue.retry_dead([letters["c"].id, "unknown"]) == 1
+    lease = taken(queue)
+    assert (lease.body, lease.attempt, lease.id) == ("c", 1, letters["c"].id)
+    assert sorted(letter.body for letter in queue.dead()) == ["a", "b"]
+    assert queue.retry_dead({letters["a"].id, letters["b"].id}) == 2
+    assert list(queue.dead()) == []
+
+
+def test_a_unique_put_adds_what_is_not_there(queue: Queue, stand: Stand) -> None:
+    if isinstance(stand, SqsStand):
+        assert queue.put(["a", "a"], unique=True) == 2  # as documented
+        return
+    queue.put(["waiting", "leased", "parked", "dead", "done", "twice", "twice"])
+    leases = {lease.body: lease for lease in (taken(queue) for _ in range(7))}
+    queue.release(leases["waiting"])
+    queue.release(leases["parked"], delay=600)
+    queue.fail(leases["dead"], "why")
+    queue.done(leases["done"])
+    again = [*leases, "new", "new"]
+    assert stand.connect().put(iter(again), unique=True) == 2
+    assert sorted(lease.body for lease in (taken(queue) for _ in range(3))) == ["done", "new", "waiting"]
+
+
+def test_held_bodies_are_shown_where_the_back_end_can(queue: Queue, stand: Stand) -> None:
+    if isinstance(stand, SqsStand):
+        with pytest.raises(SpecError, match="SQS does not show leased messages"):
+            next(queue.held())
+        return
+    queue.put(["a", "b", "c", "d ä\n"])
+    leases = [taken(queue) for _ in range(4)]
+    assert sorted(queue.held()) == ["a", "b", "c", "d ä\n"]
+    queue.release(leases[0], delay=600)
+    queue.fail(leases[1], "why")
+    assert sorted(stand.connect().held()) == sorted(lease.body for lease in leases[2:])
+    queue.renew(leases[2], 600)
+    stand.expire()
+    assert list(queue.held()) == [leases[2].body]
 
 
 @pytest.mark.parametrize("url", ["", "queue", "fq://", "redis://q", "/abs/dir", "file:///abs/dir"])
 def test_what_is_no_queue_is_told_what_would_be(url: str) -> None:
     with pytest.raises(SpecError, match=r"fq://DIRECTORY, sqs://NAME, sqs://REGION/NAME or memory://NAME"):
         connect(url)
+
+
+@pytest.mark.parametrize("name", ["has space", "x" * 76, "q.fifo", "sqs:"])
+def test_a_name_sqs_would_refuse(name: str) -> None:
+    with pytest.raises(SpecError, match="1 to 75 of the characters"):
+        connect(f"sqs://{name}")
 
 
 def test_urls_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igneous_ng import records
-from igneous_ng.errors import DataError, SpecError
-from igneous_ng.records import Message, Run
+from igneous_ng.errors import DataError, SpecError, VersionError
+from igneous_ng.records import Line, Message, Run
+from igneous_ng.spans import without
 from igneous_ng.store import Store
 
 STORE = Store()
@@ -25,37 +27,99 @@ def run(tmp_path: Path) -> Run:
     return replace(RUN, home=f"file://{tmp_path}/layer")
 
 
+@dataclass(frozen=True)
+class Memory(Store):
+    """A store of a dictionary that tells which objects were read."""
+
+    kept: dict[str, bytes] = field(default_factory=dict)
+    opened: list[str] = field(default_factory=list)
+
+    def get(self, url: str, span: tuple[int, int] | None = None) -> bytes | None:
+        self.opened.append(url)
+        return self.kept.get(url)
+
+    def put(self, url: str, data: bytes, compress: Any = "none") -> bytes:
+        self.kept[url] = data
+        return data
+
+    def delete(self, url: str) -> None:
+        self.kept.pop(url, None)
+
+    def exists(self, url: str) -> bool:
+        return url in self.kept
+
+    def list(self, url: str) -> list[str]:
+        inside = (name.removeprefix(f"{url}/") for name in self.kept if name.startswith(f"{url}/"))
+        return sorted({name.split("/")[0] for name in inside})
+
+
+def lines(lo: int, hi: int, by: str = "") -> dict[int, Line]:
+    return {unit: {"unit": unit, "by": by} for unit in range(lo, hi)}
+
+
+# Messages.
+
+
 @settings(deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 700))
 def test_messages_cover_the_units_exactly_once(units: int, span: int) -> None:
     messages = list(replace(RUN, units=units, span=span).messages())
     assert [u for m in messages for u in range(m.lo, m.hi)] == list(range(units))
-    assert len({m.url for m in messages}) == len(messages)
     assert all(0 < m.hi - m.lo <= span for m in messages)
 
 
 @settings(deadline=None)
-@given(st.integers(1, 10**9))
-def test_a_run_has_about_a_thousand_messages(units: int) -> None:
-    run = records.new_run({}, "file:///a", units)
-    assert run.units == units
-    assert run.span >= 1
-    assert -(-units // run.span) <= 1000
-
-
-def test_ids_sort_by_time_and_name_the_request() -> None:
-    runs = [records.new_run({"n": n}, "file:///a", 1) for n in (1, 2, 1)]
-    assert [r.id for r in runs] == sorted(r.id for r in runs)
-    marks = [r.id.rpartition("-")[2] for r in runs]
-    assert marks[0] == marks[2] != marks[1]
-    assert runs[0].folder == f"file:///a/runs/{runs[0].id}"
+@given(st.sets(st.integers(0, 299)), st.integers(1, 70))
+def test_messages_of_spans_name_their_units_and_stay_within_planned_ranges(units: set[int], span: int) -> None:
+    run = replace(RUN, units=300, span=span)
+    spans = without([(0, 300)], [(u, u + 1) for u in range(300) if u not in units])
+    messages = list(run.messages(spans))
+    assert [u for m in messages for u in range(m.lo, m.hi)] == sorted(units)
+    assert all(m.lo // span == (m.hi - 1) // span for m in messages)
+    planned = {(m.lo, m.hi) for m in run.messages()}
+    whole = {m for m in planned if units.issuperset(range(*m))}
+    assert whole <= {(m.lo, m.hi) for m in messages}, "what lacks wholly is the very message of before"
 
 
 @settings(deadline=None)
-@given(st.text(), st.integers(1, 10**6), st.integers(1, 1000))
-def test_a_message_is_its_text(text: str, units: int, span: int) -> None:
-    message = next(iter(Run("id", text, {"field": text}, units, span).messages()))
-    assert Message.parse(message.to_json()) == message
+@given(st.integers(1, 10**9), st.none() | st.floats(1e-4, 1e5))
+def test_a_range_takes_ten_minutes_and_leaves_enough_to_share(units: int, seconds: float | None) -> None:
+    span = records.new_run({}, "file:///a", units, seconds=seconds).span
+    assert 1 <= span <= units
+    assert span == 1 or -(-units // span) >= min(units, 501), "enough messages to share"
+    if seconds is None:
+        assert span <= 1000
+        assert -(-units // span) <= max(1000, units // 1000 + 1)
+    elif span > 1:
+        assert span * seconds <= 600
+
+
+def test_the_span_of_known_figures() -> None:
+    assert records.span(10**8) == 1000
+    assert records.span(10**8, 1.0) == 600
+    assert records.span(10**8, 1e-9) == 10**5
+    assert records.span(5000, 0.1) == 5
+    assert records.span(5000, 3600.0) == 1
+    assert records.span(1, 0.0) == 1
+
+
+def test_ids_sort_by_time_and_name_the_request() -> None:
+    runs = [records.new_run({"n": n}, "file:///a", 1, peaks=(5, 7)) for n in (1, 2, 1)]
+    assert [r.id for r in runs] == sorted(r.id for r in runs)
+    marks = [r.id.rpartition("-")[2] for r in runs]
+    assert marks[0] == marks[2] == records.mark({"n": 1}) != marks[1]
+    assert runs[0].folder == f"file:///a/runs/{runs[0].id}"
+    assert (runs[0].peak_bytes, runs[0].device_bytes) == (5, 7)
+    assert Message(runs[0], 0, 1).needs == 5
+    assert Message(runs[0], 0, 1, memory=9).needs == 9
+
+
+@settings(deadline=None)
+@given(st.text(), st.integers(1, 10**6), st.integers(1, 1000), st.integers(0, 9), st.booleans())
+def test_a_message_is_its_text(text: str, units: int, span: int, tried: int, alone: bool) -> None:
+    message = next(iter(Run("id", text, {"field": text}, units, span, 5, 6).messages()))
+    message = replace(message, tried=tried, alone=alone, memory=tried)
+    assert Message.parse(message.to_json()) == message == Message.known(message.to_json())
 
 
 def changed(**changes: Any) -> str:
@@ -74,8 +138,8 @@ GARBAGE = [
     "[]",
     "{}",
     '"text"',
-    '{"igneous_ng": 1}',
-    '{"igneous_ng": 1, "run": [], "lo": 0, "hi": 1}',
+    f'{{"igneous_ng": {records.FORMAT}}}',
+    f'{{"igneous_ng": {records.FORMAT}, "run": [], "lo": 0, "hi": 1}}',
 ]
 
 
@@ -85,6 +149,7 @@ GARBAGE = [
 def test_garbage_is_no_message(text: str) -> None:
     with pytest.raises(SpecError, match=r"not a message of igneous_ng .*purge it"):
         Message.parse(text)
+    assert Message.known(text) is None
 
 
 RANGES: list[dict[str, Any]] = [
@@ -107,9 +172,13 @@ def test_a_range_that_is_none_is_refused(change: dict[str, Any]) -> None:
         Message.parse(changed(**change))
 
 
-def test_another_format_is_refused() -> None:
-    with pytest.raises(SpecError, match="a message of format 2; this program reads format 1"):
-        Message.parse(changed(igneous_ng=2))
+@pytest.mark.parametrize("version", [records.FORMAT - 1, records.FORMAT + 1])
+def test_another_format_is_for_another_version(version: int) -> None:
+    with pytest.raises(VersionError, match=f"a message of format {version}; this program reads format"):
+        Message.parse(changed(igneous_ng=version, run={"something": "else"}))
+
+
+# Runs.
 
 
 def test_a_run_is_stored_and_loaded(run: Run) -> None:
@@ -119,36 +188,220 @@ def test_a_run_is_stored_and_loaded(run: Run) -> None:
     assert records.load(STORE, run.folder) == run
 
 
-def test_a_file_of_records_is_a_checkpoint(run: Run) -> None:
-    first, *_ = run.messages()
-    assert records.read(STORE, first) == {}
-    lines: dict[int, dict[str, Any]] = {2: {"unit": 2, "x": "ü\n"}, 0: {"unit": 0}}
-    records.write(STORE, first, lines)
-    assert records.read(STORE, first) == lines
-    assert list(records.read(STORE, first)) == [0, 2]
-    assert records.done(STORE, run) == 2
-    assert first.url == f"{run.folder}/records/0-4.jsonl"
-    records.write(STORE, first, {**lines, 1: {"unit": 1}})
-    assert records.done(STORE, run) == 3
+def test_a_run_of_another_version_is_said_to_be_that(run: Run) -> None:
+    STORE.put_json(f"{run.folder}/run.json", {"id": run.id, "home": run.home, "stage": {}, "units": 1, "span": 1})
+    with pytest.raises(VersionError, match="a run of format 1"):
+        records.load(STORE, run.folder)
+    STORE.put_json(f"{run.folder}/run.json", {"igneous_ng": records.FORMAT, "id": run.id})
+    with pytest.raises(DataError, match="not a run"):
+        records.load(STORE, run.folder)
 
 
-def test_a_run_is_complete_when_every_unit_has_a_record(run: Run) -> None:
-    messages = list(run.messages())
-    for i, message in enumerate(messages):
-        assert not records.complete(STORE, run)
-        lines = {unit: {"unit": unit} for unit in range(message.lo, message.hi)}
-        last = lines.pop(message.hi - 1)
-        records.write(STORE, message, lines)  # the last one of one unit: an empty checkpoint
-        assert not records.complete(STORE, run)
-        records.write(STORE, message, {**lines, last["unit"]: last})
-        assert records.done(STORE, run) == message.hi
-        assert records.complete(STORE, run) == (i == len(messages) - 1)
-
-
-def test_finished_is_said_once_it_is(run: Run) -> None:
-    assert not records.finished(STORE, run)
+def test_marks_are_set_and_cleared(run: Run) -> None:
+    for word in ("cancelled", "paused"):
+        assert not records.marked(STORE, run, word)
+        records.set_mark(STORE, run, word)
+        assert records.marked(STORE, run, word)
+        records.clear_mark(STORE, run, word)
+        assert not records.marked(STORE, run, word)
     records.mark_finished(STORE, run)
     assert records.finished(STORE, run)
-    said = STORE.get_json(f"{run.folder}/finished.json")
-    assert said is not None
-    assert said["units"] == 10
+    assert STORE.get_json(f"{run.folder}/finished.json")["units"] == 10  # type: ignore[index]
+
+
+def test_the_queue_of_a_run(run: Run) -> None:
+    assert records.queue_of(STORE, run) is None
+    records.set_queue(STORE, run, "fq:///q", "high")
+    assert records.queue_of(STORE, run) == "fq:///q"
+    assert STORE.get_json(f"{run.folder}/queue.json") == {"queue": "fq:///q", "priority": "high"}
+
+
+# The layout.
+
+
+def test_files_are_where_the_module_says(run: Run, tmp_path: Path) -> None:
+    first, second, _ = run.messages()
+    records.write(STORE, first, lines(0, 4))
+    records.checkpoint(STORE, second, lines(5, 6), "holder")
+    records.note_failure(STORE, run, 6, {"tried": 1, "cause": "segfault"})
+    records.give_up(STORE, Message(run, 6, 7), {"cause": "segfault"})
+    records.set_mark(STORE, run, "paused")
+    records.save(STORE, run)
+    folder = tmp_path / "layer" / "runs" / run.id
+    assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()) == [
+        "dead/6-7.json", "failures/6-1.json", "paused.json",
+        "records/0/0-4.jsonl", "records/0/4-8.holder.part", "run.json",
+    ]  # fmt: skip
+
+
+def test_a_thousand_messages_share_a_folder(run: Run) -> None:
+    run = replace(run, units=4500, span=2)
+    store = Memory()
+    for message in run.messages():
+        records.write(store, message, lines(message.lo, message.hi))
+    assert store.list(f"{run.folder}/records") == ["0", "1", "2"]
+    assert [len(store.list(f"{run.folder}/records/{n}")) for n in range(3)] == [1000, 1000, 250]
+    assert records.complete(store, run, near=2500)
+    assert records.done(store, run) == 4500
+    store.delete(f"{run.folder}/records/1/2000-2002.jsonl")
+    assert records.missing(store, run) == records.unwritten(store, run) == [(2000, 2002)]
+    assert not records.complete(store, run, near=0)
+
+
+# Records against a set of units.
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> Iterator[tuple[str, int, int, frozenset[int]]]:
+    """Whole ranges and checkpoints, each within one planned range, some twice or overlapping."""
+    units, span = draw(st.integers(1, 60)), draw(st.integers(1, 9))
+    steps = []
+    for owner in draw(st.lists(st.sampled_from(["", "a", "b", "c"]), max_size=14)):
+        lo = draw(st.integers(0, units - 1))
+        hi = draw(st.integers(lo + 1, min(units, (lo // span + 1) * span)))
+        finished = draw(st.frozensets(st.integers(lo, hi - 1))) if owner else frozenset(range(lo, hi))
+        steps.append((owner, lo, hi, finished))
+    return units, span, steps  # type: ignore[return-value]
+
+
+@settings(deadline=None)
+@given(histories(), st.integers(0, 59), st.lists(st.integers(0, 59), max_size=8))
+def test_what_is_missing_is_what_a_set_lacks(history: Any, near: int, dead: list[int]) -> None:
+    units, span, steps = history
+    run, store = replace(RUN, units=units, span=span), Memory()
+    by_name: dict[tuple[int, int, str], frozenset[int]] = {}
+    for owner, lo, hi, finished in steps:
+        message, found = Message(run, lo, hi), {unit: {"unit": unit, "by": owner} for unit in finished}
+        if owner:
+            records.checkpoint(store, message, found, owner)
+        else:
+            records.write(store, message, found)
+        by_name[lo, hi, owner] = finished
+    whole = {unit for (_, _, owner), some in by_name.items() if not owner for unit in some}
+    done = whole | {unit for some in by_name.values() for unit in some}
+    missing, unwritten = records.missing(store, run), records.unwritten(store, run)
+    assert {u for lo, hi in missing for u in range(lo, hi)} == set(range(units)) - done
+    assert {u for lo, hi in unwritten for u in range(lo, hi)} == set(range(units)) - whole
+    assert records.done(store, run) == len(done)
+    assert [line["unit"] for line in records.all_lines(store, run)] == list(
+        dict.fromkeys(line["unit"] for line in records.all_lines(store, run))
+    )
+    assert {line["unit"] for line in records.all_lines(store, run)} == done
+    assert records.complete(store, run, near % units) == (len(whole) == units)
+    given_up = {unit for unit in dead if unit < units}
+    for unit in given_up:
+        records.give_up(store, Message(run, unit, unit + 1), {"cause": "data"})
+    assert records.dead(store, run) == sorted((u, u + 1) for u in given_up)
+    assert records.settled(store, run) == (len(done) < units and done | given_up == set(range(units)))
+    records.mark_finished(store, run)
+    assert records.settled(store, run)
+
+
+def test_complete_opens_nothing_and_remembers_full_folders(run: Run) -> None:
+    run = replace(run, units=3000, span=1)
+    store = Memory()
+    for message in run.messages():
+        records.write(store, message, lines(message.lo, message.hi))
+    store.opened.clear()
+    full: set[str] = set()
+    assert records.complete(store, run, 1500, full)
+    assert store.opened == []
+    assert len(full) == 3
+    store.kept.clear()
+    assert records.complete(store, run, 1500, full), "what was seen full stays so and is not looked at again"
+
+
+def test_missing_opens_only_checkpoints_of_ranges_that_are_not_whole(run: Run) -> None:
+    store = Memory()
+    first, second, third = run.messages()
+    records.checkpoint(store, first, lines(0, 2), "late")
+    records.write(store, first, lines(0, 4))
+    records.checkpoint(store, second, lines(4, 6), "a")
+    store.opened.clear()
+    assert records.missing(store, run) == [(6, 10)]
+    assert store.opened == [f"{second.folder}/4-8.a.part"]
+    assert third.hi == 10
+
+
+# Holders.
+
+
+def test_checkpoints_of_all_holders_count_and_a_whole_range_clears_them(run: Run) -> None:
+    first, *_ = run.messages()
+    records.checkpoint(STORE, first, lines(0, 2, "a"), "a")
+    records.checkpoint(STORE, first, lines(1, 3, "b"), "b")
+    assert records.read(STORE, first) == {**lines(0, 2, "a"), **lines(2, 3, "b")}
+    assert records.read(STORE, Message(run, 2, 3)) == lines(2, 3, "b")
+    assert records.done(STORE, run) == 3
+    assert not records.complete(STORE, run)
+    records.write(STORE, first, lines(0, 4, "b"))
+    records.drop_checkpoints(STORE, first)
+    assert STORE.list(first.folder) == ["0-4.jsonl"]
+
+
+def test_a_holder_who_was_thought_dead_takes_nothing_away(run: Run) -> None:
+    first, *_ = run.messages()
+    records.checkpoint(STORE, first, lines(0, 3, "new"), "new")
+    records.checkpoint(STORE, first, lines(0, 1, "old"), "old")
+    assert records.done(STORE, run) == 3
+    records.write(STORE, first, lines(0, 4, "new"))
+    whole = STORE.get(f"{first.folder}/0-4.jsonl")
+    records.checkpoint(STORE, first, lines(0, 2, "old"), "old")
+    assert records.read(STORE, first) == lines(0, 4, "new")
+    records.write(STORE, first, lines(0, 4, "old"))
+    assert STORE.get(f"{first.folder}/0-4.jsonl") == whole
+    assert records.missing(STORE, run) == [(4, 10)]
+
+
+def test_the_holder_of_the_whole_range_may_come_back_after_its_parts_were_done(run: Run) -> None:
+    records.write(STORE, Message(run, 0, 2), lines(0, 2, "a"))
+    records.write(STORE, Message(run, 2, 4), lines(2, 4, "b"))
+    records.write(STORE, Message(run, 0, 4), lines(0, 4, "late"))
+    assert records.unwritten(STORE, run) == [(4, 10)]
+    assert [line["unit"] for line in records.all_lines(STORE, run)] == [0, 1, 2, 3]
+
+
+def test_a_range_with_a_gap_is_not_called_whole(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"no record of the units \[3\]"):
+        records.write(STORE, Message(run, 0, 4), lines(0, 3))
+    assert records.unwritten(STORE, run) == [(0, 10)]
+
+
+def test_lines_are_in_the_order_of_units_within_whole_ranges(run: Run) -> None:
+    run = replace(run, units=1200, span=3)
+    store = Memory()
+    for message in reversed(list(run.messages())):
+        records.write(store, message, lines(message.lo, message.hi))
+    assert [line["unit"] for line in records.all_lines(store, run)] == list(range(1200))
+
+
+def test_names_of_others_are_no_records(run: Run) -> None:
+    first, *_ = run.messages()
+    for name in ("0-4.json", "0-4.jsonl.bak", "a-4.jsonl", "0.jsonl", "-4.jsonl", "0-4"):
+        STORE.put(f"{first.folder}/{name}", b"{}\n")
+    assert records.missing(STORE, run) == [(0, 10)]
+    STORE.put(f"{run.folder}/dead/readme.json", b"{}\n")
+    assert records.dead(STORE, run) == []
+
+
+# Failures.
+
+
+def test_failures_are_kept_in_order_and_the_verdict_apart(run: Run) -> None:
+    for tried in (2, 10, 1):
+        records.note_failure(STORE, run, 3, {"tried": tried, "cause": "segfault"})
+    records.note_failure(STORE, run, 33, {"tried": 1, "cause": "data"})
+    assert [f["tried"] for f in records.failures(STORE, run, 3)] == [1, 2, 10]
+    assert records.failures(STORE, run, 33) == [{"unit": 33, "tried": 1, "cause": "data"}]
+    message = Message(run, 3, 4)
+    records.give_up(STORE, message, {"cause": "segfault"})
+    assert records.verdict(STORE, run, 3, 4) == {"cause": "segfault"}
+    records.take_up(STORE, message)
+    assert records.dead(STORE, run) == []
+    assert records.verdict(STORE, run, 3, 4) == {}
+
+
+def test_a_cancelled_run_is_settled(run: Run) -> None:
+    assert not records.settled(STORE, run)
+    records.set_mark(STORE, run, "cancelled")
+    assert records.settled(STORE, run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from igneous_ng.geometry import Box
 from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.store import Store
+from igneous_ng.worker.task import Task
 
 
 @pytest.fixture
@@ -25,7 +28,26 @@ def test_a_plan_counts_and_writes_nothing(create: Create, tmp_path: Path) -> Non
     plan = run.plan(create)
     assert plan.run.units == 1
     assert plan.peak_bytes >= 50 * 40 * 30
+    assert plan.run.peak_bytes == plan.peak_bytes
+    assert plan.run.device_bytes == 0
     assert not (tmp_path / "em").exists()
+
+
+def test_a_plan_knows_the_device_and_the_time_of_a_unit(create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(create, cell=(16, 16, 16))
+    monkeypatch.setattr(Create, "device_bytes", lambda self, unit, io: unit.voxels)
+    first = run.inline(small)
+    assert run.plan(small).run.device_bytes == 16**3
+    seconds = statistics.median(line["seconds"] for line in records.all_lines(Store(), first))
+    seen: list[float | None] = []
+
+    def span(_units: int, known: float | None) -> int:
+        seen.append(known)
+        return 1
+
+    monkeypatch.setattr(records, "span", span)
+    assert run.plan(small).run.stage == first.stage
+    assert seen == [seconds]
 
 
 def test_more_memory_than_allowed_is_refused(create: Create, tmp_path: Path) -> None:
@@ -47,6 +69,13 @@ def test_a_wrong_queue_is_refused_before_the_layer_is_made(create: Create, tmp_p
     assert not (tmp_path / "em").exists()
 
 
+def test_the_queue_and_the_priority_of_a_run_are_on_record(create: Create) -> None:
+    ready = run.enqueue(create, "memory://priority", "high")
+    said = Store().get_json(f"{ready.folder}/queue.json")
+    assert said == {"queue": "memory://priority", "priority": "high"}
+    queues.connect("memory://priority").purge()
+
+
 def test_running_here_in_two_processes_finishes_the_run(create: Create) -> None:
     done = run.here(create, processes=2)
     assert records.finished(Store(), done)
@@ -56,7 +85,7 @@ def test_running_here_in_two_processes_finishes_the_run(create: Create) -> None:
 def test_what_fails_here_is_said(create: Create, tmp_path: Path) -> None:
     run.inline(create)
     next((tmp_path / "em" / "1_1_1").glob("*.gz")).unlink()
-    with pytest.raises(run.DeadLetters, match=r"1 message.*is missing"):
+    with pytest.raises(run.DeadLetters, match=r"(?s)1 message.*is missing"):
         run.here(Downsample(layer=create.layer))
     with pytest.raises(DataError, match="is missing"):
         run.inline(Downsample(layer=create.layer))
@@ -66,11 +95,9 @@ def test_a_finished_range_is_not_run_again(create: Create, tmp_path: Path) -> No
     done = run.inline(create)
     chunk = next((tmp_path / "em" / "1_1_1").glob("*.gz"))
     chunk.unlink()
-    from igneous_ng.worker import task
-
-    seen: list[int] = []
-    task.execute(next(done.messages()), (), seen.append)
-    assert seen == []
+    seen: list[str] = []
+    Task(next(done.messages()), Store(), tell=lambda event, _: seen.append(event)).execute()
+    assert seen == ["begun"]
     assert not chunk.exists()
 
 
@@ -78,10 +105,6 @@ def test_a_run_whose_layer_changed_meanwhile_is_refused(create: Create, tmp_path
     message = next(run.plan(create).run.messages())
     other = Create(source=create.source, layer=create.layer, axes="xyz", chunk=(16, 16, 16), cell=(16, 16, 16))
     run.inline(other)
-    from dataclasses import replace
-
-    from igneous_ng.worker import task
-
     wrong = replace(message, run=replace(message.run, units=7), hi=7)
     with pytest.raises(SpecError, match=r"planned with 7 units and now there are 1"):
-        task.execute(wrong, (), lambda _: None)
+        Task(wrong, Store()).execute()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
+import uuid
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import brotli
@@ -14,6 +18,7 @@ from hypothesis import strategies as st
 
 from igneous_ng.errors import DataError, SpecError, TransientError
 from igneous_ng.store import Store, compressed, decompressed, digest
+from tests.queue_harness import use_emulator
 
 STORE = Store()
 
@@ -85,23 +90,6 @@ def test_objects_of_others_are_read_under_any_suffix(tmp_path: Path) -> None:
         STORE.get(url(tmp_path / "b"))
 
 
-def broken(*_: Any) -> None:
-    raise OSError(28, "No space left on device")
-
-
-@pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.replace"])
-def test_a_failed_put_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    STORE.put(url(tmp_path / "name"), b"old", "gzip")
-    before = files(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(step, broken)
-        for compress in ("gzip", "none"):
-            with pytest.raises(TransientError, match="name.*: writing failed .*No space"):
-                STORE.put(url(tmp_path / "name"), b"new", compress)
-    assert files(tmp_path) == before
-    assert STORE.get(url(tmp_path / "name")) == b"old"
-
-
 def test_nothing_is_renamed_before_it_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, bytes]] = []
     monkeypatch.setattr(os, "fsync", lambda _: seen.append(files(tmp_path)))
@@ -118,22 +106,18 @@ def test_temporary_files_are_not_listed(tmp_path: Path) -> None:
     assert STORE.list(url(tmp_path)) == ["folder", "whole"]
     assert STORE.list(url(tmp_path / "absent")) == []
     assert STORE.list(url(tmp_path / "whole")) == []
+    assert STORE.list(url(tmp_path) + "/") == ["folder", "whole"]
 
 
 def test_a_place_that_cannot_be_written_is_a_wrong_request(tmp_path: Path) -> None:
     STORE.put(url(tmp_path / "file"), b"")
     with pytest.raises(SpecError, match="cannot be written"):
         STORE.put(url(tmp_path / "file" / "below"), b"")
-    with pytest.raises(SpecError, match="https is read-only"):
-        STORE.put("https://host/name", b"")
+    for call in (lambda u: STORE.put(u, b""), lambda u: STORE.create(u, b""), STORE.delete):
+        with pytest.raises(SpecError, match="https is read-only"):
+            call("https://host/name")
     assert STORE.get(url(tmp_path / "file" / "below")) is None
     assert STORE.get(url(tmp_path)) is None
-
-
-def test_a_file_that_cannot_be_read_now_may_be_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "open", broken)
-    with pytest.raises(TransientError, match="reading failed"):
-        STORE.get(url(tmp_path / "name"))
 
 
 def test_a_span_is_of_plain_objects(tmp_path: Path) -> None:
@@ -157,11 +141,30 @@ def test_json_comes_back_and_what_is_none_is_refused(tmp_path: Path) -> None:
         STORE.get_json(place)
 
 
+def test_what_is_there_is_not_created(tmp_path: Path) -> None:
+    assert STORE.create(url(tmp_path / "new" / "name"), b"first")
+    assert not STORE.create(url(tmp_path / "new" / "name"), b"second")
+    assert STORE.get(url(tmp_path / "new" / "name")) == b"first"
+    for suffix in (".gz", ".br"):
+        (tmp_path / f"other{suffix}").write_bytes(b"whatever")
+        assert not STORE.create(url(tmp_path / "other"), b"second")
+        STORE.delete(url(tmp_path / "other"))
+    assert files(tmp_path) == {"new/name": b"first"}
+
+
+def test_a_deleted_object_is_gone_under_every_suffix(tmp_path: Path) -> None:
+    for suffix in ("", ".gz", ".br"):
+        (tmp_path / f"name{suffix}").write_bytes(b"content")
+    STORE.delete(url(tmp_path / "name"))
+    STORE.delete(url(tmp_path / "name"))
+    assert files(tmp_path) == {}
+
+
 def test_the_attic_keeps_what_is_replaced(tmp_path: Path) -> None:
     attic = url(tmp_path / "attic")
     keeping = Store(attic=attic)
     place = url(tmp_path / "name")
-    for content in (b"first", b"second", b"third"):
+    for content in (b"first", b"second", b"third", b"third"):
         keeping.put(place, content, "gzip")
     kept = f"{attic}/file/{tmp_path / 'name'}"
     assert STORE.list(kept) == sorted([digest(b"first"), digest(b"second")])
@@ -179,7 +182,7 @@ def test_memory_is_a_store_too(tmp_path: Path) -> None:
     assert STORE.get(f"{place}/a", (2, 5)) == b"234"
     assert STORE.get(f"{place}/deep/b") == b"packed"
     assert STORE.exists(f"{place}/deep/b")
-    assert STORE.list(place) == ["a", "deep"]
+    assert (STORE.list(place), STORE.list(f"{place}/deep"), STORE.list(f"{place}/none")) == (["a", "deep"], ["b"], [])
     STORE.put(f"{place}/deep/b", b"plain")
     assert STORE.get(f"{place}/deep/b") == b"plain"
     Store(attic=f"{place}/attic").put(f"{place}/a", b"new")
@@ -187,14 +190,130 @@ def test_memory_is_a_store_too(tmp_path: Path) -> None:
     assert (STORE.get(f"{place}/a"), STORE.get(kept)) == (b"new", b"0123456789")
 
 
-def test_a_remote_store_that_fails_may_work_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    cloudfiles = pytest.importorskip("cloudfiles")
-    monkeypatch.setattr(cloudfiles, "CloudFiles", broken)
-    for call in (
-        lambda: STORE.get("s3://bucket/a"),
-        lambda: STORE.put("s3://bucket/a", b""),
-        lambda: STORE.list("s3://bucket/a"),
-        lambda: STORE.exists("s3://bucket/a"),
-    ):
-        with pytest.raises(TransientError, match="s3://bucket/a.*will be tried again"):
+# S3, emulated on loopback.
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket; what cloud-files tries again is tried again at once."""
+    use_emulator(monkeypatch)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "")
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda _: None))
+    import boto3
+
+    name = f"bucket-{uuid.uuid4().hex}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+def test_s3_is_a_store_too(bucket: str) -> None:
+    place = f"s3://{bucket}/layer"
+    assert (STORE.get(f"{place}/a"), STORE.exists(f"{place}/a"), STORE.list(place)) == (None, False, [])
+    assert STORE.put(f"{place}/a", b"0123456789") == b"0123456789"
+    stored = STORE.put(f"{place}/deep/er/b", b"packed", "gzip")
+    STORE.put(f"s3://{bucket}/layer-2/c", b"another layer")
+    assert gzip.decompress(stored) == b"packed"
+    assert (STORE.get(f"{place}/a"), STORE.get(f"{place}/deep/er/b")) == (b"0123456789", b"packed")
+    assert (STORE.list(place), STORE.list(f"{place}/deep"), STORE.list(f"{place}/deep/er")) == (
+        ["a", "deep"],
+        ["er"],
+        ["b"],
+    )
+    STORE.put(f"{place}/deep/er/b", b"plain")
+    assert STORE.get(f"{place}/deep/er/b") == b"plain"
+    assert not STORE.create(f"{place}/a", b"late")
+    assert STORE.create(f"{place}/new", b"early")
+    Store(attic=f"{place}/attic", scratch=f"{place}/tmp").put(f"{place}/a", b"new")
+    assert STORE.get(f"{place}/attic/s3/{bucket}/layer/a/{digest(b'0123456789')}") == b"0123456789"
+    STORE.flush()
+    STORE.sweep()
+    for name in ("a", "a", "never"):
+        STORE.delete(f"{place}/{name}")
+    assert (STORE.exists(f"{place}/a"), STORE.list(place)) == (False, ["attic", "deep", "new"])
+
+
+@pytest.mark.parametrize("scheme", ["file", "mem", "s3"])
+def test_spans_are_the_same_everywhere(tmp_path: Path, request: pytest.FixtureRequest, scheme: str) -> None:
+    where = {"file": str(tmp_path), "mem": f"spans/{tmp_path.name}"}
+    place = f"{scheme}://{where.get(scheme) or request.getfixturevalue('bucket')}/layer"
+    STORE.put(f"{place}/plain", b"0123456789")
+    STORE.put(f"{place}/packed", b"0123456789", "gzip")
+    for span in ((0, 10), (2, 5), (8, 50), (20, 50), (4, 4)):
+        assert STORE.get(f"{place}/plain", span) == b"0123456789"[span[0] : span[1]]
+        assert STORE.get(f"{place}/absent", span) is None
+    with pytest.raises(DataError, match="packed.*: a compressed object has no ranges"):
+        STORE.get(f"{place}/packed", (2, 5))
+
+
+def calls(place: str) -> list[Callable[[], object]]:
+    return [
+        lambda: STORE.get(f"{place}/a"),
+        lambda: STORE.get(f"{place}/a", (0, 1)),
+        lambda: STORE.put(f"{place}/a", b""),
+        lambda: STORE.list(place),
+        lambda: STORE.delete(f"{place}/a"),
+        lambda: STORE.exists(f"{place}/a"),
+        lambda: STORE.create(f"{place}/a", b""),
+    ]
+
+
+def test_a_bucket_that_denies_or_is_not_there_is_a_wrong_request(bucket: str) -> None:
+    import boto3
+
+    STORE.put(f"s3://{bucket}/a", b"")
+    for action, call in (("GetObject", calls(f"s3://{bucket}")[0]), ("PutObject", calls(f"s3://{bucket}")[2])):
+        rule = {"Effect": "Deny", "Principal": "*", "Action": f"s3:{action}", "Resource": f"arn:aws:s3:::{bucket}/*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [rule]})
+        boto3.client("s3").put_bucket_policy(Bucket=bucket, Policy=policy)
+        with pytest.raises(SpecError, match=f"s3://{bucket}/a cannot be .*check the permissions"):
+            call()
+    for call in calls(f"s3://{bucket}-not")[:5]:
+        with pytest.raises(SpecError, match="make the bucket, or correct its name"):
+            call()
+    assert not STORE.exists(f"s3://{bucket}-not/a")
+
+
+class Answered(Exception):
+    """As the errors of botocore (a dict), of requests (an object with a status) or of google.cloud (a code)."""
+
+    def __init__(self, response: object = None, code: object = None) -> None:
+        super().__init__("the answer")
+        self.response, self.code = response, code
+
+
+def of_botocore(status: int, code: str) -> Answered:
+    return Answered({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}})
+
+
+class NoCredentialsError(Exception):
+    """As botocore's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (of_botocore(403, "AccessDenied"), SpecError),
+        (of_botocore(403, "InvalidAccessKeyId"), SpecError),
+        (of_botocore(403, "RequestTimeTooSkewed"), TransientError),
+        (of_botocore(503, "SlowDown"), TransientError),
+        (of_botocore(500, "InternalError"), TransientError),
+        (Answered(SimpleNamespace(status_code=403)), SpecError),
+        (Answered(SimpleNamespace(status_code=502)), TransientError),
+        (Answered(code=401), SpecError),
+        (Answered(code=429), TransientError),
+        (NoCredentialsError("none here"), SpecError),
+        (TimeoutError("too long"), TransientError),
+        (ConnectionResetError(104, "reset"), TransientError),
+        (KeyError(), TransientError),
+    ],
+)
+def test_what_a_remote_store_says_is_sorted(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[Exception]
+) -> None:
+    def failing(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr("cloudfiles.CloudFiles", failing)
+    for call in calls("s3://bucket"):
+        with pytest.raises(kind, match=r"s3://bucket.*\(.+\)(: |; will be tried again)"):
             call()

@@ -334,7 +334,8 @@ def test_without_meshes_labels_with_skeletons_are_chosen(tmp_path: Path) -> None
 def test_it_serves_until_interrupted_without_importing_the_heavy_package(tmp_path: Path) -> None:
     layer = image_layer(tmp_path / "em")
     script = (
-        "import sys\n"
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs begin deaf to it
         "from igneous_ng.viewer.view import view\n"
         "view([sys.argv[1]], announce=lambda url: print(url, flush=True))\n"
         "heavy = {'neuroglancer', 'numpy', 'cloudvolume'} & set(sys.modules)\n"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +19,16 @@ from igneous_ng.errors import SpecError
 from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.store import Store
-from igneous_ng.worker.supervisor import Event, Policy
+from igneous_ng.worker.events import Event
+from igneous_ng.worker.policy import Policy
 from tests.queue_harness import use_emulator
 
 CLI = [sys.executable, "-m", "igneous_ng.cli"]
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every data object below ``folder``: not the records, not what a killed process was writing."""
-    files = (p for p in sorted(folder.rglob("*")) if p.is_file())
-    names = ((str(p.relative_to(folder)), p) for p in files if not p.name.startswith(".tmp-"))
+    """Every data object below ``folder``: all but the records."""
+    names = ((str(p.relative_to(folder)), p) for p in sorted(folder.rglob("*")) if p.is_file())
     return {name: p.read_bytes() for name, p in names if not name.startswith("runs/")}
 
 
@@ -42,13 +43,15 @@ def make(tmp: Path, name: str, cell: int = 32) -> Create:
 
 
 def children(pid: int) -> list[int]:
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """The processes that run tasks: children of the nursery."""
+    (nursery,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(p) for p in Path(f"/proc/{nursery}/task/{nursery}/children").read_text().split()]
 
 
 def wait_for_records(layer: Path, count: int) -> None:
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        if sum(1 for _ in layer.glob("runs/*/records/*.jsonl")) >= count:
+        if sum(1 for _ in layer.glob("runs/*/records/*/*.jsonl")) >= count:
             return
         time.sleep(0.01)
     pytest.fail("no task was recorded within a minute")
@@ -149,11 +152,11 @@ def test_wrong_data_becomes_a_dead_letter_with_its_reason_and_the_rest_is_done(t
     run.enqueue(Downsample(layer=str(tmp_path / "layer"), memory=300_000), url)
     done = subprocess.run([*CLI, "execute", url], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    ((body, reason),) = queues.connect(url).dead()
-    assert "image downsample" in body
-    assert str(tmp_path / "layer") in reason
-    assert "mip 0" in reason
-    assert "--fill-missing" in reason
+    (letter,) = queues.connect(url).dead()
+    assert "image downsample" in letter.body
+    assert str(tmp_path / "layer") in letter.reason
+    assert "mip 0" in letter.reason
+    assert "--fill-missing" in letter.reason
     assert (tmp_path / "layer" / "info").read_bytes() == before
     assert sum(1 for _ in (tmp_path / "layer" / "8_8_40").glob("*.gz")) > 0
 
@@ -161,13 +164,19 @@ def test_wrong_data_becomes_a_dead_letter_with_its_reason_and_the_rest_is_done(t
 def test_a_message_that_is_none_and_one_outside_the_roots_are_set_aside(tmp_path: Path) -> None:
     url = f"fq://{tmp_path}/queue"
     run.enqueue(make(tmp_path, "layer", 96), url)
-    queues.connect(url).put([json.dumps({"igneous_ng": 1, "stage": "os.system"}), "not json"])
+    queues.connect(url).put([json.dumps({"igneous_ng": "x", "stage": "os.system"}), "not json"])
     with pytest.raises(run.DeadLetters, match="3 message"):
         run.execute(url, Policy(roots=(f"file://{tmp_path}/elsewhere",)))
-    reasons = " ".join(reason for _, reason in queues.connect(url).dead())
+    reasons = " ".join(letter.reason for letter in queues.connect(url).dead())
     assert "--root" in reasons
     assert "not a message of igneous_ng" in reasons
     assert tree(tmp_path / "layer").keys() == {"info"}
+
+
+def test_work_in_a_thread_of_a_larger_program(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        planned = pool.submit(run.here, make(tmp_path, "layer", 96)).result()
+    assert records.finished(Store(), planned)
 
 
 def test_policy_is_checked(tmp_path: Path) -> None:

@@ -16,19 +16,41 @@ from contextlib import contextmanager, suppress
 from igneous_ng.errors import SpecError, TransientError
 
 _GONE = (errno.ENOENT, errno.ESTALE)
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # what file systems without a sync of directories answer
+_NO_LINK = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)  # and without hard links
+_DENIED = {
+    errno.EACCES: "check who may write there",
+    errno.EPERM: "check who may write there",
+    errno.EROFS: "mount it for writing, or name another directory",
+}
+_FAILED = {
+    errno.ENOSPC: "make room on the disk, then try again",
+    errno.EDQUOT: "make room in the quota, or have it raised, then try again",
+    errno.EIO: "the disk or its server failed: see the system's log, then try again",
+}
 
 
 @contextmanager
-def system_errors() -> Iterator[None]:
-    """What the system refuses becomes a SpecError, what it fails at a TransientError."""
+def system_errors(url: str) -> Iterator[None]:
+    """What the system refuses becomes a SpecError, what it fails at a TransientError; both say what to do."""
     try:
         yield
     except OSError as error:
-        kind = SpecError if error.errno in _DENIED else TransientError
-        advice = "check the permissions" if kind is SpecError else "try again when the file system is well"
-        raise kind(f"queue file {error.filename!r}: {error.strerror}; {advice}") from error
+        place = f"{url}: {error.filename!r}" if error.filename else url
+        if error.errno in _DENIED:
+            raise SpecError(f"{place}: {error.strerror}; {_DENIED[error.errno]}") from error
+        advice = _FAILED.get(error.errno or 0, "try again when the file system is well")
+        if error.errno == errno.ENOSPC and _no_inodes(url.removeprefix("fq://")):
+            advice = "no inodes are left: delete files that nobody needs, then try again"
+        raise TransientError(f"{place}: {error.strerror}; {advice}") from error
+
+
+def _no_inodes(path: str) -> bool:
+    """Whether the file system of ``path`` has room for bytes perhaps, but for no more files."""
+    with suppress(OSError):
+        found = os.statvfs(path)
+        return found.f_files > 0 and found.f_favail == 0
+    return False
 
 
 @contextmanager
@@ -49,7 +71,7 @@ def nonce() -> str:
 def listed(directory: str) -> list[str]:
     """Names in a directory, without those that a file system puts there for itself (``.nfs...``)."""
     with unless_gone():
-        return [name for name in os.listdir(directory) if not name.startswith(".")]
+        return [name for name in os.listdir(directory) if name[0] != "."]
     return []
 
 
@@ -64,10 +86,26 @@ def move(source: str, target: str) -> bool:
     The target must be a name that no other move has. Then a target that exists after "not there" tells that
     this very move happened, and that a server answered the second copy of the request.
     """
-    with unless_gone():
+    try:  # spelled out: the fastest of a queue's verbs are little else
         os.rename(source, target)
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+        return os.path.exists(target)
+    return True
+
+
+def link(source: str, target: str) -> bool:
+    """A second name for a file; False where this file system, or this pair of directories, can have none."""
+    try:
+        os.link(source, target)
+    except FileExistsError:  # the name is ours alone: a server answered the second copy of the request
         return True
-    return os.path.exists(target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        return False
+    return True
 
 
 def touch(path: str) -> bool:
@@ -80,10 +118,13 @@ def touch(path: str) -> bool:
 
 def unlink(path: str) -> bool:
     """Remove a file; False: it is not there."""
-    with unless_gone():
+    try:
         os.unlink(path)
-        return True
-    return False
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+        return False
+    return True
 
 
 def discard(path: str) -> None:
@@ -91,7 +132,8 @@ def discard(path: str) -> None:
     if os.path.isdir(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
-        unlink(path)
+        with suppress(OSError):
+            os.unlink(path)
 
 
 def make_directory(path: str) -> None:
@@ -107,32 +149,56 @@ def remove_empty(path: str) -> None:
 
 
 def age(path: str, now: float) -> float:
-    """Seconds from the last touch of a file to ``now``; 0 for a file that is not there."""
+    """Seconds from the last change of a file to ``now``; 0 for a file that is not there."""
     with unless_gone():
         return now - os.stat(path).st_mtime
     return 0.0
 
 
-def true_age(path: str, now: float) -> float:
-    """As :func:`age`, from the server: an NFS client may remember an mtime for a minute, not over an open."""
-    with unless_gone(), open(path, "rb") as file:
-        return now - os.fstat(file.fileno()).st_mtime
-    return 0.0
+def read(path: str, size: int = -1, offset: int = 0) -> str | None:
+    """A file's text, or ``size`` bytes of it; None: it is not there.
+
+    Damaged bytes become marks, for the reader to refuse.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+        return None
+    try:
+        left = os.fstat(handle).st_size if size < 0 else size
+        data = os.pread(handle, left, offset)
+        while len(data) < left and (more := os.pread(handle, left - len(data), offset + len(data))):
+            data += more
+    finally:
+        os.close(handle)
+    return data.decode(errors="replace")
 
 
-def read(path: str) -> str | None:
-    """A file's text; None: it is not there. Damaged bytes become marks, for the reader to refuse."""
-    with unless_gone(), open(path, "rb") as file:
-        return file.read().decode(errors="replace")
-    return None
+def write(path: str, data: bytes, offset: int = 0) -> None:
+    """A new file with ``data`` at ``offset``, on the disk when this returns; none where that fails."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        while data:
+            written = os.pwrite(handle, data, offset)
+            data, offset = data[written:], offset + written
+        os.fsync(handle)
+    except OSError:
+        discard(path)
+        raise
+    finally:
+        os.close(handle)
 
 
-def write(path: str, data: bytes) -> None:
-    """A new file, on the disk when this returns."""
-    with open(path, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def write_whole(draft: str, path: str, data: bytes) -> None:
+    """A new file that appears whole, by way of ``draft``; nothing where that fails."""
+    write(draft, data)
+    try:
+        move(draft, path)
+    except OSError:
+        discard(draft)
+        raise
 
 
 def sync(directory: str) -> None:

@@ -6,16 +6,26 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from igneous_ng.queues.protocol import Counts, Lease, checked_seconds, missing
+from igneous_ng.queues.protocol import (
+    PRIORITIES,
+    Counts,
+    Lease,
+    Letter,
+    Priority,
+    checked_delay,
+    checked_seconds,
+    missing,
+)
 
 
 @dataclass(slots=True)
 class _Message:
     id: str
     body: str
+    priority: Priority
     attempts: int = 0
     until: float = 0.0
     reason: str = ""
@@ -27,9 +37,22 @@ class _State:
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     made: bool = False
-    waiting: deque[_Message] = field(default_factory=deque)
+    waiting: dict[Priority, deque[_Message]] = field(default_factory=lambda: {p: deque() for p in PRIORITIES})
     leased: dict[str, _Message] = field(default_factory=dict)
+    parked: list[_Message] = field(default_factory=list)
     dead: list[_Message] = field(default_factory=list)
+
+    def messages(self) -> Iterator[_Message]:
+        """All of them."""
+        for waiting in self.waiting.values():
+            yield from waiting
+        yield from self.leased.values()
+        yield from self.parked
+        yield from self.dead
+
+    def back(self, message: _Message) -> None:
+        """Let a message wait, behind others of its priority."""
+        self.waiting[message.priority].append(message)
 
 
 _STATES: dict[str, _State] = {}
@@ -43,20 +66,27 @@ class MemoryQueue:
     A lease is lost the moment its time is over.
     """
 
+    exact = True
+
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.url = f"memory://{name}"
         self._clock = clock
         with _STATES_LOCK:
             self._state = _STATES.setdefault(name, _State())
 
-    def put(self, bodies: Iterable[str]) -> int:
+    def put(self, bodies: Iterable[str], *, priority: Priority = "normal", unique: bool = False) -> int:
         """See :meth:`Queue.put`."""
         state, sent = self._state, 0
         with state.lock:
             state.made = True
+            seen = {message.body for message in state.messages()} if unique else set()
         for body in bodies:  # unlocked: whoever makes the bodies may use the queue meanwhile
+            if body in seen:
+                continue
+            if unique:
+                seen.add(body)
             with state.lock:
-                state.waiting.append(_Message(uuid.uuid4().hex, body))
+                state.back(_Message(uuid.uuid4().hex, body, priority))
             sent += 1
         return sent
 
@@ -65,9 +95,10 @@ class MemoryQueue:
         checked_seconds(seconds)
         with self._state.lock:
             state = self._settled()
-            if not state.waiting:
+            first = next((waiting for waiting in state.waiting.values() if waiting), None)
+            if first is None:
                 return None
-            message = state.waiting.popleft()
+            message = first.popleft()
             message.attempts += 1
             message.until = self._clock() + seconds
             token = uuid.uuid4().hex
@@ -89,15 +120,20 @@ class MemoryQueue:
         with self._state.lock:
             return self._settled().leased.pop(lease.token, None) is not None
 
-    def release(self, lease: Lease, *, counts: bool = False) -> bool:
+    def release(self, lease: Lease, *, counts: bool = False, delay: float = 0.0) -> bool:
         """See :meth:`Queue.release`."""
+        checked_delay(delay)
         with self._state.lock:
             state = self._settled()
             message = state.leased.pop(lease.token, None)
             if message is None:
                 return False
             message.attempts -= not counts
-            state.waiting.append(message)
+            if delay:
+                message.until = self._clock() + delay
+                state.parked.append(message)
+            else:
+                state.back(message)
             return True
 
     def fail(self, lease: Lease, reason: str) -> bool:
@@ -115,23 +151,39 @@ class MemoryQueue:
         """See :meth:`Queue.counts`; exact here."""
         with self._state.lock:
             state = self._settled()
-            return Counts(len(state.waiting), len(state.leased), len(state.dead))
+            waiting = sum(map(len, state.waiting.values())) + len(state.parked)
+            return Counts(waiting, len(state.leased), len(state.dead))
 
-    def dead(self) -> Iterator[tuple[str, str]]:
+    def held(self) -> Iterator[str]:
+        """See :meth:`Queue.held`; those of this moment."""
+        with self._state.lock:
+            bodies = [message.body for message in self._settled().leased.values()]
+        return iter(bodies)
+
+    def dead(self) -> Iterator[Letter]:
         """See :meth:`Queue.dead`; the dead letters of this moment."""
         with self._state.lock:
-            letters = [(message.body, message.reason) for message in self._settled().dead]
+            letters = [Letter(m.id, m.body, m.reason, m.attempts) for m in self._settled().dead]
         return iter(letters)
 
-    def retry_dead(self) -> int:
+    def retry_dead(self, ids: Collection[str] | None = None) -> int:
         """See :meth:`Queue.retry_dead`."""
         with self._state.lock:
             state = self._settled()
-            letters, state.dead = state.dead, []
-            for message in letters:
+            retried = [message for message in state.dead if ids is None or message.id in ids]
+            state.dead = [message for message in state.dead if ids is not None and message.id not in ids]
+            for message in retried:
                 message.attempts = 0
-            state.waiting.extend(letters)
-            return len(letters)
+                state.back(message)
+            return len(retried)
+
+    def forget_dead(self, ids: Collection[str]) -> int:
+        """See :meth:`Queue.forget_dead`."""
+        with self._state.lock:
+            state = self._settled()
+            kept = [message for message in state.dead if message.id not in ids]
+            forgotten, state.dead = len(state.dead) - len(kept), kept
+            return forgotten
 
     def release_all(self) -> int:
         """See :meth:`Queue.release_all`."""
@@ -140,25 +192,28 @@ class MemoryQueue:
             held, state.leased = list(state.leased.values()), {}
             for message in held:
                 message.attempts -= 1
-            state.waiting.extend(held)
+                state.back(message)
             return len(held)
 
     def purge(self) -> int:
         """See :meth:`Queue.purge`."""
         with self._state.lock:
             state = self._settled()
-            total = len(state.waiting) + len(state.leased) + len(state.dead)
-            state.waiting.clear()
-            state.leased.clear()
-            state.dead.clear()
+            total = sum(1 for _ in state.messages())
+            for waiting in state.waiting.values():
+                waiting.clear()
+            state.leased, state.parked, state.dead = {}, [], []
             return total
 
     def _settled(self) -> _State:
-        """The state, expired leases back in waiting; to be called with the lock held."""
+        """The state, with what has come to its time back in waiting; to be called with the lock held."""
         state = self._state
         if not state.made:
             raise missing(self.url)
         now = self._clock()
         for token in [token for token, message in state.leased.items() if message.until < now]:
-            state.waiting.append(state.leased.pop(token))
+            state.back(state.leased.pop(token))
+        for message in [message for message in state.parked if message.until < now]:
+            state.parked.remove(message)
+            state.back(message)
         return state

@@ -8,9 +8,9 @@ costs time and nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from igneous_ng.errors import SpecError
 
@@ -42,6 +42,21 @@ class Counts:
     dead: int
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter: ``id`` tells it from the others, ``attempts`` is how often it was delivered."""
+
+    id: str
+    body: str
+    reason: str
+    attempts: int
+
+
+Priority = Literal["high", "normal", "low"]
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
+LONGEST_DELAY_S = 900.0  # what SQS can delay a message by
+
+
 class Queue(Protocol):
     """The contract of every back end. Any number of processes share a queue, each with an object of its own.
 
@@ -55,15 +70,22 @@ class Queue(Protocol):
     """
 
     url: str
+    exact: bool
+    """Whether counts are right at rest, so that an empty queue can be told from one that seems so."""
 
-    def put(self, bodies: Iterable[str]) -> int:
+    def put(self, bodies: Iterable[str], *, priority: Priority = "normal", unique: bool = False) -> int:
         """Add messages and return how many; on an error some of the first ones may be in, each of them whole.
 
+        A message is leased before those of lower priority. With ``unique`` a body that is waiting, leased or
+        dead already is not added again, as far as the back end can see that (SQS cannot).
         The iterable is read as it is sent; memory does not grow with it.
         """
 
     def lease(self, seconds: float) -> Lease | None:
-        """Take one message for ``seconds``, in no promised order; None where there is nothing to take now."""
+        """Take one message for ``seconds``, in no promised order; None where there is nothing to take now.
+
+        A lease of somebody else that expires is seen within a third of ``seconds``.
+        """
 
     def renew(self, lease: Lease, seconds: float) -> bool:
         """Hold on for ``seconds`` from now; False: the lease was lost, stop the work."""
@@ -71,8 +93,11 @@ class Queue(Protocol):
     def done(self, lease: Lease) -> bool:
         """Acknowledge: the message is gone for good."""
 
-    def release(self, lease: Lease, *, counts: bool = False) -> bool:
-        """Give the message back at once. Being interrupted is no attempt, unless ``counts`` says so."""
+    def release(self, lease: Lease, *, counts: bool = False, delay: float = 0.0) -> bool:
+        """Give the message back, to be leased again after ``delay`` seconds (at most 900).
+
+        Being interrupted is no attempt, unless ``counts`` says so. A delayed message counts as waiting.
+        """
 
     def fail(self, lease: Lease, reason: str) -> bool:
         """Lay the message among the dead letters, with the reason in full."""
@@ -80,11 +105,17 @@ class Queue(Protocol):
     def counts(self) -> Counts:
         """How many messages are where, expired leases counted as waiting."""
 
-    def dead(self) -> Iterator[tuple[str, str]]:
-        """The dead letters as (body, reason); they stay where they are."""
+    def held(self) -> Iterator[str]:
+        """The bodies of the messages that are leased now; SpecError where the back end cannot show them (SQS)."""
 
-    def retry_dead(self) -> int:
-        """Dead letters back to waiting, their attempts forgotten; returns how many."""
+    def dead(self) -> Iterator[Letter]:
+        """The dead letters; they stay where they are."""
+
+    def retry_dead(self, ids: Collection[str] | None = None) -> int:
+        """Dead letters, all or those with these ids, back to waiting, attempts forgotten; returns how many."""
+
+    def forget_dead(self, ids: Collection[str]) -> int:
+        """Delete the dead letters with these ids, for others were put in their place; returns how many."""
 
     def release_all(self) -> int:
         """Every lease, whoever holds it, back to waiting, as an interruption; returns how many."""
@@ -99,6 +130,13 @@ def checked_seconds(seconds: float, limit: float = math.inf) -> float:
         most = "" if limit == math.inf else f" and at most {limit:g}"
         raise SpecError(f"a lease of {seconds} s was asked for; give a number of seconds above 0{most}")
     return seconds
+
+
+def checked_delay(delay: float) -> float:
+    """``delay`` if a message can be given back for so long: 0 to 900 seconds; else a SpecError."""
+    if not 0 <= delay <= LONGEST_DELAY_S:
+        raise SpecError(f"a delay of {delay} s was asked for; give 0 to {LONGEST_DELAY_S:g} seconds")
+    return delay
 
 
 def missing(url: str) -> SpecError:

@@ -18,18 +18,33 @@ _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  #
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is sent: a body, and what a copy must remember of the message it was made from."""
+    """What is sent: a body, and what a copy must remember of the message it was made from.
+
+    ``attempts`` are those before this copy; ``delay``: seconds until it is seen.
+    """
 
     body: str
     id: str = ""
     attempts: int = 0
     reason: str = ""
+    priority: str = ""
+    delay: int = 0
 
     @property
     def attributes(self) -> dict[str, dict[str, str]]:
         """The attributes as boto3 takes them; what is empty is not sent."""
-        fields = {"Id": self.id, "Attempts": str(self.attempts or ""), "Reason": self.reason}
+        fields = {
+            "Id": self.id,
+            "Attempts": str(self.attempts or ""),
+            "Reason": self.reason,
+            "Priority": self.priority,
+        }
         return {key: {"DataType": "String", "StringValue": text} for key, text in fields.items() if text}
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """This message as a part of a batch."""
+        return {"MessageBody": self.body, "MessageAttributes": self.attributes, "DelaySeconds": self.delay}
 
     @property
     def size(self) -> int:
@@ -44,10 +59,15 @@ class Message:
 
 
 def parsed(raw: dict[str, Any]) -> Message:
-    """A message as boto3 gives it; ``attempts`` counts this receipt, and those of what it is a copy of."""
+    """A message as boto3 gives it."""
     told = {key: value.get("StringValue", "") for key, value in raw.get("MessageAttributes", {}).items()}
-    attempts = int(told.get("Attempts", 0)) + int(raw["Attributes"]["ApproximateReceiveCount"])
-    return Message(raw["Body"], told.get("Id") or raw["MessageId"], attempts, told.get("Reason", ""))
+    ident, attempts = told.get("Id") or raw["MessageId"], int(told.get("Attempts", 0))
+    return Message(raw["Body"], ident, attempts, told.get("Reason", ""), told.get("Priority", ""))
+
+
+def receipts(raw: dict[str, Any]) -> int:
+    """How often SQS has handed this message out, this time included."""
+    return int(raw["Attributes"]["ApproximateReceiveCount"])
 
 
 def batches(messages: Iterable[Message]) -> Iterator[list[Message]]:

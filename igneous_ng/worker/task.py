@@ -1,107 +1,274 @@
 """Carry out one message: run its units that have no record, and store the records.
 
 A record is stored after its unit's outputs and before anybody acknowledges the message, so a unit is
-done exactly when its record exists; a killed worker leaves at most one unit to be run again.
+done exactly when its record exists. A unit that fails leaves the others alone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import platform
-import resource
 import socket
+import threading
 import time
-from collections.abc import Callable
+import traceback
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-from igneous_ng import catalog, records
-from igneous_ng.errors import SpecError
+from igneous_ng import catalog, oserrors, records
+from igneous_ng.errors import DataError, SpecError, TransientError
 from igneous_ng.io import IO
-from igneous_ng.records import Message
+from igneous_ng.records import Line, Message, Run
+from igneous_ng.spans import Spans
 from igneous_ng.stage import Layer, Stage, plain
 from igneous_ng.store import Store
+from igneous_ng.worker.logs import captured
+from igneous_ng.worker.meter import Meter
+from igneous_ng.worker.overlap import Depth, Turn
 
-_CHECKPOINT_SECONDS = 10.0
+_CHECKPOINT_S = 10.0
+_LOOK_S = 5.0  # between looks for what the user wants
+_MARGIN = 1.5  # a unit is begun only if so many times its usual seconds are left before the worker ends
+
+Tell = Callable[[str, dict[str, Any]], None]
+"""Takes the name of an event and its details."""
 
 
-def execute(message: Message, roots: tuple[str, ...], on_unit: Callable[[int], None], attempt: int = 1) -> None:
-    """Run the units of ``message`` that have no record; ``on_unit`` hears of each one that is done."""
-    stage = _stage(message, roots)
-    store = Store()
-    lines = records.read(store, message)
-    missing = [unit for unit in range(message.lo, message.hi) if unit not in lines]
-    units = stage.units(IO(store)) if missing else ()
-    if missing and len(units) != message.run.units:
+@dataclass
+class Task:
+    """The execution of one message in this process.
+
+    ``store`` is the run's (:func:`store_of`).
+    ``tell`` hears ``begun`` (spans of units without a record), ``started``, ``unit`` (with the record) and ``failed``
+    (with the error). At most ``depth`` units are under way at once; none is begun that would not end before
+    ``until``, judged by the ``longest`` that one took.
+    """
+
+    message: Message
+    store: Store
+    roots: tuple[str, ...] = ()
+    attempt: int = 1
+    depth: int = 1
+    until: float | None = None
+    longest: float = 0.0
+    tell: Tell = lambda _name, _details: None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _todo: list[int] = field(default_factory=list)
+    _lines: dict[int, Line] = field(default_factory=dict)
+    _stopped: str = ""
+    _error: BaseException | None = None
+    _checkpointed: bool = False
+
+    def __post_init__(self) -> None:
+        self._turn, self._meter = Turn(), Meter()
+        self._depth = Depth(self.depth)
+        self._owner = uuid.uuid4().hex[:12]
+        self._saved = self._looked = time.monotonic()
+
+    def execute(self) -> str:
+        """Run what is to be run; why the rest was left (``cancelled``, ``paused``, ``time``), or an empty string."""
+        stage = checked_stage(self.message, self.roots)
+        if word := self._mark():
+            return word
+        self._lines = records.read(self.store, self.message)
+        self._checkpointed = bool(self._lines)
+        self._todo = [unit for unit in range(self.message.lo, self.message.hi) if unit not in self._lines]
+        self.tell("begun", {"missing": spans(self._todo)})
+        if self._todo:
+            self._run_all(stage, _units(stage, self.message, self.store))
+        self._write()
+        return self._stopped
+
+    def keep(self, count: int) -> Spans:
+        """Leave all but the next ``count`` units that are not begun to others; the range that they get, if any."""
+        with self._lock:
+            if len(self._todo) <= count:
+                return []
+            lo, hi = self._todo[count], self.message.hi
+            self._todo = self._todo[:count]
+            self.message = replace(self.message, hi=lo)
+            return [(lo, hi)]
+
+    def stop(self) -> None:
+        """Begin no more units."""
+        self._stopped = self._stopped or "stopped"
+
+    # Units, each in a thread while several are under way.
+
+    def _run_all(self, stage: Stage, units: Sequence[Any]) -> None:
+        threads: list[threading.Thread] = []
+        while True:
+            while len(threads) >= self._depth.now():
+                threads[0].join()
+                threads = [thread for thread in threads if thread.is_alive()]
+            unit = self._next()
+            if unit is None:
+                break
+            thread = threading.Thread(target=self._run, args=(stage, unit, units), name=f"unit {unit}")
+            thread.start()
+            threads.append(thread)
+        for thread in threads:
+            thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _next(self) -> int | None:
+        if not self._stopped and self._todo:
+            self._stopped = self._late() or self._wanted()
+        with self._lock:
+            return None if self._stopped or not self._todo else self._todo.pop(0)
+
+    def _late(self) -> str:
+        enough = self.until is None or time.time() + _MARGIN * self.longest < self.until
+        return "" if enough else "time"
+
+    def _wanted(self) -> str:
+        """As :meth:`_mark`, but looked up now and then."""
+        if time.monotonic() - self._looked < _LOOK_S:
+            return ""
+        self._looked = time.monotonic()
+        return self._mark()
+
+    def _mark(self) -> str:
+        """What the user wants of this run, if not that it be done."""
+        run = self.message.run
+        return next((word for word in ("cancelled", "paused") if records.marked(self.store, run, word)), "")
+
+    def _run(self, stage: Stage, unit: int, units: Sequence[Any]) -> None:
+        try:
+            self._run_one(stage, unit, units)
+        except BaseException as error:  # of storing a checkpoint, or of whoever is told
+            self._error = error
+            self._stopped = "error"
+
+    def _run_one(self, stage: Stage, unit: int, units: Sequence[Any]) -> None:
+        self.tell("started", {"unit": unit})
+        io = IO(self.store, self._turn.away)
+        start, away = time.time(), self._turn.away_seconds
+        with captured() as log, self._meter.measured() as figures:
+            error = self._attempt(stage, units[unit], io)
+        seconds = time.time() - start
+        self._depth.learn(seconds, self._turn.away_seconds - away)
+        self.longest = max(self.longest, seconds)
+        common = {"start": start, "seconds": seconds, **figures, "runtime": runtime(), "log": log}
+        if error is not None:
+            self.tell("failed", {"unit": unit, "error": error, **common})
+            return
+        line = {"unit": unit, "attempt": self.attempt, "what": _what(units[unit]), **_ledger(io), **common}
+        with self._lock:
+            self._lines[unit] = line
+        self.tell("unit", {"unit": unit, "line": line})
+        self._checkpoint()
+
+    def _attempt(self, stage: Stage, unit: Any, io: IO) -> Exception | None:
+        """Execute one unit; its error, for a defect must reach the dead letters and not end the worker."""
+        try:
+            with self._turn.prepared():
+                stage.execute(unit, io)
+        except Exception as error:
+            return error
+        return None
+
+    def _checkpoint(self) -> None:
+        with self._lock:
+            if not self._todo or time.monotonic() - self._saved < _CHECKPOINT_S:
+                return
+            self._saved = time.monotonic()
+            self._checkpointed = True
+            self.store.flush()
+            records.checkpoint(self.store, self.message, self._lines, self._owner)
+
+    def _write(self) -> None:
+        write(self.store, self.message, self._lines)
+        if self._checkpointed:
+            records.drop_checkpoints(self.store, self.message)
+
+
+def write(store: Store, message: Message, lines: dict[int, Line]) -> None:
+    """Store the records of what was done of a message, a file for each range without a gap. Outputs are synced."""
+    store.flush()
+    for lo, hi in spans(sorted(lines)):
+        records.write(store, replace(message, lo=lo, hi=hi), {unit: lines[unit] for unit in range(lo, hi)})
+    store.flush()
+
+
+def finish(message: Message, store: Store, roots: tuple[str, ...] = (), full: set[str] | None = None) -> bool:
+    """Publish the run's result if all its units are recorded; whether they were."""
+    stage = checked_stage(message, roots)
+    if not records.complete(store, message.run, message.lo, full):
+        return False
+    if not records.finished(store, message.run):
+        stage.finish(IO(store))
+        store.flush()
+        records.mark_finished(store, message.run)
+        store.flush()
+    store.sweep()
+    return True
+
+
+def store_of(run: Run) -> Store:
+    """Where the tasks of a run write. Files are begun in its folder: what a killed process leaves is in no layer."""
+    return Store(scratch=f"{run.folder}/scratch")
+
+
+def checked_stage(message: Message, roots: tuple[str, ...]) -> Stage:
+    """The stage of a message, if it is what it says and keeps to ``roots``; else a SpecError."""
+    stage = catalog.decode(message.run.stage)
+    if stage.home() != message.run.home:
+        raise SpecError(f"run {message.run.id} says its home is {message.run.home}, the stage {stage.home()}")
+    for layer in sorted({v for v in vars(stage).values() if isinstance(v, Layer)} | {message.run.home}):
+        if not under(layer, roots):
+            raise SpecError(f"{layer} is not under this worker's --root {', '.join(roots)}; run it elsewhere")
+    return stage
+
+
+def under(layer: str, roots: tuple[str, ...]) -> bool:
+    """Whether a worker with these ``roots`` may touch a layer; without any it may touch all."""
+    return not roots or any(layer == root or layer.startswith(root.rstrip("/") + "/") for root in roots)
+
+
+def blame(error: BaseException) -> dict[str, str]:
+    """The cause of a failure, and its text: a trace where it is a defect."""
+    causes = {SpecError: "request", DataError: "data", TransientError: "transient", MemoryError: "out of memory"}
+    cause = next((word for kind, word in causes.items() if isinstance(error, kind)), "exception")
+    if isinstance(error, OSError) and oserrors.passes(error):
+        cause = "transient"
+    if cause == "exception":
+        return {"cause": cause, "text": "".join(traceback.format_exception(error))}
+    return {"cause": cause, "text": f"{type(error).__name__}: {error}"}
+
+
+def spans(units: Iterable[int]) -> Spans:
+    """Sorted numbers as ranges ``[lo, hi)`` without gaps."""
+    found: Spans = []
+    for unit in units:
+        if found and found[-1][1] == unit:
+            found[-1] = (found[-1][0], unit + 1)
+        else:
+            found.append((unit, unit + 1))
+    return found
+
+
+def _units(stage: Stage, message: Message, store: Store) -> Sequence[Any]:
+    units = stage.units(IO(store))
+    if len(units) != message.run.units:
         raise SpecError(
             f"run {message.run.id} was planned with {message.run.units} units and now there are {len(units)}: "
             "its layer was changed meanwhile; enqueue the stage again"
         )
-    saved = time.monotonic()
-    for unit in missing:
-        lines[unit] = {"unit": unit, "attempt": attempt, **_run(stage, units[unit], store)}
-        if unit == missing[-1] or time.monotonic() - saved > _CHECKPOINT_SECONDS:
-            records.write(store, message, lines)
-            saved = time.monotonic()
-        on_unit(unit)
+    return units
 
 
-def finish(message: Message, roots: tuple[str, ...]) -> bool:
-    """Publish the run's result if all its units are recorded; whether they were."""
-    stage, store = _stage(message, roots), Store()
-    if not records.complete(store, message.run):
-        return False
-    stage.finish(IO(store))
-    records.mark_finished(store, message.run)
-    return True
+def _what(unit: Any) -> Any:
+    return json.loads(json.dumps(plain(unit)))
 
 
-def _stage(message: Message, roots: tuple[str, ...]) -> Stage:
-    stage = catalog.decode(message.run.stage)
-    if stage.home() != message.run.home:
-        raise SpecError(f"run {message.run.id} says its home is {message.run.home}, the stage {stage.home()}")
-    if roots:
-        layers = {v for v in vars(stage).values() if isinstance(v, Layer)} | {message.run.home}
-        for layer in sorted(layers):
-            if not any(layer == root or layer.startswith(root.rstrip("/") + "/") for root in roots):
-                raise SpecError(f"{layer} is not under this worker's --root {', '.join(roots)}; run it elsewhere")
-    return stage
-
-
-def _run(stage: Stage, unit: Any, store: Store) -> dict[str, Any]:
-    io = IO(store)
-    wall, cpu = time.time(), time.process_time()
-    _forget_peak()
-    stage.execute(unit, io)
-    return {
-        "what": json.loads(json.dumps(plain(unit))),
-        "reads": io.ledger.reads,
-        "writes": io.ledger.writes,
-        "notes": io.ledger.notes,
-        "start": wall,
-        "seconds": time.time() - wall,
-        "cpu_seconds": time.process_time() - cpu,
-        "peak_bytes": _peak_bytes(),
-        "runtime": runtime(),
-    }
-
-
-def _forget_peak() -> None:
-    """Let the peak of resident memory start anew (Linux; elsewhere it is that of the whole process)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak_bytes() -> int:
-    """The peak of resident memory. Not from getrusage alone, which on Linux begins with the parent's."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _ledger(io: IO) -> dict[str, Any]:
+    return {"reads": io.ledger.reads, "writes": io.ledger.writes, "notes": io.ledger.notes}
 
 
 @functools.cache

@@ -1,0 +1,125 @@
+"""The whole program: all stages by area, then the fixed commands; errors become exit codes here."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from igneous_ng import __version__, catalog
+from igneous_ng.cli import looking, steering, viewing, working
+from igneous_ng.cli.stages import command
+from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
+
+DEAD, WRONG, CONFIGURATION, INTERNAL, PREEMPTED = 1, 2, 64, 70, 75
+
+
+class Area(click.Group):
+    """The commands of one area, ``image create`` and so on; a stage is imported when its command is."""
+
+    def __init__(self, area: str) -> None:
+        verbs = [name.split()[1] for name in catalog.entries() if name.startswith(f"{area} ")]
+        super().__init__(area, help=f"{', '.join(verbs)}: see igneous-ng {area} VERB --help.")
+        self.area = area
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs of this area."""
+        return [name.split()[1] for name in catalog.entries() if name.startswith(f"{self.area} ")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a verb."""
+        name = f"{self.area} {cmd_name}"
+        return command(catalog.load(name)) if name in catalog.entries() else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing their stages."""
+        rows = [(verb, catalog.entries()[f"{self.area} {verb}"].summary) for verb in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Main(click.Group):
+    """All stages by area, then the fixed commands; errors become exit codes here."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Areas and fixed commands."""
+        return sorted({name.split()[0] for name in catalog.entries()} | self.commands.keys())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """An area, a stage of a single word, or a fixed command."""
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        if cmd_name in catalog.entries():
+            return command(catalog.load(cmd_name))
+        areas = {name.split()[0] for name in catalog.entries()}
+        return Area(cmd_name) if cmd_name in areas else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the stages without importing them, then the fixed commands."""
+        with formatter.section("Stages"):
+            formatter.write_dl([(name, entry.summary) for name, entry in catalog.entries().items()])
+        with formatter.section("Commands"):
+            formatter.write_dl([(n, c.get_short_help_str(80)) for n, c in sorted(self.commands.items())])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of ours becomes its message and its exit status."""
+        try:
+            return super().invoke(ctx)
+        except IgneousError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(_status(error))
+
+
+def _status(error: IgneousError) -> int:
+    from igneous_ng.run import Preempted
+
+    if isinstance(error, SpecError):
+        return WRONG
+    if isinstance(error, ConfigurationError):
+        return CONFIGURATION
+    if isinstance(error, (TransientError, Preempted)):
+        return PREEMPTED
+    return DEAD
+
+
+@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="igneous-ng")
+@click.option("-v", "--verbose", is_flag=True, help="Log what happens to standard error.")
+def main(verbose: bool) -> None:
+    """Electron microscopy of brain tissue, from raw tiles to a queryable connectome.
+
+    Each stage runs here, or with --queue puts its tasks where any number of `igneous-ng execute` find them.
+    Exit status: 0 done, 1 finished with dead letters, 2 wrong request, 64 configuration, 70 internal, 75 preempted.
+    """
+    import logging
+
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr)
+
+
+for _fixed in (
+    working.execute,
+    looking.status,
+    looking.queue,
+    steering.cancel,
+    steering.pause,
+    steering.resume,
+    steering.clean,
+    viewing.view,
+):
+    main.add_command(_fixed)
+
+
+def entry_point() -> None:
+    """Run the program; a defect of ours is an internal error, with its trace."""
+    try:
+        main()
+    except IgneousError as error:  # before any command was found: two stages of one name, say
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(_status(error))
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        click.echo("Error: this is a defect of igneous-ng; please report it with the trace above", err=True)
+        sys.exit(INTERNAL)

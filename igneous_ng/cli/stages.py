@@ -1,0 +1,85 @@
+"""The command of a stage: its fields as arguments and options, and how to run it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from igneous_ng import words
+from igneous_ng.cli.fields import parameter
+from igneous_ng.queues.protocol import PRIORITIES, Priority
+from igneous_ng.stage import Stage, describe, field_types
+
+_RUN_OPTIONS = (
+    (["--queue"], {"help": "Put the tasks on fq://DIR or sqs://NAME instead of executing them here."}),
+    (["--priority"], {"type": click.Choice(PRIORITIES), "default": "normal", "show_default": True,
+                      "help": "Which tasks of a queue come first."}),
+    (["--missing"], {"is_flag": True,
+                     "help": "Continue the newest run of this very request: only units without a record are done."}),
+    (["-p", "--processes"], {"type": click.IntRange(1), "default": 1, "show_default": True,
+                             "help": "Worker processes when executing here."}),
+    (["--dry-run"], {"is_flag": True, "help": "Say what would be done; write nothing."}),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How to run a stage."""
+
+    queue: str | None
+    priority: Priority
+    missing: bool
+    processes: int
+    dry_run: bool
+
+
+def command(cls: type[Stage]) -> click.Command:
+    """The command of one stage."""
+    hints = field_types(cls)
+    params: list[click.Parameter] = [parameter(f, hints[f.name]) for f in dataclasses.fields(cls)]
+    params.sort(key=lambda p: isinstance(p, click.Option))
+    params += [click.Option(names, **options) for names, options in _RUN_OPTIONS]
+
+    def callback(**values: Any) -> None:
+        options = {field.name: values.pop(field.name) for field in dataclasses.fields(_Options)}
+        _start(cls(**values), _Options(**options))
+
+    text = inspect.cleandoc(cls.__doc__ or "") + "\n\n" + _arguments(cls)
+    verb = cls.name.split()[-1]
+    return click.Command(verb, params=params, callback=callback, help=text, short_help=text.split("\n")[0])
+
+
+def _arguments(cls: type[Stage]) -> str:
+    hints = field_types(cls)
+    needed = [f for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING]
+    lines = [f"  {f.name.upper()}  ({describe(hints[f.name])}) {f.metadata['help']}" for f in needed]
+    return "\b\nArguments:\n" + "\n".join(lines)
+
+
+def _start(stage: Stage, options: _Options) -> None:
+    """Plan ``stage``, then show, enqueue or execute it."""
+    from igneous_ng import run
+
+    if options.dry_run:
+        plan = run.plan(stage)
+        click.echo(next(plan.run.messages()).to_json())
+        units, peak = plan.run.units, plan.peak_bytes
+        click.echo(f"{words.count(units, 'task')} of at most {words.amount(peak)}; nothing was written", err=True)
+    elif options.queue:
+        said: list[str] = []
+        ready = run.enqueue(stage, options.queue, options.priority, options.missing, said.append)
+        click.echo(
+            said[0] if said else f"{words.count(ready.units, 'task')} queued on {options.queue} as run {ready.id}"
+        )
+        click.echo(f"now execute them:  igneous-ng execute {options.queue} -p 2")
+        click.echo(f"and watch them:    igneous-ng status {ready.folder} --watch")
+    else:
+        from igneous_ng.reporting.progress import Progress
+
+        with Progress() as progress:
+            ready = run.here(stage, options.processes, progress, options.missing)
+        click.echo(f"{stage.name}: {words.count(ready.units, 'task')} done; records are in {ready.folder}")

@@ -1,0 +1,89 @@
+"""The commands that steer runs: cancel, pause, resume, clean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from igneous_ng.stage import Layer
+
+_WHICH = "RUN is the run's folder, or a layer: its newest run, or with RUN_ID that one."
+
+
+def run_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments RUN and RUN_ID, and in the help what they are."""
+    function.__doc__ = f"{function.__doc__}\n\n    {_WHICH}\n"
+    return click.argument("where", metavar="RUN")(click.argument("ident", metavar="[RUN_ID]", default="")(function))
+
+
+def found(where: str, ident: str) -> Any:
+    """The run that is meant, and a store to reach it."""
+    from igneous_ng import history
+    from igneous_ng.store import Store
+
+    store = Store()
+    return store, history.find(store, str(Layer.parse(where)), ident)
+
+
+@click.command()
+@run_arguments
+def cancel(where: str, ident: str) -> None:
+    """Let no worker begin another unit of a run; what is recorded stays."""
+    from igneous_ng import steering
+
+    store, run = found(where, ident)
+    steering.cancel(store, run)
+    click.echo(f"{run.name} {run.id} is cancelled; workers stop at it when their present unit is done")
+
+
+@click.command()
+@run_arguments
+def pause(where: str, ident: str) -> None:
+    """Let workers leave a run alone until it is resumed."""
+    from igneous_ng import steering
+
+    store, run = found(where, ident)
+    steering.pause(store, run)
+    click.echo(f"{run.name} {run.id} is paused; to go on:  igneous-ng resume {run.folder}")
+
+
+@click.command()
+@run_arguments
+def resume(where: str, ident: str) -> None:
+    """Let workers go on with a paused run."""
+    from igneous_ng import steering
+
+    store, run = found(where, ident)
+    steering.resume(store, run)
+    click.echo(f"{run.name} {run.id} goes on, within minutes where workers wait")
+
+
+@click.command()
+@click.argument("layer")
+@click.option(
+    "--older-than", type=click.FloatRange(0), default=30.0, show_default=True, metavar="DAYS",
+    help="Keep what is known of failures in runs that finished later than so many days ago.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
+def clean(layer: str, older_than: float, dry_run: bool) -> None:
+    """Remove what finished runs of LAYER no longer need.
+
+    That is: leftover checkpoints, notes on failures, temporary files older than a day, and the fragments of meshes
+    and skeletons once the whole layer is merged. Records and results stay.
+    """
+    from igneous_ng import cleaning, words
+    from igneous_ng.store import Store
+
+    store, total = Store(), 0
+    for waste in cleaning.wastes(store, str(Layer.parse(layer)), older_than * 86400):
+        if waste.kept:
+            click.echo(f"kept {waste.place} ({waste.what}): {waste.kept}")
+            continue
+        if not dry_run:
+            cleaning.remove(store, waste)
+        total += waste.bytes
+        said = f"{waste.what}, {words.count(waste.objects, 'object')}, {words.amount(waste.bytes)}"
+        click.echo(f"{'would remove' if dry_run else 'removed'} from {waste.place}: {said}")
+    click.echo(f"{words.amount(total)} in all{'; nothing was removed' if dry_run else ''}")

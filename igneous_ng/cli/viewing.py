@@ -1,0 +1,27 @@
+"""The command that shows layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from igneous_ng.cli.fields import FieldType
+from igneous_ng.stage import Layer
+
+
+@click.command()
+@click.argument("layers", nargs=-1, required=True)
+@click.option("--port", default=0, help="Port to serve on; by default any free one.")
+@click.option("--segments", type=FieldType(tuple[int, ...]), default=(), help="Labels to select, 1,2,3.")
+@click.option("--screenshot", type=click.Path(path_type=Path), help="Write a PNG and end (needs chromium).")
+@click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
+@click.option("--cors", is_flag=True, help="Let pages from other origins read the layers.")
+def view(layers: tuple[str, ...], segments: tuple[int, ...], browser: bool, **options: Any) -> None:
+    """Show LAYERS in Neuroglancer, served from this machine without internet."""
+    from igneous_ng.viewer.view import view as show
+
+    urls = [str(Layer.parse(layer)) for layer in layers]
+    opened = browser and options["screenshot"] is None
+    show(urls, segments=tuple(segments), open_browser=opened, announce=click.echo, **options)

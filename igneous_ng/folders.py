@@ -1,0 +1,77 @@
+"""Whole folders of a store: what lies in them, how large it is, and their removal.
+
+Apart from :mod:`igneous_ng.store`, since no task removes a folder and only cleaning up asks for sizes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from igneous_ng.errors import TransientError
+
+TEMPORARY = ".tmp-"
+
+
+@dataclass(frozen=True)
+class Object:
+    """One stored object: its URL as it is stored, compression suffix and all, and its bytes."""
+
+    url: str
+    bytes: int
+
+
+def walk(url: str) -> Iterator[Object]:
+    """Every object below the folder ``url``; none where there is no such folder."""
+    if url.startswith("file://"):
+        yield from _files(url.removeprefix("file://"))
+        return
+    try:
+        files = _remote(url)
+        for name in list(files.list()):
+            yield Object(f"{url}/{name}", int(files.size(name) or 0))
+    except Exception as error:
+        raise TransientError(f"{url}: listing failed ({error}); try again") from error
+
+
+def remove(url: str) -> None:
+    """Remove the folder ``url`` and all that is in it, if it is there."""
+    try:
+        if url.startswith("file://"):
+            shutil.rmtree(url.removeprefix("file://"))
+        else:
+            files = _remote(url)
+            files.delete(list(files.list()))
+    except FileNotFoundError:
+        return
+    except Exception as error:
+        raise TransientError(f"{url}: removing failed ({error}); try again") from error
+
+
+def abandoned(url: str, seconds: float) -> Iterator[Object]:
+    """What writers who were killed began below ``url`` and nobody touched for ``seconds``; only files can be such."""
+    if not url.startswith("file://"):
+        return
+    then = time.time() - seconds
+    for found in _files(url.removeprefix("file://"), TEMPORARY):
+        if Path(found.url.removeprefix("file://")).stat().st_mtime < then:
+            yield found
+
+
+def _files(folder: str, start: str = "") -> Iterator[Object]:
+    for path, _, names in os.walk(folder):
+        for name in sorted(names):
+            if name.startswith(start):
+                yield Object(f"file://{path}/{name}", os.lstat(f"{path}/{name}").st_size)
+
+
+def _remote(url: str) -> Any:
+    from cloudfiles import CloudFiles
+
+    os.environ.setdefault("AWS_SESSION_TOKEN", "")  # cloud-files 6.4 demands it beside keys in the environment
+    return CloudFiles(url)

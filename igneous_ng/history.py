@@ -1,0 +1,51 @@
+"""The runs of a layer, newest first: which there are, which is meant, and what a unit of a stage usually takes."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections.abc import Iterator
+
+from igneous_ng import records
+from igneous_ng.errors import DataError, VersionError
+from igneous_ng.records import Run
+from igneous_ng.store import Store
+
+_SAMPLED = 24  # files of records, spread over the run: the first units are seldom like the others
+
+
+def runs(store: Store, home: str, mark: str = "") -> Iterator[Run]:
+    """The runs kept at ``home`` whose ids end in ``mark``, the newest first; those of other formats are left out."""
+    for name in reversed(store.list(f"{home}/runs")):
+        if name.endswith(mark) and store.exists(f"{home}/runs/{name}/run.json"):
+            with contextlib.suppress(VersionError):
+                yield records.load(store, f"{home}/runs/{name}")
+
+
+def find(store: Store, where: str, ident: str = "") -> Run:
+    """The run whose folder is ``where``, or that of the layer ``where``: called ``ident``, or else the newest."""
+    if ident:
+        return records.load(store, f"{where}/runs/{ident}")
+    if store.exists(f"{where}/run.json"):
+        return records.load(store, where)
+    newest = next(runs(store, where), None)
+    if newest is None:
+        raise DataError(f"{where}: neither the folder of a run nor a layer that has runs; name LAYER or LAYER/runs/ID")
+    return newest
+
+
+def same(store: Store, wanted: Run) -> Run | None:
+    """The newest run of the very request that ``wanted`` is, of as many units; None where there is none."""
+    found = runs(store, wanted.home, f"-{records.mark(wanted.stage)}")
+    return next((run for run in found if run.stage == wanted.stage and run.units == wanted.units), None)
+
+
+def usual_seconds(store: Store, home: str, stage: str) -> float | None:
+    """The median seconds of a unit in the last run of this stage at ``home``, of a sample; None where there is none."""
+    for run in runs(store, home):
+        if run.name == stage:
+            files = list(records.stored(store, run))
+            sample = files[:: max(1, len(files) // _SAMPLED)]
+            if seconds := [line["seconds"] for file in sample for line in records.lines_of(store, file)]:
+                return float(statistics.median(seconds))
+    return None

@@ -1,0 +1,279 @@
+"""Ranges of units: resumed, shared out, left when time is short, and taken apart when holders vanish."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from igneous_ng import queues, records, run
+from igneous_ng.errors import ConfigurationError
+from igneous_ng.records import Message
+from igneous_ng.store import Store
+from igneous_ng.worker import sharing, verdicts
+from igneous_ng.worker.events import Event
+from igneous_ng.worker.policy import Policy
+from tests.drill import data, diary, drill, expected, recorded
+
+__all__ = ["drill"]
+
+
+@pytest.fixture(autouse=True)
+def one_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of few messages."""
+    monkeypatch.setattr(records, "_LEAST_MESSAGES", 1)
+
+
+def enqueue(stage: Any, tmp_path: Path) -> tuple[str, records.Run]:
+    url = f"fq://{tmp_path}/queue"
+    return url, run.enqueue(stage, url)
+
+
+def test_a_range_is_one_file_of_records_and_no_checkpoint_is_left(drill: Any, tmp_path: Path) -> None:
+    url, ready = enqueue(drill(count=40), tmp_path)
+    run.execute(url, Policy(processes=2))
+    assert Store().list(f"{ready.folder}/records/0") == ["0-40.jsonl"]
+    assert recorded(ready) == list(range(40))
+
+
+def test_units_recorded_before_are_not_run_again(drill: Any, tmp_path: Path) -> None:
+    url, ready = enqueue(drill(count=10), tmp_path)
+    lines = {unit: {"unit": unit, "seconds": 0.0} for unit in (0, 1, 5)}
+    records.checkpoint(Store(), Message(ready, 0, 10), lines, "another")
+    run.execute(url, Policy())
+    assert sorted(diary(tmp_path)) == [2, 3, 4, 6, 7, 8, 9]
+    assert recorded(ready) == list(range(10))
+    assert Store().list(f"{ready.folder}/records/0") == ["0-10.jsonl"]
+
+
+def test_what_others_recorded_before_a_death_is_kept_for_good(
+    drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdicts, "delay", lambda _tried: 0.0)
+    url, ready = enqueue(drill(count=10, faults=("4:segfault:1",)), tmp_path)
+    lines = {unit: {"unit": unit, "seconds": 0.0} for unit in (0, 1)}
+    records.checkpoint(Store(), Message(ready, 0, 10), lines, "another")
+    run.execute(url, Policy())
+    assert records.finished(Store(), ready)
+    assert recorded(ready) == list(range(10))
+    assert not [name for name in Store().list(f"{ready.folder}/records/0") if name.endswith(".part")]
+
+
+def test_the_same_run_twice_on_a_queue_is_done_once(drill: Any, tmp_path: Path) -> None:
+    url, ready = enqueue(drill(count=10), tmp_path)
+    body = next(ready.messages()).to_json()
+    queues.connect(url).put([body, body])
+    run.execute(url, Policy())
+    assert diary(tmp_path).total() == 10
+
+
+def test_when_others_are_idle_a_holder_gives_half_of_its_range(
+    drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_CRUMB_S", 0.5)
+    monkeypatch.setattr(sharing, "_LOOK_S", 0.1)
+    url, ready = enqueue(drill(count=40, seconds=0.1), tmp_path)
+    events: list[Event] = []
+    run.execute(url, Policy(processes=2), events.append)
+    assert any(event.kind == "split" for event in events)
+    assert {event.slot for event in events if event.kind == "unit"} == {0, 1}
+    assert diary(tmp_path).total() == 40
+    assert recorded(ready) == list(range(40))
+    assert data(tmp_path) == expected(40)
+
+
+def test_a_range_that_takes_too_long_is_cut(drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "_LONG_S", 1.0)
+    monkeypatch.setattr(sharing, "_KEPT_S", 0.5)
+    monkeypatch.setattr(sharing, "_LOOK_S", 0.1)
+    url, ready = enqueue(drill(count=30, seconds=0.1), tmp_path)
+    run.execute(url, Policy(processes=1))
+    assert len(Store().list(f"{ready.folder}/records/0")) >= 3
+    assert diary(tmp_path).total() == 30
+    assert recorded(ready) == list(range(30))
+
+
+def test_reading_and_writing_overlap_with_computing(drill: Any, tmp_path: Path) -> None:
+    url, _ = enqueue(drill(count=12, seconds=0.1, reading=0.1), tmp_path)
+    run.execute(url, Policy(processes=1))
+    moments: dict[str, dict[int, float]] = {}
+    for line in (tmp_path / "layer" / "diary.txt").read_text().splitlines():
+        what, unit, _, moment, _ = line.split()
+        moments.setdefault(what, {})[int(unit)] = float(moment)
+    computed, computing = moments["computed"], moments["computing"]
+    assert all(computing[unit] >= computed[unit - 1] for unit in range(1, 12))  # one at a time, and in order
+    assert all(moments["began"][unit] < computed[unit - 1] for unit in range(3, 12))  # but read before the turn comes
+    assert data(tmp_path) == expected(12)
+
+
+def test_a_worker_ends_before_the_batch_system_ends_it(drill: Any, tmp_path: Path) -> None:
+    url, ready = enqueue(drill(count=100, seconds=0.3), tmp_path)
+    end = time.time() + 3.0
+    with pytest.raises(run.Preempted):
+        run.execute(url, Policy(processes=2, until=end))
+    assert time.time() < end
+    done = records.done(Store(), ready)
+    assert 3 <= done < 20
+    assert diary(tmp_path).total() == done  # no unit was begun that could not end
+    assert queues.connect(url).counts().leased == 0
+
+
+def test_the_walltime_of_slurm_is_kept(drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time())))
+    url, ready = enqueue(drill(count=5), tmp_path)
+    with pytest.raises(run.Preempted):
+        run.execute(url, Policy())
+    assert records.done(Store(), ready) == 0
+
+
+def test_what_a_dead_worker_held_runs_again_within_its_lease_and_a_third(drill: Any, tmp_path: Path) -> None:
+    url, _ = enqueue(drill(count=1, faults=("0:hang:1",)), tmp_path)
+    worker = subprocess.Popen([sys.executable, "-m", "igneous_ng.cli", "execute", url, "--lease", "3"])
+    while not (tmp_path / "layer" / "diary.txt").exists():
+        time.sleep(0.02)
+    time.sleep(1.5)  # a heartbeat later
+    os.kill(worker.pid, signal.SIGKILL)
+    died = time.time()
+    worker.wait()
+    run.execute(url, Policy(lease=3.0))
+    began = [float(line.split()[3]) for line in (tmp_path / "layer" / "diary.txt").read_text().splitlines()]
+    again = next(moment for moment in began if moment > died)
+    assert 1.0 < again - died < 3.0 + 1.0 + 0.3
+
+
+def test_a_message_that_loses_holders_is_taken_one_unit_at_a_time(drill: Any, tmp_path: Path) -> None:
+    url, ready = enqueue(drill(count=8), tmp_path)
+    queue = queues.connect(url)
+    for _ in range(2):
+        lease = queue.lease(60)
+        assert lease is not None
+        queue.release(lease, counts=True)
+    events: list[Event] = []
+    run.execute(url, Policy(), events.append)
+    assert [event.text for event in events if event.kind == "split"] == ["units 2-8 are for others"] or [
+        event.text for event in events if event.kind == "split"
+    ] == ["units 1-8 are for others"]
+    assert recorded(ready) == list(range(8))
+
+
+def test_a_cancelled_run_is_dropped_and_a_paused_one_kept(drill: Any, tmp_path: Path) -> None:
+    url, ready = enqueue(drill(count=4), tmp_path)
+    records.set_mark(Store(), ready, "paused")
+    worker = subprocess.Popen([sys.executable, "-m", "igneous_ng.cli", "execute", url])
+    time.sleep(2)
+    assert worker.poll() is None
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(10) == 75
+    assert queues.connect(url).counts().waiting == 1
+    records.clear_mark(Store(), ready, "paused")
+    records.set_mark(Store(), ready, "cancelled")
+    queues.connect(url).purge()
+    queues.connect(url).put(message.to_json() for message in ready.messages())
+    run.execute(url, Policy())
+    assert queues.connect(url).counts() == queues.Counts(0, 0, 0)
+    assert data(tmp_path) == {}
+
+
+def test_a_run_cancelled_while_it_runs_stops_between_units(
+    drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, ready = enqueue(drill(count=100, seconds=0.2), tmp_path)
+
+    def sink(event: Event) -> None:
+        if event.kind == "unit" and event.unit == 2:
+            records.set_mark(Store(), ready, "cancelled")
+
+    begin = time.monotonic()
+    run.execute(url, Policy(), sink)
+    assert time.monotonic() - begin < 10
+    assert 3 <= records.done(Store(), ready) < 40
+
+
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        ('{"igneous_ng": 99, "run": {}}', "format 99"),
+        ('{"stage": "drill run", "version": 7}', "version 7"),
+        ('{"stage": "not here", "version": 1}', "no stage is called 'not here'"),
+    ],
+)
+def test_messages_of_other_versions_are_left_for_others(drill: Any, tmp_path: Path, message: str, word: str) -> None:
+    url, ready = enqueue(drill(count=2), tmp_path)
+    if "igneous_ng" not in message:
+        changed = {**ready.stage, **__import__("json").loads(message)}
+        other = records.Run("other", ready.home, changed, 2, 2)
+        message = next(other.messages()).to_json()
+    queues.connect(url).put([message])
+    events: list[Event] = []
+    with pytest.raises(ConfigurationError, match=word):
+        run.execute(url, Policy(), events.append)
+    assert recorded(ready) == [0, 1]
+    counts = queues.connect(url).counts()
+    assert (counts.waiting, counts.leased, counts.dead) == (1, 0, 0)
+    assert any(word in event.text for event in events if event.kind == "left")
+
+
+def test_a_message_that_needs_more_memory_than_there_is_is_left(drill: Any, tmp_path: Path) -> None:
+    url, _ = enqueue(drill(count=2, needs=2_000_000_000), tmp_path)
+    with pytest.raises(ConfigurationError, match="2,000,000,000 bytes of memory and this worker has 1,000,000,000"):
+        run.execute(url, Policy(memory=1_000_000_000))
+    assert queues.connect(url).counts().waiting == 1
+
+
+def test_messages_wait_for_room(drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_LEAST_MESSAGES", 1000)
+    url, ready = enqueue(drill(count=6, seconds=0.2, needs=600_000_000), tmp_path)
+    running: set[int | None] = set()
+    most = 0
+
+    def sink(event: Event) -> None:
+        nonlocal most
+        running.add(event.unit) if event.kind == "started" else running.discard(event.unit)
+        most = max(most, len(running))
+
+    run.execute(url, Policy(processes=3, memory=1_000_000_000), sink)
+    assert most == 1
+    assert recorded(ready) == list(range(6))
+
+
+def test_an_idle_worker_does_again_what_another_is_slow_with(
+    drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "_LEAST_MESSAGES", 1000)
+    url, ready = enqueue(drill(count=30, seconds=0.02, faults=("7:hang:1",)), tmp_path)
+    slow = subprocess.Popen([sys.executable, "-m", "igneous_ng.cli", "execute", url], stderr=subprocess.DEVNULL)
+    while not (tmp_path / "layer" / "diary.txt").exists() or 7 not in diary(tmp_path):
+        time.sleep(0.02)
+    run.execute(url, Policy(speculate=True, idle=0.2))
+    assert records.finished(Store(), ready)
+    assert data(tmp_path) == expected(30)
+    assert diary(tmp_path)[7] == 2
+    slow.send_signal(signal.SIGTERM)
+    assert slow.wait(10) == 75
+    run.execute(url, Policy())  # the message of the slow one finds that all is done
+    assert diary(tmp_path).total() == 31
+    assert recorded(ready) == list(range(30))
+
+
+def test_accelerators_have_a_process_each_and_only_their_own_work(
+    drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "_LEAST_MESSAGES", 1000)
+    url, ready = enqueue(drill(count=6, seconds=0.2, device=1000), tmp_path)
+    run.execute(url, Policy(processes=1, gpus=("3", "5")))
+    assert recorded(ready) == list(range(6))
+    lines = [line.split() for line in (tmp_path / "layer" / "diary.txt").read_text().splitlines()]
+    assert {line[4] for line in lines} == {"3", "5"}
+
+
+def test_without_an_accelerator_its_work_is_left(drill: Any, tmp_path: Path) -> None:
+    url, _ = enqueue(drill(count=2, device=1000), tmp_path)
+    with pytest.raises(ConfigurationError, match="needs an accelerator with 1,000 bytes; give --gpus"):
+        run.execute(url, Policy())
+    assert queues.connect(url).counts().waiting == 1
