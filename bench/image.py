@@ -160,13 +160,39 @@ def pyramid(source: str, factor: str) -> Step:
     return Step(f"downsample {factor}, {source}", ours, igneous, source, in_place=True)
 
 
+def copied(bench: Bench, name: str, source: str, ours: list[str], theirs: list[str]) -> Step:
+    """Another layer from a layer."""
+    url = f"file://{bench.folder}/{source}"
+    kept = ["--skip-downsample", "--no-src-update"]
+    return Step(
+        f"transfer, {name}",
+        lambda out, processes: ["image", "transfer", url, out, *ours, "-p", str(processes)],
+        lambda out, _: ["image", "xfer", url, out, *theirs, *([] if "--sharded" in theirs else kept)],
+    )
+
+
 def steps(bench: Bench) -> list[Step]:
     """What is compared."""
+    cseg = f"file://{bench.folder}/cseg"
     return [
         creation("raw", bench.labels, "segmentation", ("raw", "raw")),
         creation("cseg", bench.labels, "segmentation", ("compressed_segmentation", "cseg")),
         creation("image", bench.image, "image", ("raw", "raw")),
         *(pyramid(source, factor) for source in ("raw", "cseg", "image") for factor in ("2,2,1", "2,2,2")),
+        copied(bench, "copy", "cseg", [], []),
+        copied(bench, "other chunks", "cseg", ["--chunk", "128,128,32"], ["--chunk-size", "128,128,32"]),
+        copied(bench, "other encoding", "raw", ["--encoding", "compressed_segmentation"], ["--encoding", "cseg"]),
+        copied(bench, "shards", "cseg", ["--sharded"], ["--sharded"]),
+        Step(
+            "connected components",
+            lambda out, processes: ["ccl", "auto", cseg, out, *CELL, "-p", str(processes)],
+            lambda out, _: ["image", "ccl", "auto", cseg, out, "--shape", "256,256,256"],
+        ),
+        Step(
+            "voxels of each label",
+            lambda _, processes: ["image", "census", cseg, "-p", str(processes)],
+            lambda _, __: ["image", "voxels", "count", cseg],
+        ),
     ]
 
 

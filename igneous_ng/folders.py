@@ -39,6 +39,19 @@ def walk(url: str) -> Iterator[Object]:
         raise TransientError(f"{url}: listing failed ({error}); try again") from error
 
 
+def size(url: str) -> int | None:
+    """Bytes of an object as it is stored, under any compression; None where there is none."""
+    if url.startswith("file://"):
+        path = url.removeprefix("file://")
+        return next((os.lstat(path + s).st_size for s in ("", ".gz", ".br") if os.path.isfile(path + s)), None)  # noqa: PTH113
+    folder, _, name = url.rpartition("/")
+    try:
+        found = _remote(folder).size(name)
+    except Exception as error:
+        raise TransientError(f"{url}: looking it up failed ({error}); try again") from error
+    return None if found is None else int(found)
+
+
 def remove(url: str) -> None:
     """Remove the folder ``url`` and all that is in it, if it is there."""
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from typing import overload
 
@@ -25,6 +26,11 @@ def vec(values: Iterable[int]) -> Vec3:
 def ceil_div(a: int, b: int) -> int:
     """The quotient of two integers, rounded up; exact for any size and sign."""
     return -(-a // b)
+
+
+def exactly(number: float) -> Fraction:
+    """The decimal fraction that is written for ``number``: 3.58 is 358 / 100."""
+    return Fraction(repr(float(number)))
 
 
 @dataclass(frozen=True, slots=True)

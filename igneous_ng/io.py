@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -13,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats import codecs
 from igneous_ng.formats import info as infos
 from igneous_ng.formats.info import Info
 from igneous_ng.geometry import Box
 from igneous_ng.store import Compression, Store, digest
-from igneous_ng.volume import Volume
+from igneous_ng.volume import THREADS, Volume
 
 Array = npt.NDArray[Any]
-_COMPACT = {"jpeg", "png"}
 
 
 @dataclass
@@ -84,12 +85,28 @@ class IO:
         self.ledger.reads.append({"url": url, "box": str(box), "digest": digest(stored)})
 
     @_waits
-    def write(self, volume: Volume, box: Box, array: Array, compress: Compression = "gzip") -> None:
-        """Write ``array`` ``[x, y, z, c]``; ``box`` is made of whole chunks. Pictures are never compressed again."""
-        if volume.scale.encoding in _COMPACT:
+    def write(
+        self, volume: Volume, box: Box, array: Array, compress: Compression = "gzip", delete_background: bool = False
+    ) -> None:
+        """Write ``array`` ``[x, y, z, c]``; ``box`` is made of whole chunks, or shards.
+
+        Pictures are never compressed again. With ``delete_background`` chunks of zeros are left out.
+        """
+        if codecs.compact(volume.scale.encoding):
             compress = "none"
-        for url, stored in volume.write(box, np.asarray(array), compress):
+        for url, stored in volume.write(box, np.asarray(array), compress, delete_background):
             self._wrote(url, stored)
+
+    @_waits
+    def copy(self, pairs: Sequence[tuple[str, str]], compress: Compression) -> list[bool]:
+        """Copy objects from the first URL to the second without looking inside; False for those that are not there."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            copied = list(pool.map(lambda pair: self.store.copy(pair[0], pair[1], compress), pairs))
+        for (source, target), found in zip(pairs, copied, strict=True):
+            if found is not None:
+                self.ledger.reads.append({"url": source, "digest": found[0]})
+                self._wrote(target, found[1])
+        return [found is not None for found in copied]
 
     @_waits
     def create_layer(self, layer: str, info: Info) -> None:
@@ -125,6 +142,12 @@ class IO:
             part = {} if span is None else {"span": list(span)}
             self.ledger.reads.append({"url": url, "digest": digest(data), **part})
         return data
+
+    @_waits
+    def delete(self, url: str) -> None:
+        """Remove an object, if it is there."""
+        self.store.delete(url)
+        self.ledger.writes.append({"url": url, "deleted": True})
 
     @_waits
     def exists(self, url: str) -> bool:

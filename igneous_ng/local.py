@@ -19,11 +19,14 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 
 from igneous_ng.errors import DataError, TransientError
+from igneous_ng.formats import compression
 from igneous_ng.oserrors import told
 
-SUFFIXES = ("", ".gz", ".br")
+SUFFIXES = tuple(compression.SUFFIXES.values())
 TEMPORARY = ".tmp-"
-_LOOKS = (*SUFFIXES, "", ".gz")  # twice where writers may have put it after we looked and before they removed the other
+_LOOKS = (
+    SUFFIXES + SUFFIXES[:-1]
+)  # twice where writers may have put it after we looked and before they removed the other
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # what file systems without a sync of folders answer
 

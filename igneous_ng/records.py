@@ -176,9 +176,6 @@ def load(store: Store, folder: str) -> Run:
         raise DataError(f"{folder}/run.json: not a run ({error}); restore it or remove the folder") from error
 
 
-# Records and checkpoints.
-
-
 @dataclass(frozen=True)
 class File:
     """One file of records: the range in its name, and whether all of it is inside."""
@@ -324,9 +321,6 @@ def _text(lines: dict[int, Line]) -> bytes:
     return "".join(json.dumps(lines[unit]) + "\n" for unit in sorted(lines)).encode()
 
 
-# Failures, and units that were given up.
-
-
 def note_failure(store: Store, run: Run, unit: int, failure: dict[str, Any]) -> None:
     """Keep how an attempt at a unit failed; ``failure["tried"]`` is its number."""
     store.put_json(f"{run.folder}/failures/{unit}-{failure['tried']}.json", {"unit": unit, **failure})
@@ -367,9 +361,6 @@ def settled(store: Store, run: Run) -> bool:
         return True
     left = missing(store, run)
     return bool(left) and not without(left, dead(store, run))
-
-
-# What becomes of the whole.
 
 
 def finished(store: Store, run: Run) -> bool:

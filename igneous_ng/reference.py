@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from igneous_ng import catalog
+from igneous_ng.chains import CHAINS
 from igneous_ng.geometry import Box
 from igneous_ng.stage import Layer, Stage, describe, field_types, plain
 
@@ -78,11 +79,15 @@ def files() -> dict[str, str]:
     for name in catalog.entries():
         cls, stem = catalog.load(name), name.replace(" ", "-")
         made[f"{stem}.md"], made[f"{stem}.schema.json"] = page(cls), schema(cls)
+    for name, chain in CHAINS.items():
+        made[f"{name.replace(' ', '-')}.md"] = page(chain)
     return made
 
 
 def _index() -> str:
-    rows = [f"| [{e.name}]({e.name.replace(' ', '-')}.md) | {e.summary} |" for e in catalog.entries().values()]
+    said = {entry.name: entry.summary for entry in catalog.entries().values()}
+    said |= {name: f"{(chain.__doc__ or '').splitlines()[0]} (a chain of stages)" for name, chain in CHAINS.items()}
+    rows = [f"| [{name}]({name.replace(' ', '-')}.md) | {said[name]} |" for name in sorted(said)]
     head = "# Stages\n\nMade by `python -m igneous_ng.reference` from the stages themselves.\n\n"
     head += "| stage | |\n| --- | --- |\n"
     return head + "\n".join(rows) + "\n"

@@ -107,6 +107,14 @@ class Stage:
     def finish(self, io: IO) -> None:
         """Publish: make what all units wrote visible to readers. Runs once every unit has a record; idempotent."""
 
+    def said(self, io: IO) -> str:
+        """What a person who ran it wants to read once a run is finished; empty where that is nothing."""
+        return ""
+
+    def forecast(self, io: IO) -> tuple[str, ...]:
+        """What a user should know before this runs, beside the tasks and their memory; a line each. Writes nothing."""
+        return ()
+
     def spent(self, io: IO) -> tuple[str, ...]:
         """Folders of intermediates that nothing needs once a run of this stage is finished; inside :meth:`home`."""
         return ()

@@ -6,20 +6,23 @@ suffix, so that a name has one content; other schemes by :mod:`igneous_ng.remote
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
-import zlib
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from threading import Lock
+from typing import Any
 
 from igneous_ng import local, remote
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats.compression import ENCODINGS, SUFFIXES, Compression, compressed, decompressed
 
-Compression = Literal["gzip", "none"]
-_SUFFIX = {"gzip": ".gz", "none": ""}
-_ENCODING = {"gzip": "gzip", "none": None}
+__all__ = ["Compression", "Span", "Store", "compressed", "digest"]
+
+Span = tuple[int, int]
+_BY_SUFFIX = {suffix: how for how, suffix in SUFFIXES.items()}
+_KEPT_BYTES = 16 << 20  # of indices: those of two thousand shards of a usual size
 
 
 def digest(data: bytes | memoryview) -> str:
@@ -27,26 +30,31 @@ def digest(data: bytes | memoryview) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def compressed(data: bytes, how: Compression) -> bytes:
-    """``data`` as it is stored; the same bytes every time (no clock in the gzip header)."""
-    return gzip.compress(data, 6, mtime=0) if how == "gzip" else data
+class _Kept:
+    """What was read lately, by URL and span, the latest up to a number of bytes. Threads may share one."""
 
+    def __init__(self) -> None:
+        self._parts: OrderedDict[tuple[str, Span], bytes] = OrderedDict()
+        self._bytes = 0
+        self._guard = Lock()
 
-def decompressed(data: bytes, suffix: str, url: str) -> bytes:
-    """The content of an object stored under ``suffix``; DataError where it is torn."""
-    try:
-        if suffix == ".gz":
-            return gzip.decompress(data)
-        if suffix == ".br":
-            import brotli
+    def get(self, url: str, span: Span) -> bytes | None:
+        with self._guard:
+            if (url, span) in self._parts:
+                self._parts.move_to_end((url, span))
+            return self._parts.get((url, span))
 
-            content: bytes = brotli.decompress(data)
-            return content
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise DataError(f"{url}{suffix}: not a whole {suffix[1:]} stream ({error}); write it again") from error
-    except Exception as error:  # brotli.error has no public base
-        raise DataError(f"{url}{suffix}: not a whole brotli stream ({error}); write it again") from error
-    return data
+    def put(self, url: str, span: Span, data: bytes) -> None:
+        with self._guard:
+            self._bytes += len(data) - len(self._parts.pop((url, span), b""))
+            self._parts[url, span] = data
+            while self._bytes > _KEPT_BYTES:
+                self._bytes -= len(self._parts.popitem(last=False)[1])
+
+    def forget(self, url: str) -> None:
+        with self._guard:
+            for key in [key for key in self._parts if key[0] == url]:
+                self._bytes -= len(self._parts.pop(key))
 
 
 @dataclass(frozen=True)
@@ -61,17 +69,32 @@ class Store:
     attic: str | None = None
     scratch: str | None = None
     _writer: local.Writer = field(init=False, repr=False, compare=False)
+    _kept: _Kept = field(init=False, repr=False, compare=False, default_factory=_Kept)
 
     def __post_init__(self) -> None:
         scratch = _path(self.scratch) if self.scratch is not None and _is_file(self.scratch) else None
         object.__setattr__(self, "_writer", local.Writer(scratch))
 
-    def get(self, url: str, span: tuple[int, int] | None = None) -> bytes | None:
+    def get(self, url: str, span: Span | None = None) -> bytes | None:
         """The object's content, or None where there is none; ``span`` is ``[start, stop)`` of its stored bytes."""
         if not _is_file(url):
             return remote.read(url, span)
         found = local.read(_path(url), span)
-        return None if found is None else decompressed(*found, url)
+        return None if found is None else decompressed(found[0], _BY_SUFFIX[found[1]], url + found[1])
+
+    def recall(self, url: str, span: Span) -> bytes | None:
+        """As :meth:`get`, for the index of an object that nobody else replaces meanwhile.
+
+        What came from elsewhere than files is kept, within bounds, until this store puts or deletes the object.
+        """
+        if _is_file(url):  # the system keeps it better, and knows when it changes
+            return self.get(url, span)
+        found = self._kept.get(url, span)
+        if found is None:
+            found = self.get(url, span)
+            if found is not None:
+                self._kept.put(url, span, found)
+        return found
 
     def put(self, url: str, data: bytes, compress: Compression = "none") -> bytes:
         """Store the object whole, replacing any of its name; returns the bytes as stored."""
@@ -83,6 +106,19 @@ class Store:
         stored = compressed(data, compress)
         self._replace(url, stored, compress)
         return stored
+
+    def copy(self, source: str, target: str, compress: Compression) -> tuple[str, bytes] | None:
+        """Store the object ``source`` as ``target``; the digest of what was read and the bytes stored, or None.
+
+        Stored bytes are taken as they are where ``source`` is a file that is compressed so already.
+        """
+        _check_writable(target)
+        found = local.read(_path(source)) if _is_file(source) else None
+        if found is not None and found[1] == SUFFIXES[compress] and self.attic is None:
+            self._replace(target, found[0], compress)
+            return digest(found[0]), found[0]
+        data = self.get(source)
+        return None if data is None else (digest(data), self.put(target, data, compress))
 
     def create(self, url: str, data: bytes) -> bool:
         """Store the object if there is none of its name; whether it was stored.
@@ -105,6 +141,7 @@ class Store:
             self._writer.delete(_path(url))
         else:
             remote.delete(url)
+            self._kept.forget(url)
 
     def exists(self, url: str) -> bool:
         """Whether there is an object of this name, under any compression."""
@@ -113,7 +150,7 @@ class Store:
     def list(self, url: str) -> list[str]:
         """Names of the objects and folders directly in the folder ``url``, sorted, without compression suffix."""
         names = local.names(_path(url)) if _is_file(url) else remote.names(url)
-        return sorted({name.removesuffix(".gz").removesuffix(".br") for name in names})
+        return sorted({_plain(name) for name in names})
 
     def get_json(self, url: str) -> Any | None:
         """The JSON value stored at ``url``, or None where there is none."""
@@ -147,9 +184,10 @@ class Store:
 
     def _replace(self, url: str, stored: bytes, compress: Compression) -> None:
         if _is_file(url):
-            self._writer.replace(_path(url), stored, _SUFFIX[compress])
+            self._writer.replace(_path(url), stored, SUFFIXES[compress])
         else:
-            remote.replace(url, stored, _ENCODING[compress])
+            remote.replace(url, stored, ENCODINGS[compress])
+            self._kept.forget(url)
 
 
 def _is_file(url: str) -> bool:
@@ -158,6 +196,12 @@ def _is_file(url: str) -> bool:
 
 def _path(url: str) -> str:
     return url.removeprefix("file://").rstrip("/") or "/"
+
+
+def _plain(name: str) -> str:
+    for suffix in filter(None, _BY_SUFFIX):
+        name = name.removesuffix(suffix)
+    return name
 
 
 def _check_writable(url: str) -> None:

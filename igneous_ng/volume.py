@@ -1,14 +1,14 @@
 """Arrays at boxes: one mip level of a Precomputed layer, as a frozen value.
 
 Chunks are read, decoded, encoded and written by several threads; the codecs and the store release
-the interpreter's lock. Sharded levels are read through cloud-volume.
+the interpreter's lock. A shard is encoded chunk by chunk and written as one object.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -18,13 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import codecs
+from igneous_ng.formats import codecs, sharding
 from igneous_ng.formats.info import Info, Scale, chunk_box, chunk_name, chunk_range, is_aligned
 from igneous_ng.geometry import Box, Vec3, Vec3f, vec
+from igneous_ng.shards import Run, Shards
 from igneous_ng.store import Compression, Store, digest
 
 Array = npt.NDArray[Any]
 THREADS = 4
+_MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -76,74 +78,159 @@ class Volume:
         """Bytes of one voxel, all its channels."""
         return self.dtype.itemsize * self.channels
 
+    @property
+    def granularity(self) -> Vec3:
+        """The smallest box that can be written on its own, in voxels: a chunk, or all chunks of one shard."""
+        return self.scale.granularity
+
     def read(self, box: Box) -> tuple[Array, str]:
         """The voxels of ``box``, ``[x, y, z, c]`` in Fortran order, and the digest of the bytes they came from."""
         if box not in self.bounds:
             raise DataError(f"{self.path} mip {self.mip}: {box} is not inside the level's {self.bounds}")
-        if self.scale.sharded:
-            return self._read_sharded(box)
-        out = np.zeros((*box.shape, self.channels), self.dtype, order="F")
+        out = np.empty((*box.shape, self.channels), self.dtype, order="F")
         total = hashlib.blake2b(digest_size=16)
         with ThreadPoolExecutor(THREADS) as pool:
-            for fingerprint in pool.map(partial(self._read_chunk, out, box), self._chunks(box)):
+            read = self._read_sharded if self.scale.sharded else self._read_plain
+            for fingerprint in read(out, box, pool):
                 total.update(fingerprint.encode())
         return out, total.hexdigest()
 
+    def _read_plain(self, out: Array, box: Box, pool: Executor) -> Iterable[str]:
+        return pool.map(partial(self._read_chunk, out, box), self.chunks(box))
+
     def _read_chunk(self, out: Array, box: Box, chunk: Box) -> str:
-        data = self.store.get(f"{self.path}/{chunk_name(self.scale, chunk)}")
+        return self._place(out, box, chunk, self.store.get(self.url(chunk)))
+
+    def _read_sharded(self, out: Array, box: Box, pool: Executor) -> Iterable[str]:
+        """All indices first, then the chunks, as many at once as lie together."""
+        shards, chunks = self._shards, dict(zip(self._keys(box).tolist(), self.chunks(box), strict=True))
+        places = shards.minishards(np.array(list(chunks), np.uint64))
+        runs = [run for found in pool.map(shards.find, places, places.values()) for run in found]
+        for key in chunks.keys() - {key for run in runs for key, _ in run.chunks}:
+            self._place(out, box, chunks[key], None)
+        read = pool.map(partial(self._read_run, out, box, chunks), runs)
+        digests = {key: fingerprint for found in read for key, fingerprint in found}
+        return [digests.get(key, _MISSING) for key in chunks]
+
+    def _read_run(self, out: Array, box: Box, chunks: dict[int, Box], run: Run) -> list[tuple[int, str]]:
+        return [(key, self._place(out, box, chunks[key], data)) for key, data in self._shards.fetch(run)]
+
+    def _place(self, out: Array, box: Box, chunk: Box, data: bytes | None) -> str:
+        """Decode one chunk into its part of ``out``; returns the digest of its bytes."""
         if data is None:
             if self.fill_missing:
-                return "missing"
+                out[(chunk & box).slices(box.lo)] = 0
+                return _MISSING
             raise DataError(
                 f"{self.path} mip {self.mip}: the chunk {chunk} is missing (read for {box}); "
                 "write it first, or pass --fill-missing to read it as zeros"
             )
         shape = (*chunk.shape, self.channels)
         try:
-            voxels = codecs.decode(data, self.scale.encoding, shape, self.dtype, self.scale.block)
+            voxels = codecs.decode(data, self.scale.encoding, shape, self.dtype, self.scale.parameters)
         except DataError as error:
             raise DataError(f"{self.path} mip {self.mip}: chunk {chunk}: {error}") from error
         part = chunk & box
         out[part.slices(box.lo)] = voxels[part.slices(chunk.lo)]
         return digest(data)
 
-    def _read_sharded(self, box: Box) -> tuple[Array, str]:
-        from cloudvolume import CloudVolume
-        from cloudvolume.exceptions import EmptyVolumeException
+    def write(
+        self, box: Box, array: Array, compress: Compression, delete_background: bool = False
+    ) -> list[tuple[str, bytes]]:
+        """Write whole chunks, or whole shards; returns each object's URL and its bytes as stored.
 
-        volume = CloudVolume(self.path, mip=self.mip, fill_missing=self.fill_missing, progress=False)
-        try:
-            array = np.asfortranarray(volume[box.slices()])
-        except EmptyVolumeException as error:
-            raise DataError(
-                f"{self.path} mip {self.mip}: {box} has a missing chunk ({error}); "
-                "write it first, or pass --fill-missing to read it as zeros"
-            ) from error
-        return array, digest(array.tobytes("F"))
+        With ``delete_background`` chunks of zeros are not stored, and removed where they are. ``compress`` is for
+        chunks in objects of their own: shards are compressed as their ``info`` says.
+        """
+        self._check_write(box, array, compress)
+        with ThreadPoolExecutor(THREADS) as pool:
+            if self.scale.sharded:
+                return list(self._write_shards(array, box, delete_background, pool))
+            write = partial(self._write_chunk, array, box, compress, delete_background)
+            return [made for made in pool.map(write, self.chunks(box)) if made]
 
-    def write(self, box: Box, array: Array, compress: Compression) -> list[tuple[str, bytes]]:
-        """Write whole chunks; returns each object's URL and its bytes as stored."""
+    def _check_write(self, box: Box, array: Array, compress: Compression) -> None:
         if array.shape != (*box.shape, self.channels) or array.dtype != self.dtype:
             raise SpecError(
                 f"{self.path} mip {self.mip}: {array.shape} {array.dtype} do not fill {box} "
                 f"of {self.channels} channel(s) {self.dtype}"
             )
-        if self.scale.sharded:
-            raise SpecError(f"{self.path} mip {self.mip} is sharded; write to an unsharded layer")
+        if self.scale.sharded and compress not in ("gzip", "none"):
+            raise SpecError(f"{self.path} mip {self.mip} is sharded, and shards know no {compress}; use gzip, or none")
         if not is_aligned(self.scale, box):
+            parts = f"shards of {self.granularity}" if self.scale.sharded else f"chunks of {self.chunk}"
             raise SpecError(
-                f"{self.path} mip {self.mip}: {box} is not made of whole chunks of {self.chunk} "
-                f"counted from {self.bounds.lo}; choose a cell that is a multiple of the chunk"
+                f"{self.path} mip {self.mip}: {box} is not made of whole {parts} "
+                f"counted from {self.bounds.lo}; choose a cell that is a multiple of them"
             )
-        with ThreadPoolExecutor(THREADS) as pool:
-            return list(pool.map(partial(self._write_chunk, array, box, compress), self._chunks(box)))
 
-    def _write_chunk(self, array: Array, box: Box, compress: Compression, chunk: Box) -> tuple[str, bytes]:
-        url = f"{self.path}/{chunk_name(self.scale, chunk)}"
-        data = codecs.encode(array[chunk.slices(box.lo)], self.scale.encoding, self.scale.block)
+    def _write_chunk(
+        self, array: Array, box: Box, compress: Compression, delete_background: bool, chunk: Box
+    ) -> tuple[str, bytes] | None:
+        url = self.url(chunk)
+        data = self._encoded(array, box, delete_background, chunk)
+        if data is None:
+            self.store.delete(url)
+            return None
         return url, self.store.put(url, data, compress)
 
-    def _chunks(self, box: Box) -> Iterator[Box]:
+    def _write_shards(
+        self, array: Array, box: Box, delete_background: bool, pool: Executor
+    ) -> Iterator[tuple[str, bytes]]:
+        """One shard after the other, for each is held in memory whole."""
+        keys, chunks = self._keys(box), list(self.chunks(box))
+        members: dict[int, list[int]] = {}
+        for i, shard in enumerate(self._shards.spec.locate(keys)[0].tolist()):
+            members.setdefault(shard, []).append(i)
+        encode = partial(self._encoded, array, box, delete_background)
+        for shard, rows in sorted(members.items()):
+            coded = zip(keys[rows].tolist(), pool.map(encode, [chunks[i] for i in rows]), strict=True)
+            data = {key: data for key, data in coded if data is not None}
+            url = self._shards.url(shard)
+            if data:
+                yield url, self.store.put(url, sharding.pack(self._shards.spec, data))
+            else:
+                self.store.delete(url)
+
+    def _encoded(self, array: Array, box: Box, delete_background: bool, chunk: Box) -> bytes | None:
+        """The bytes of one chunk; None where it is background, and that is to be left out."""
+        voxels = array[chunk.slices(box.lo)]
+        if delete_background and not voxels.any():
+            return None
+        return codecs.encode(voxels, self.scale.encoding, self.scale.parameters)
+
+    @property
+    def _shards(self) -> Shards:
+        spec = self.scale.sharding
+        assert spec is not None
+        return Shards(f"{self.path}/{self.scale.key}", spec, self.store)
+
+    def _keys(self, box: Box) -> sharding.Keys:
+        """Keys of the chunks in :meth:`chunks`, in their order."""
+        cells = chunk_range(self.scale, box)
+        points = np.indices(cells.shape).reshape(3, -1).T + np.array(cells.lo)
+        return sharding.Layout(self._shards.spec, self.scale.grid).keys(points)
+
+    def absent(self, box: Box) -> list[Box]:
+        """The chunks that ``box`` touches and that are not stored."""
+        chunks = list(self.chunks(box))
+        with ThreadPoolExecutor(THREADS) as pool:
+            if self.scale.sharded:
+                keys = self._keys(box)
+                places = self._shards.minishards(keys)
+                runs = [run for found in pool.map(self._shards.find, places, places.values()) for run in found]
+                stored = {key for run in runs for key, _ in run.chunks}
+                there = [key in stored for key in keys.tolist()]
+            else:
+                there = list(pool.map(lambda chunk: self.store.exists(self.url(chunk)), chunks))
+        return [chunk for chunk, found in zip(chunks, there, strict=True) if not found]
+
+    def url(self, chunk: Box) -> str:
+        """Where a chunk is stored that is an object of its own."""
+        return f"{self.path}/{chunk_name(self.scale, chunk)}"
+
+    def chunks(self, box: Box) -> Iterator[Box]:
+        """The chunks that ``box`` touches."""
         cells = chunk_range(self.scale, box)
         ranges = (range(a, b) for a, b in zip(cells.lo, cells.hi, strict=True))
         return (chunk_box(self.scale, vec(index)) for index in product(*ranges))

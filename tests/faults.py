@@ -204,7 +204,7 @@ def _put_and_flush(store: Store, url: str) -> None:
     store.flush()
 
 
-COMPRESSIONS: tuple[Compression, ...] = ("none", "gzip")
+COMPRESSIONS: tuple[Compression, ...] = ("none", "gzip", "zstd")
 ACTIONS = {
     "put": Action(lambda store, url: store.put(url, NEW), None),
     "put in a new folder": Action(lambda store, url: store.put(url, NEW, "gzip"), None, name="layer/far/away/name"),

@@ -138,17 +138,17 @@ def test_dead_letters_are_shown_retried_and_purged(layer: Path) -> None:
     failed = igneous("execute", "fq://queue", "--log", "log", "--metrics", "figures", cwd=layer.parent)
     assert failed.returncode == 1
     assert "given up: image downsample unit 0" in failed.stderr
-    assert "gz stream" in failed.stderr
+    assert "whole gzip stream" in failed.stderr
     (line,) = (layer.parent / "log").read_text().splitlines()
     assert json.loads(line)["outcome"] == "dead"
     assert "igneous_ng_dead_total" in (layer.parent / "figures").read_text()
     shown = igneous("queue", "dead", "ls", "fq://queue", cwd=layer.parent).stdout
-    assert "gz stream" in shown
+    assert "whole gzip stream" in shown
     (letter,) = json.loads(igneous("queue", "dead", "ls", "fq://queue", "--json", cwd=layer.parent).stdout)
     assert letter["id"] in shown
     whole = igneous("queue", "dead", "show", "fq://queue", letter["id"], cwd=layer.parent).stdout
     assert "image downsample unit 0 of file://" in whole
-    assert "gz stream" in whole
+    assert "whole gzip stream" in whole
     chunk.write_bytes(data)
     for words in (["show", "fq://queue", "nothing"], ["retry", "fq://queue", "nothing"]):
         refused = igneous("queue", "dead", *words, cwd=layer.parent)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import info as infos
-from igneous_ng.formats.info import DTYPES, ENCODINGS, Scale, chunk_box, chunk_name, chunk_range, coarser
+from igneous_ng.formats.codecs import DTYPES
+from igneous_ng.formats.info import ENCODINGS, Scale, chunk_box, chunk_name, chunk_range, coarser
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 
 points = st.tuples(*[st.integers(-9, 9)] * 3)
@@ -65,7 +66,7 @@ def test_what_others_wrote_comes_back_as_it_was() -> None:
     assert info.to_json() == FOREIGN
     assert json.loads(infos.encode(info)) == FOREIGN
     assert info.scales[0].bounds == Box((-5, 0, 7), (95, 200, 37))
-    assert info.scales[0].block == (8, 4, 2)
+    assert info.scales[0].parameters == {"compressed_segmentation_block_size": [8, 4, 2]}
     assert info.dtype == np.uint64
 
 
@@ -145,7 +146,7 @@ def test_plausible_resolutions_pass_and_name_the_scale() -> None:
     assert infos.scale_key((8.0, 16.0, 33.3333333333)) == "8_16_33.33333333"
 
 
-CHANNELS = {"jpeg": {1, 3}, "png": {1, 2, 3, 4}, "compresso": {1}}
+CHANNELS = {"jpeg": {1, 3}, "png": {1, 2, 3, 4}, "jxl": {1}, "compresso": {1}, "crackle": {1}}
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -248,3 +249,17 @@ def test_a_jpeg_picture_too_tall_for_its_library_is_refused() -> None:
     infos.check_encoding("jpeg", "uint8", 1, (256, 256, 255))
     with pytest.raises(SpecError, match="smaller chunks"):
         infos.check_encoding("jpeg", "uint8", 1, (256, 256, 256))
+
+
+def test_parameters_stand_in_the_scale_and_go_with_the_encoding() -> None:
+    info = image(encoding="jxl", parameters={"jxl_quality": 80, "jxl_effort": 4})
+    assert info.to_json()["scales"][0]["jxl_quality"] == 80
+    assert coarser(info.scales[0], (2, 2, 1)).parameters == {"jxl_quality": 80, "jxl_effort": 4}
+    assert coarser(info.scales[0], (2, 2, 1), encoding="jpeg").parameters == {}
+    with pytest.raises(SpecError, match="jxl_quality is no parameter of encoding 'jpeg'"):
+        image(encoding="jpeg", parameters={"jxl_quality": 80})
+
+
+def test_labels_are_not_given_to_what_loses_bits() -> None:
+    with pytest.raises(SpecError, match="'jpeg' cannot hold labels of uint8"):
+        image(kind="segmentation", encoding="jpeg")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 from itertools import product
 from math import prod
 from typing import Any
@@ -55,8 +56,7 @@ def one(block: NDArray[Any], method: Method, sparse: bool) -> Any:
     if method == "average":
         if block.dtype.kind == "f":
             return np.float32(sum(np.float64(v) for v in values) / len(values))
-        total = sum(values)
-        return abs(total) // len(values) * (1 if total >= 0 else -1)
+        return round(Fraction(sum(values), len(values)))  # to the nearest, ties to even
     return min(values) if method == "min" else max(values)
 
 
@@ -155,12 +155,12 @@ def test_averages_of_extreme_values_are_exact(dtype: np.dtype[Any], factor: Vec3
         np.testing.assert_array_equal(found, image[:1, :1, :1])
 
 
-def test_averages_round_toward_zero() -> None:
-    values = np.array([-1, -2, 1, 2], np.int64)
+def test_averages_round_to_the_nearest_and_ties_to_even() -> None:
+    values = np.array([-1, -2, 1, 2, 2, 3, 0, 1], np.int64)
     for dtype in (np.int8, np.int16, np.int32, np.int64, np.float32):
-        image = values.astype(dtype).reshape(2, 2, 1, 1, order="F")
+        image = values.astype(dtype).reshape(2, 4, 1, 1, order="F")
         found, _ = pool(image, (0, 0, 0), (2, 1, 1), "average")
-        expected = [-1.5, 1.5] if dtype is np.float32 else [-1, 1]
+        expected = [-1.5, 1.5, 2.5, 0.5] if dtype is np.float32 else [-2, 2, 2, 0]
         assert found.ravel().tolist() == expected
 
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from igneous_ng import run
+from igneous_ng.chains import ComponentsChain
 from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stages.image_count import Count
 from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.stages.mesh import MeshForge
@@ -62,17 +64,31 @@ def forge(cls: Any, layer: Path) -> Stage:
     return stage
 
 
+def components(layer: Path, which: str) -> Stage:
+    """A phase of ccl after those before it."""
+    chain = ComponentsChain(source=str(layer), layer=f"{layer}-{which}", cell=(192, 192, 192))
+    stages = list[Stage]()
+    for stage in chain.steps():
+        stages.append(stage)
+        run.inline(stage)
+    return stages[0 if which == "label" else -1]
+
+
 def create(folder: Path, name: str) -> Stage:
     return Create(source=f"{folder}/{name}.npy", layer=f"{folder}/{name}", kind="segmentation", axes="xyz",
                   resolution=(16, 16, 40), compress="none")  # fmt: skip
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
-@pytest.mark.parametrize("which", ["create", "downsample", "mesh", "skeleton"])
+@pytest.mark.parametrize("which", ["create", "downsample", "mesh", "skeleton", "label", "relabel", "count"])
 def test_a_task_takes_no_more_memory_than_it_declares(layers: Path, which: str) -> None:
     def stage(name: str) -> Stage:
         if which == "create":
             return create(layers, name)
+        if which == "count":
+            return Count(layer=str(layers / name), cell=(SIDE, SIDE, SIDE))
+        if which in ("label", "relabel"):
+            return components(layers / name, which)
         if which == "downsample":
             return Downsample(layer=str(layers / name), num_mips=2)
         return forge(MeshForge if which == "mesh" else SkeletonForge, layers / name)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box
-from igneous_ng.sources import numpy_files, open_source
+from igneous_ng.sources import mapped, numpy_files, open_source
 from igneous_ng.sources.mapped import Mapped
+from igneous_ng.sources.numpy_files import open_npy
 
 ONE = Box((0, 0, 0), (1, 1, 1))
 
@@ -104,3 +110,27 @@ def test_long_headers_of_members_are_skipped(tmp_path: Path) -> None:
         archive.writestr(info, (tmp_path / "a.npy").read_bytes())
     source = open_source(str(tmp_path / "a.npz"), axes="zyx", dataset="array")
     np.testing.assert_array_equal(source.read(Box((0, 0, 0), (4, 3, 2)))[..., 0], array.T)
+
+
+@given(st.data(), st.sampled_from(["F", "C"]), st.sampled_from(["<u2", ">i4", "|u1", "<f4"]))
+def test_any_window_of_any_array_is_read_as_numpy_slices_it(data: st.DataObject, order: Any, dtype: str) -> None:
+    shape = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=4).map(tuple))
+    bounds = [sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n)))) for n in shape]
+    index = tuple(slice(a, b) for a, b in bounds)
+    array = np.arange(np.prod(shape)).astype(dtype).reshape(shape, order=order)
+    with TemporaryDirectory() as folder, patch.object(mapped, "_BUFFER", data.draw(st.sampled_from([1, 100, 10**6]))):
+        path = Path(folder) / "a.npy"
+        np.save(path, np.asarray(array, order=order))
+        window = open_npy(path).window(index)
+    np.testing.assert_array_equal(window, array[index])
+    assert window.dtype == array.dtype.newbyteorder("=")
+
+
+def test_a_file_cut_short_meanwhile_is_no_blank(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((20, 30, 40), np.uint16))
+    found = open_npy(tmp_path / "a.npy")
+    os.truncate(tmp_path / "a.npy", found.offset + 20 * 30 * 40)
+    whole = found.window((slice(0, 10), slice(0, 30), slice(0, 40)))
+    assert (whole == 1).all()
+    with pytest.raises(DataError, match="ends inside its array"):
+        found.window((slice(0, 11), slice(0, 30), slice(0, 40)))

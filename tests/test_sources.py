@@ -164,10 +164,10 @@ def test_a_file_system_that_fails_for_a_moment_is_tried_again(tmp_path: Path, mo
     path, _ = save_npy(tmp_path, np.zeros((2, 3, 4), "u1"))
     source = open_source(str(path), axes="zyx")
 
-    def stale(*_: object) -> None:
+    def stale(*_: object, **__: object) -> None:
         raise OSError(errno.ESTALE, "stale file handle")
 
-    monkeypatch.setattr(np, "memmap", stale)
+    monkeypatch.setattr(Path, "open", stale)
     with pytest.raises(TransientError, match="stale file handle"):
         source.read(Box((0, 0, 0), (1, 1, 1)))
 

@@ -180,7 +180,7 @@ def test_types_that_no_layer_has_need_another(tmp_path: Path, dtype: str) -> Non
 def test_values_that_would_change_are_refused(tmp_path: Path, value: float, source: str, dtype: str) -> None:
     array = np.zeros((5, 6, 7), source)
     array[-1, -1, -1] = value
-    with pytest.raises(DataError, match=f"values of {source} in .* do not fit {dtype}"):
+    with pytest.raises(DataError, match=f"values of {source} do not fit {dtype}"):
         run.inline(stage(tmp_path, array, dtype=dtype))
 
 

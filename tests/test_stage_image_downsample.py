@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igneous_ng import run
+from igneous_ng import imaging, run
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import new_info
-from igneous_ng.geometry import Box, Vec3
+from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels.pooling import pool
-from igneous_ng.stages import image_downsample
 from igneous_ng.stages.image_downsample import Downsample
 
 Array = npt.NDArray[Any]
 Make = Callable[..., Path]
+QUALITY = {"jpeg_quality": 60}
 BOX = Box((-7, 3, -21), (14, 30, -4))
 
 
@@ -57,6 +57,9 @@ def whole(path: Path, mip: int) -> Array:
 
 
 def pooled(array: Array, origin: Vec3, factor: Vec3, method: Any, sparse: bool, times: int) -> tuple[Array, Vec3]:
+    """Level by level, but averages at once, for they are exact; ``times`` may be 0."""
+    if method == "average":
+        return pool(array, origin, vec(f**times for f in factor), method, sparse)
     for _ in range(times):
         array, origin = pool(array, origin, factor, method, sparse)
     return array, origin
@@ -71,6 +74,7 @@ def pooled(array: Array, origin: Vec3, factor: Vec3, method: Any, sparse: bool, 
     levels=st.integers(1, 3),
     task=st.sampled_from([1, 500, 4000, 2**26]),
     sparse=st.booleans(),
+    method=st.sampled_from(["average", "mode"]),
 )
 def test_any_cut_is_the_whole_volume_pooled(
     tmp_path_factory: pytest.TempPathFactory,
@@ -81,14 +85,15 @@ def test_any_cut_is_the_whole_volume_pooled(
     levels: int,
     task: int,
     sparse: bool,
+    method: str,
 ) -> None:
     array = labels(shape)
     path = create(tmp_path_factory.mktemp("layer"), array, Box.sized(offset, shape[:3]), chunk)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_downsample, "_TASK_VOXELS", task)
-        run.inline(down(path, num_mips=levels, factor=factor, sparse=sparse))
+        patch.setattr(imaging, "TASK_VOXELS", task)
+        run.inline(down(path, num_mips=levels, factor=factor, sparse=sparse, method=method))
     for level in range(levels + 1):
-        expected, origin = pooled(array, offset, factor, "mode", sparse, level)
+        expected, origin = pooled(array, offset, factor, method, sparse, level)
         scale = IO().info(f"file://{path}").scales[level]
         assert scale.bounds == Box.sized(origin, expected.shape[:3])
         assert np.array_equal(whole(path, level), expected)
@@ -105,13 +110,13 @@ def test_methods_are_those_of_the_kernel(tmp_path: Path, method: str, kind: str)
 
 
 @pytest.mark.parametrize("task", [1, 3000, 2**26])
-def test_several_levels_in_one_pass_are_the_same_bytes_as_one_by_one(
+def test_several_levels_of_modes_in_one_pass_are_the_same_bytes_as_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: int
 ) -> None:
     array = labels((*BOX.shape, 2), "uint64")
     one = create(tmp_path / "one", array, encoding="compressed_segmentation")
     many = create(tmp_path / "many", array, encoding="compressed_segmentation")
-    monkeypatch.setattr(image_downsample, "_TASK_VOXELS", task)
+    monkeypatch.setattr(imaging, "TASK_VOXELS", task)
     run.inline(down(many, num_mips=3))
     for mip in range(3):
         run.inline(down(one, mip=mip))
@@ -129,7 +134,7 @@ def test_again_changes_no_byte(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("roi", ["-7:-6,3:4,-21:-20", "-1:5,10:12,-9:-8", "13:99,29:30,-5:-4", "-7:14,3:30,-21:-4"])
 def test_a_region_redone_has_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, roi: str) -> None:
-    monkeypatch.setattr(image_downsample, "_TASK_VOXELS", 1)
+    monkeypatch.setattr(imaging, "TASK_VOXELS", 1)
     create(tmp_path, labels((*BOX.shape, 1)))
     run.inline(down(tmp_path, num_mips=2))
     before = files(tmp_path)
@@ -175,7 +180,7 @@ def test_planning_and_enqueueing_change_nothing_that_is_shown(tmp_path: Path) ->
 
 
 def test_units_can_be_run_twice_and_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_downsample, "_TASK_VOXELS", 1)
+    monkeypatch.setattr(imaging, "TASK_VOXELS", 1)
     array = labels((*BOX.shape, 1))
     one, other = create(tmp_path / "one", array), create(tmp_path / "other", array)
     run.inline(down(one, num_mips=2))
@@ -189,8 +194,10 @@ def test_units_can_be_run_twice_and_in_any_order(tmp_path: Path, monkeypatch: py
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"encoding": "zip"}, "'zip' cannot hold"),
-    ({"encoding": "jpeg"}, "'jpeg' cannot hold uint32"),
+    ({"encoding": ("zip",)}, "'zip' cannot hold"),
+    ({"encoding": ("raw", "raw")}, "2 encodings for 1 new levels"),
+    ({"sharded": True, "compress": "brotli"}, "shards know no brotli"),
+    ({"encoding": ("jpeg",)}, "'jpeg' cannot hold labels of uint32"),
     ({"mip": 5}, "has no mip 5; there are mips 0 to 1"),
     ({"mip": -1}, "from 0 up"),
     ({"num_mips": 0}, "ask for 1 or more"),
@@ -233,7 +240,7 @@ def test_a_missing_chunk_stops_or_is_filled(tmp_path: Path) -> None:
 def test_new_levels_may_be_stored_otherwise(tmp_path: Path) -> None:
     array = labels((*BOX.shape, 1))
     create(tmp_path, array)
-    run.inline(down(tmp_path, encoding="compressed_segmentation", num_mips=2))
+    run.inline(down(tmp_path, encoding=("compressed_segmentation",), num_mips=2))
     scales = IO().info(f"file://{tmp_path}").scales
     assert [s.encoding for s in scales] == ["raw", "compressed_segmentation", "compressed_segmentation"]
     assert [s.key for s in scales] == ["4_4_40", "8_8_40", "16_16_40"]
@@ -252,3 +259,77 @@ def test_cloudvolume_sees_the_levels_where_they_are(tmp_path: Path) -> None:
         assert tuple(volume.voxel_offset) == origin
         assert tuple(volume.resolution) == (4 * 2**mip, 4 * 2**mip, 40)
         assert np.array_equal(np.asarray(volume[:]), expected)
+
+
+def test_ten_levels_are_within_a_half_of_the_mean_and_no_darker(tmp_path: Path) -> None:
+    box = Box((-5, 3, 0), (1300, 1100, 3))
+    array = np.random.default_rng(4).integers(0, 256, (*box.shape, 1)).astype("uint8")
+    create(tmp_path, array, box, chunk=(128, 128, 4), kind="image")
+    run.inline(down(tmp_path, num_mips=10))
+    for mip in range(1, 11):
+        found, factor = whole(tmp_path, mip).astype(float), 2**mip
+        starts = [
+            [i for i in range(n) if i == 0 or (o + i) % factor == 0]
+            for o, n in zip(box.lo[:2], box.shape[:2], strict=True)
+        ]
+        total = np.add.reduceat(np.add.reduceat(array.astype(float), starts[0], axis=0), starts[1], axis=1)
+        count = np.add.reduceat(np.add.reduceat(np.ones(array.shape), starts[0], axis=0), starts[1], axis=1)
+        assert found.shape == total.shape
+        assert np.abs(found - total / count).max() <= 0.5
+        darker = (found - total / count).mean()
+        assert abs(darker) < 1.2 / np.sqrt(found.size) + 0.002  # four deviations of a rounding error
+
+
+@pytest.mark.parametrize("factor", [(2, 2, 1), (2, 2, 2)])
+@pytest.mark.parametrize("shape", [(66, 90, 179), (300, 200, 1), (5, 5, 5), (129, 64, 3)])
+@pytest.mark.parametrize("sharded", [True, False])
+def test_every_level_asked_for_is_made_and_whole(tmp_path: Path, shape: Vec3, factor: Vec3, sharded: bool) -> None:
+    """Igneous left parts of the top level out, or made fewer levels, of thin or small volumes."""
+    array = labels((*shape, 1))
+    create(tmp_path, array, Box.sized((0, 0, 0), shape), chunk=(32, 32, 32))
+    run.inline(down(tmp_path, num_mips=3, factor=factor, sharded=sharded))
+    info = IO().info(f"file://{tmp_path}")
+    assert [scale.sharded for scale in info.scales] == [False, sharded, sharded, sharded]
+    for mip in (1, 2, 3):
+        expected, _ = pooled(array, (0, 0, 0), factor, "mode", False, mip)
+        np.testing.assert_array_equal(whole(tmp_path, mip), expected)
+
+
+def test_each_level_has_its_encoding(tmp_path: Path) -> None:
+    array = labels((*BOX.shape, 1))
+    create(tmp_path, array)
+    run.inline(down(tmp_path, num_mips=3, encoding=("compresso", "compressed_segmentation")))
+    scales = IO().info(f"file://{tmp_path}").scales
+    assert [s.encoding for s in scales] == ["raw", "compresso", "compressed_segmentation", "compressed_segmentation"]
+    for mip in (1, 2, 3):
+        np.testing.assert_array_equal(whole(tmp_path, mip), pooled(array, BOX.lo, (2, 2, 1), "mode", False, mip)[0])
+    with pytest.raises(SpecError, match="mip 1 is there already, as compresso"):
+        run.plan(down(tmp_path, encoding=("raw",)))
+
+
+def test_another_compression_leaves_nothing_old(tmp_path: Path) -> None:
+    """Igneous left the old file, and a fresh reader took it."""
+    array = labels((*BOX.shape, 1))
+    create(tmp_path, array)
+    run.inline(down(tmp_path))
+    io = IO()
+    io.write(io.volume(f"file://{tmp_path}", 0), BOX, array + np.uint32(1))
+    for compress in ("none", "brotli", "zstd", "gzip"):
+        run.inline(down(tmp_path, compress=compress))
+        names = [name.partition(".")[0] for name in files(tmp_path) if name.startswith("8_8_40")]
+        assert len(names) == len(set(names))
+        assert np.array_equal(whole(tmp_path, 1), pool(array + np.uint32(1), BOX.lo, (2, 2, 1), "mode")[0])
+
+
+def test_the_quality_of_pictures_is_that_of_every_level(tmp_path: Path) -> None:
+    """Igneous gave it to all levels but the top one."""
+    create(tmp_path, labels((*BOX.shape, 1), "uint8") * 60, kind="image", encoding="jpeg", parameters=QUALITY)
+    run.inline(down(tmp_path, num_mips=2))
+    assert [scale.parameters for scale in IO().info(f"file://{tmp_path}").scales] == [QUALITY] * 3
+    other = create(tmp_path / "raw", labels((*BOX.shape, 1), "uint8"), kind="image")
+    run.inline(down(other, num_mips=2, encoding=("raw", "jpeg"), settings=("jpeg_quality=70",)))
+    found = [scale.parameters for scale in IO().info(f"file://{other}").scales]
+    assert found == [{}, {}, {"jpeg_quality": 70}]
+    for wrong, words in (("jpg=1", "no encoding has"), ("jpeg_quality", "name=value"), ("jpeg_quality=200", "is 200")):
+        with pytest.raises(SpecError, match=words):
+            run.plan(down(tmp_path / "raw", mip=2, settings=(wrong,)))

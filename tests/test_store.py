@@ -13,11 +13,9 @@ from typing import Any
 
 import brotli
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from igneous_ng.errors import DataError, SpecError, TransientError
-from igneous_ng.store import Store, compressed, decompressed, digest
+from igneous_ng.store import Store, digest
 from tests.queue_harness import use_emulator
 
 STORE = Store()
@@ -29,29 +27,6 @@ def url(path: Path) -> str:
 
 def files(path: Path) -> dict[str, bytes]:
     return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
-
-
-@settings(deadline=None)
-@given(st.binary(max_size=200))
-def test_compression_is_undone_and_gives_the_same_bytes_twice(data: bytes) -> None:
-    assert compressed(data, "gzip") == compressed(data, "gzip")
-    assert decompressed(compressed(data, "gzip"), ".gz", "x") == data
-    assert decompressed(brotli.compress(data), ".br", "x") == data
-    assert decompressed(compressed(data, "none"), "", "x") == data
-
-
-def test_a_torn_stream_is_bad_data() -> None:
-    content = os.urandom(300)
-    for suffix, whole in ((".gz", gzip.compress(content)), (".br", brotli.compress(content))):
-        for n in (0, 1, 5, len(whole) // 2, len(whole) - 1):
-            if suffix == ".gz" and n == 0:
-                continue  # an empty gzip file is one of no members
-            with pytest.raises(DataError, match=f"^file:///a{suffix}: not a whole"):
-                decompressed(whole[:n], suffix, "file:///a")
-    flipped = bytearray(gzip.compress(content))
-    flipped[100] ^= 1
-    with pytest.raises(DataError, match="not a whole gz stream"):
-        decompressed(bytes(flipped), ".gz", "x")
 
 
 def test_digest_is_of_the_content() -> None:
@@ -73,7 +48,7 @@ def test_what_is_put_is_got(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compress", ["gzip", "none"])
 def test_a_name_has_one_content(tmp_path: Path, compress: Any) -> None:
-    for suffix in ("", ".gz", ".br"):
+    for suffix in ("", ".gz", ".br", ".zstd"):
         (tmp_path / f"name{suffix}").write_bytes(b"stale")
     stored = STORE.put(url(tmp_path / "name"), b"new", compress)
     assert files(tmp_path) == {"name.gz" if compress == "gzip" else "name": stored}
@@ -86,7 +61,7 @@ def test_objects_of_others_are_read_under_any_suffix(tmp_path: Path) -> None:
     assert STORE.get(url(tmp_path / "b")) == b"two"
     assert STORE.list(url(tmp_path)) == ["a", "b"]
     (tmp_path / "b.gz").write_bytes(gzip.compress(b"two")[:-3])
-    with pytest.raises(DataError, match=r"b\.gz: not a whole gz stream"):
+    with pytest.raises(DataError, match=r"b\.gz: not a whole gzip stream"):
         STORE.get(url(tmp_path / "b"))
 
 
@@ -145,7 +120,7 @@ def test_what_is_there_is_not_created(tmp_path: Path) -> None:
     assert STORE.create(url(tmp_path / "new" / "name"), b"first")
     assert not STORE.create(url(tmp_path / "new" / "name"), b"second")
     assert STORE.get(url(tmp_path / "new" / "name")) == b"first"
-    for suffix in (".gz", ".br"):
+    for suffix in (".gz", ".br", ".zstd"):
         (tmp_path / f"other{suffix}").write_bytes(b"whatever")
         assert not STORE.create(url(tmp_path / "other"), b"second")
         STORE.delete(url(tmp_path / "other"))
@@ -153,7 +128,7 @@ def test_what_is_there_is_not_created(tmp_path: Path) -> None:
 
 
 def test_a_deleted_object_is_gone_under_every_suffix(tmp_path: Path) -> None:
-    for suffix in ("", ".gz", ".br"):
+    for suffix in ("", ".gz", ".br", ".zstd"):
         (tmp_path / f"name{suffix}").write_bytes(b"content")
     STORE.delete(url(tmp_path / "name"))
     STORE.delete(url(tmp_path / "name"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import coarser, new_info
 from igneous_ng.geometry import Box, Grid, Vec3
-from igneous_ng.store import Store, digest
+from igneous_ng.store import Store
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -177,45 +177,3 @@ def test_the_block_of_a_foreign_segmentation_is_heeded(tmp_path: Path) -> None:
     found = CloudVolume(f"file://{tmp_path}", progress=False)[BOUNDS.slices()]
     assert np.array_equal(np.asarray(found), array)
     assert np.array_equal(layer.read(BOUNDS)[0], array)
-
-
-def test_a_sharded_level_is_read_and_not_written(tmp_path: Path) -> None:
-    from cloudvolume import CloudVolume
-
-    info = CloudVolume.create_new_info(
-        num_channels=1,
-        layer_type="image",
-        data_type="uint8",
-        encoding="raw",
-        resolution=[4, 4, 40],
-        voxel_offset=[0, 0, 0],
-        chunk_size=[8, 8, 8],
-        volume_size=[16, 16, 16],
-    )
-    info["scales"][0]["sharding"] = {
-        "@type": "neuroglancer_uint64_sharded_v1",
-        "hash": "identity",
-        "minishard_bits": 0,
-        "preshift_bits": 0,
-        "shard_bits": 0,
-        "minishard_index_encoding": "raw",
-        "data_encoding": "raw",
-    }
-    store, path = Store(), f"file://{tmp_path}"
-    store.put_json(f"{path}/info", info)
-    from igneous_ng.formats.info import parse
-
-    made = Volume(path, 0, parse(info, path), store)
-    with pytest.raises(SpecError, match="is sharded; write to an unsharded layer"):
-        made.write(made.bounds, np.zeros((16, 16, 16, 1), np.uint8), "none")
-    array = np.random.default_rng(0).integers(0, 255, (16, 16, 16, 1), dtype=np.uint8)
-    other = CloudVolume(path, progress=False)
-    shard = other.image.make_shard(array, array_bounds(other), mip=0)
-    store.put(f"{path}/{made.scale.key}/{shard[0]}", shard[1])
-    found, fingerprint = made.read(Box((1, 2, 3), (16, 9, 10)))
-    assert np.array_equal(found, array[1:16, 2:9, 3:10])
-    assert fingerprint == digest(found.tobytes("F"))
-
-
-def array_bounds(other: Any) -> Any:
-    return other.bounds

@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from igneous_ng import __version__, catalog
-from igneous_ng.cli import looking, steering, viewing, working
+from igneous_ng.chains import CHAINS
+from igneous_ng.cli import chaining, inspecting, looking, steering, viewing, working
 from igneous_ng.cli.stages import command
 from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
 
+_ASIDE = {"image": {"info": inspecting.info}}  # commands of an area that are no stages
 DEAD, WRONG, CONFIGURATION, INTERNAL, PREEMPTED = 1, 2, 64, 70, 75
 
 
@@ -19,22 +21,30 @@ class Area(click.Group):
     """The commands of one area, ``image create`` and so on; a stage is imported when its command is."""
 
     def __init__(self, area: str) -> None:
-        verbs = [name.split()[1] for name in catalog.entries() if name.startswith(f"{area} ")]
-        super().__init__(area, help=f"{', '.join(verbs)}: see igneous-ng {area} VERB --help.")
         self.area = area
+        names = [*catalog.entries(), *CHAINS]
+        stages = [name.split()[1] for name in names if name.startswith(f"{area} ")]
+        self.verbs = sorted([*stages, *_ASIDE.get(area, ())])
+        super().__init__(area, help=f"{', '.join(self.verbs)}: see igneous-ng {area} VERB --help.")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs of this area."""
-        return [name.split()[1] for name in catalog.entries() if name.startswith(f"{self.area} ")]
+        return self.verbs
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a verb."""
         name = f"{self.area} {cmd_name}"
+        if name in CHAINS:
+            return chaining.command(CHAINS[name])
+        if cmd_name in _ASIDE.get(self.area, ()):
+            return _ASIDE[self.area][cmd_name]
         return command(catalog.load(name)) if name in catalog.entries() else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing their stages."""
-        rows = [(verb, catalog.entries()[f"{self.area} {verb}"].summary) for verb in self.list_commands(ctx)]
+        aside = {verb: found.get_short_help_str(80) for verb, found in _ASIDE.get(self.area, {}).items()}
+        said = _summaries()
+        rows = [(verb, aside.get(verb) or said[f"{self.area} {verb}"]) for verb in self.verbs]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -58,9 +68,11 @@ class Main(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the stages without importing them, then the fixed commands."""
         with formatter.section("Stages"):
-            formatter.write_dl([(name, entry.summary) for name, entry in catalog.entries().items()])
+            formatter.write_dl(sorted(_summaries().items()))
         with formatter.section("Commands"):
-            formatter.write_dl([(n, c.get_short_help_str(80)) for n, c in sorted(self.commands.items())])
+            aside = {f"{area} {verb}": found for area, verbs in _ASIDE.items() for verb, found in verbs.items()}
+            fixed = {**self.commands, **aside}
+            formatter.write_dl([(n, c.get_short_help_str(80)) for n, c in sorted(fixed.items())])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours becomes its message and its exit status."""
@@ -69,6 +81,12 @@ class Main(click.Group):
         except IgneousError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(_status(error))
+
+
+def _summaries() -> dict[str, str]:
+    """The first line of each stage and chain."""
+    chains = {name: (chain.__doc__ or "").split("\n")[0] for name, chain in CHAINS.items()}
+    return {name: entry.summary for name, entry in catalog.entries().items()} | chains
 
 
 def _status(error: IgneousError) -> int:

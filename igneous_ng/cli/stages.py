@@ -22,7 +22,9 @@ _RUN_OPTIONS = (
                      "help": "Continue the newest run of this very request: only units without a record are done."}),
     (["-p", "--processes"], {"type": click.IntRange(1), "default": 1, "show_default": True,
                              "help": "Worker processes when executing here."}),
-    (["--dry-run"], {"is_flag": True, "help": "Say what would be done; write nothing."}),
+    (["--dry-run"], {"is_flag": True, "help": "Say what would be done and what it would take; write nothing."}),
+    (["--price"], {"type": click.FloatRange(0), "metavar": "N",
+                   "help": "What a CPU-hour costs, to tell the cost in a dry run."}),
 )  # fmt: skip
 
 
@@ -35,6 +37,7 @@ class _Options:
     missing: bool
     processes: int
     dry_run: bool
+    price: float | None
 
 
 def command(cls: type[Stage]) -> click.Command:
@@ -65,10 +68,7 @@ def _start(stage: Stage, options: _Options) -> None:
     from igneous_ng import run
 
     if options.dry_run:
-        plan = run.plan(stage)
-        click.echo(next(plan.run.messages()).to_json())
-        units, peak = plan.run.units, plan.peak_bytes
-        click.echo(f"{words.count(units, 'task')} of at most {words.amount(peak)}; nothing was written", err=True)
+        _forecast(stage, options)
     elif options.queue:
         said: list[str] = []
         ready = run.enqueue(stage, options.queue, options.priority, options.missing, said.append)
@@ -78,8 +78,38 @@ def _start(stage: Stage, options: _Options) -> None:
         click.echo(f"now execute them:  igneous-ng execute {options.queue} -p 2")
         click.echo(f"and watch them:    igneous-ng status {ready.folder} --watch")
     else:
+        from igneous_ng.io import IO
         from igneous_ng.reporting.progress import Progress
 
         with Progress() as progress:
             ready = run.here(stage, options.processes, progress, options.missing)
+        if told := stage.said(IO()):
+            click.echo(told)
         click.echo(f"{stage.name}: {words.count(ready.units, 'task')} done; records are in {ready.folder}")
+
+
+def _forecast(stage: Stage, options: _Options) -> None:
+    """Say what running ``stage`` would take; the time only where an earlier run of it at the same place tells it."""
+    from igneous_ng import history, run
+    from igneous_ng.geometry import Box
+    from igneous_ng.io import IO
+
+    plan, io = run.plan(stage), IO()
+    click.echo(next(plan.run.messages()).to_json())
+    units, first = plan.run.units, stage.units(io)[0]
+    boxes = [part for part in (first if isinstance(first, tuple) else (first,)) if isinstance(part, Box)]
+    shape = f" of {' x '.join(map(str, boxes[0].shape))} voxels" if boxes else ""
+    lines = [f"{words.count(units, 'task')}{shape}, each of at most {words.amount(plan.peak_bytes)}"]
+    seconds = history.usual_seconds(io.store, stage.home(), stage.name)
+    if seconds is None:
+        lines.append("no earlier run of this stage is recorded here, so the time is not known")
+    else:
+        total = units * seconds
+        lines.append(
+            f"about {words.duration(total / options.processes)} on {options.processes} at once: "
+            f"{words.duration(seconds)} a task in the last run"
+        )
+        if options.price is not None:
+            lines.append(f"cost about {total / 3600 * options.price:.3g}")
+    lines += [*stage.forecast(io), "nothing was written"]
+    click.echo("\n".join(lines), err=True)

@@ -15,17 +15,12 @@ from typing import Any
 import numpy as np
 
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats.codecs import BLOCK
+from igneous_ng.formats import codecs, sharding
+from igneous_ng.formats.codecs import BLOCK, DTYPES, Parameters
+from igneous_ng.formats.sharding import Layout, Spec
 from igneous_ng.geometry import Box, Vec3, Vec3f, ceil_div, vec
 
-DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
-ENCODINGS: dict[str, tuple[str, ...]] = {
-    "raw": DTYPES,
-    "jpeg": ("uint8",),
-    "png": ("uint8", "uint16"),
-    "compressed_segmentation": ("uint32", "uint64"),
-    "compresso": ("uint8", "uint16", "uint32", "uint64"),
-}
+ENCODINGS: dict[str, tuple[str, ...]] = {name: codec.dtypes for name, codec in codecs.CODECS.items()}
 """The encodings that this package writes, each with the data types it can hold."""
 
 IMAGE, SEGMENTATION = "image", "segmentation"
@@ -63,9 +58,32 @@ class Scale:
         return self.extra.get("sharding") is not None
 
     @property
-    def block(self) -> Vec3:
-        """Block of compressed_segmentation in voxels; other encodings have none."""
-        return vec(self.extra.get("compressed_segmentation_block_size", BLOCK))
+    def sharding(self) -> Spec | None:
+        """How chunks lie in shards; None: one object each."""
+        return Spec.parse(self.extra["sharding"]) if self.sharded else None
+
+    @property
+    def grid(self) -> Vec3:
+        """Chunks along each axis."""
+        return vec(ceil_div(n, c) for n, c in zip(self.bounds.shape, self.chunk, strict=True))
+
+    @property
+    def granularity(self) -> Vec3:
+        """The smallest box that can be written on its own, in voxels: a chunk, or all chunks of one shard."""
+        spec = self.sharding
+        cells = Layout(spec, self.grid).cells if spec else (1, 1, 1)
+        return vec(c * k for c, k in zip(self.chunk, cells, strict=True))
+
+    def with_sharding(self, spec: Spec | None) -> Scale:
+        """This scale with its chunks in shards, or in objects of their own."""
+        extra = {k: v for k, v in self.extra.items() if k != "sharding"}
+        return dataclasses.replace(self, extra={**extra, "sharding": spec.to_json()} if spec else extra)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What tunes the encoding; nothing for one that this package does not know."""
+        known = codecs.CODECS[self.encoding].settings if self.encoding in codecs.CODECS else {}
+        return {key: self.extra[key] for key in known if key in self.extra}
 
 
 @dataclass(frozen=True)
@@ -123,7 +141,7 @@ def parse(raw: Any, where: str) -> Info:
 
 def _scale(raw: dict[str, Any]) -> Scale:
     x, y, z = map(float, raw["resolution"])
-    return Scale(
+    scale = Scale(
         key=str(raw["key"]),
         bounds=Box.sized(vec(raw.get("voxel_offset", (0, 0, 0))), vec(raw["size"])),
         resolution=(x, y, z),
@@ -131,6 +149,9 @@ def _scale(raw: dict[str, Any]) -> Scale:
         encoding=str(raw["encoding"]),
         extra={k: v for k, v in raw.items() if k not in _KNOWN},
     )
+    if scale.sharding:
+        Layout(scale.sharding, scale.grid)
+    return scale
 
 
 def scale_key(resolution: Vec3f) -> str:
@@ -138,24 +159,32 @@ def scale_key(resolution: Vec3f) -> str:
     return "_".join(f"{r:.10g}" for r in resolution)
 
 
-def block_sizes(encoding: str) -> dict[str, Any]:
-    """Keys that ``encoding`` adds to a scale."""
-    if encoding == "compressed_segmentation":
-        return {"compressed_segmentation_block_size": list(BLOCK)}
-    return {}
+def encoding_keys(encoding: str, parameters: Parameters | None = None) -> dict[str, Any]:
+    """Keys that ``encoding``, tuned by ``parameters``, adds to a scale."""
+    block = {"compressed_segmentation_block_size": list(BLOCK)} if encoding == "compressed_segmentation" else {}
+    return {**block, **(parameters or {})}
 
 
-def new_info(  # noqa: PLR0913 - the seven things that define a volume, all by name
-    *, kind: str, dtype: str, channels: int, bounds: Box, resolution: Vec3f, chunk: Vec3, encoding: str
+def new_info(  # noqa: PLR0913 - the eight things that define a volume, all by name
+    *,
+    kind: str,
+    dtype: str,
+    channels: int,
+    bounds: Box,
+    resolution: Vec3f,
+    chunk: Vec3,
+    encoding: str,
+    parameters: Parameters | None = None,
 ) -> Info:
     """A volume of one scale; SpecError where the parts cannot go together."""
-    check_encoding(encoding, dtype, channels, chunk)
+    if kind not in (IMAGE, SEGMENTATION) or (kind == SEGMENTATION and dtype == "float32"):
+        raise SpecError(f"a layer of type {kind!r} and {dtype}; type is image or segmentation, labels are integers")
+    check_encoding(encoding, dtype, channels, chunk, kind, parameters)
     check_resolution(resolution)
     if not bounds.voxels:
         raise SpecError(f"a layer of {bounds.shape} voxels holds nothing; every side must be at least 1")
-    if kind not in (IMAGE, SEGMENTATION) or (kind == SEGMENTATION and dtype == "float32"):
-        raise SpecError(f"a layer of type {kind!r} and {dtype}; type is image or segmentation, labels are integers")
-    scale = Scale(scale_key(resolution), bounds, resolution, chunk, encoding, block_sizes(encoding))
+    keys = encoding_keys(encoding, parameters)
+    scale = Scale(scale_key(resolution), bounds, resolution, chunk, encoding, keys)
     return Info(kind, np.dtype(dtype), channels, (scale,))
 
 
@@ -166,31 +195,26 @@ def check_resolution(resolution: Vec3f) -> None:
         raise SpecError(f"resolution {resolution} nm is implausible; give nanometres between {low} and {high:g}")
 
 
-def check_encoding(encoding: str, dtype: str, channels: int, chunk: Vec3) -> None:
+def check_encoding(
+    encoding: str, dtype: str, channels: int, chunk: Vec3, kind: str = IMAGE, parameters: Parameters | None = None
+) -> None:
     """SpecError where ``encoding`` cannot hold such chunks, with the encodings that can."""
-    if dtype not in DTYPES:
-        raise SpecError(f"Precomputed volumes hold no {dtype}; convert to one of {', '.join(DTYPES)}")
     if min(chunk) < 1:
         raise SpecError(f"chunk {chunk}: each side must be at least 1 voxel")
-    right = [name for name, dtypes in ENCODINGS.items() if dtype in dtypes and _fits(name, channels)]
-    if encoding not in right:
-        raise SpecError(
-            f"encoding {encoding!r} cannot hold {dtype} of {channels} channel(s); these can: {', '.join(right)}"
-        )
+    codecs.check(encoding, dtype, channels, kind == SEGMENTATION, parameters or {})
     if encoding == "jpeg" and max(chunk[0], chunk[1] * chunk[2]) > _JPEG_SIDE:
         raise SpecError(
             f"chunk {chunk}: a jpeg picture is x by y*z pixels, at most {_JPEG_SIDE:,} a side; give smaller chunks"
         )
 
 
-def _fits(encoding: str, channels: int) -> bool:
-    limits = {"jpeg": (1, 3), "png": (1, 2, 3, 4), "compresso": (1,)}
-    return channels in limits.get(encoding, (channels,))
-
-
 def coarser(scale: Scale, factor: Vec3, *, chunk: Vec3 | None = None, encoding: str | None = None) -> Scale:
-    """The scale one level up: each side shrunk by ``factor``, anchored at multiples of it."""
+    """The scale one level up: each side shrunk by ``factor``, anchored at multiples of it.
+
+    It is encoded as ``scale`` is, unless told otherwise, and has no shards.
+    """
     x, y, z = (r * f for r, f in zip(scale.resolution, factor, strict=True))
+    tuned = scale.parameters if encoding in (None, scale.encoding) else None
     encoding = encoding or scale.encoding
     return Scale(
         key=scale_key((x, y, z)),
@@ -198,7 +222,7 @@ def coarser(scale: Scale, factor: Vec3, *, chunk: Vec3 | None = None, encoding: 
         resolution=(x, y, z),
         chunk=chunk or scale.chunk,
         encoding=encoding,
-        extra=block_sizes(encoding),
+        extra=encoding_keys(encoding, tuned),
     )
 
 
@@ -220,14 +244,38 @@ def chunk_name(scale: Scale, box: Box) -> str:
     return f"{scale.key}/" + "_".join(f"{a}-{b}" for a, b in zip(box.lo, box.hi, strict=True))
 
 
+def sharded(scale: Scale, voxel_bytes: int, memory: int) -> Scale:
+    """``scale`` in as few shards as can be, none of more than ``memory`` bytes of voxels."""
+    packing: sharding.Packing = "raw" if codecs.compact(scale.encoding) else "gzip"
+    return scale.with_sharding(sharding.spec_for(scale.bounds.shape, scale.chunk, voxel_bytes, memory, packing))
+
+
+def shard_number(scale: Scale, box: Box) -> int:
+    """The number of the shard that holds the chunk at the lower corner of ``box``; SpecError if there are no shards."""
+    lo = chunk_range(scale, box).lo
+    return _layout(scale).number(lo)
+
+
+def shard_box(scale: Scale, number: int) -> Box:
+    """The voxels of a shard, cut by the far edge; SpecError where there is no such shard, or it is no box."""
+    cells = _layout(scale).box(number)
+    return (cells * scale.chunk).shift(scale.bounds.lo) & scale.bounds
+
+
+def _layout(scale: Scale) -> Layout:
+    if scale.sharding is None:
+        raise SpecError(f"level {scale.key} has no shards")
+    return Layout(scale.sharding, scale.grid)
+
+
 def is_aligned(scale: Scale, box: Box) -> bool:
-    """Whether ``box`` is made of whole chunks (those cut by the far edge count as whole)."""
+    """Whether ``box`` may be written: whole chunks, or whole shards (those cut by the far edge count as whole)."""
     return box in scale.bounds and all(
         (a - o) % c == 0 and ((b - o) % c == 0 or b == end)
-        for a, b, o, c, end in zip(box.lo, box.hi, scale.bounds.lo, scale.chunk, scale.bounds.hi, strict=True)
+        for a, b, o, c, end in zip(box.lo, box.hi, scale.bounds.lo, scale.granularity, scale.bounds.hi, strict=True)
     )
 
 
 def round_to_chunks(scale: Scale, shape: Vec3) -> Vec3:
-    """``shape`` rounded up to whole chunks along each axis."""
-    return vec(ceil_div(n, c) * c for n, c in zip(shape, scale.chunk, strict=True))
+    """``shape`` rounded up, along each axis, to what can be written on its own."""
+    return vec(ceil_div(n, c) * c for n, c in zip(shape, scale.granularity, strict=True))

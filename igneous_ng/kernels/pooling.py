@@ -6,21 +6,19 @@ is pooled over exactly the voxels that exist: nothing is padded, mirrored or cou
 
 Rules, the same for every dtype:
 
-* ``average``: the exact sum over the exact count, rounded toward zero for integers (as C divides); for
-  float32 the sum is taken in float64, x fastest, then y, then z.
+* ``average``: the exact sum over the exact count, to the nearest integer, ties to even; :mod:`.averaging`.
 * ``mode``: the most frequent label. Ties: in a block of 2 x 2 voxels (in any plane, the third side 1) the
   label that is first seen twice, or the last voxel where all four differ: the rule of COUNTLESS, which
   published segmentations have followed; in a block of any other shape the label met first, x fastest.
   float32 is compared by its bits, -0.0 as 0.0.
 * ``min``, ``max``: a NaN wins.
 * ``stride``: the voxel of the block with the lowest coordinates.
-* ``sparse``: zeros do not count; a block of zeros gives zero. A 2 x 2 block without a repeated label gives
+* ``sparse``: zeros do not count; a block of zeros gives zero. The mode of a 2 x 2 block without a repeated label gives
   its last voxel, or where that is zero the first other that is not, the later axis of the plane fastest.
 
 tinybrain does the common cases. It is called only with arrays that its factor divides, for it doubles odd
-edges; with one channel for the mode of 2 x 2 x 2, for it misplaces the others; never for averages of 64-bit
-integers, for its sums wrap; and with arrays that may be written to
-and run forward, for it refuses others.
+edges; with one channel for the mode of 2 x 2 x 2, for it misplaces the others; never for averages, for it cuts
+fractions off; and with arrays that may be written to and run forward, for it refuses others.
 """
 
 from __future__ import annotations
@@ -34,6 +32,7 @@ from numpy.typing import NDArray
 
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box, Vec3, vec
+from igneous_ng.kernels.averaging import Sums
 
 Method = Literal["average", "mode", "min", "max", "stride"]
 
@@ -42,7 +41,6 @@ DTYPES = tuple(
 )  # those of the Precomputed format, in this machine's byte order
 
 _CELLS = 1 << 18  # labels that the counting of modes looks at together: they stay in the cache
-_LOW = 32  # bits of a 64-bit integer summed apart
 
 
 def pool(
@@ -59,6 +57,10 @@ def pool(
     method are at the head of this module. SpecError where the request makes no sense.
     """
     _check(image, factor, method, sparse)
+    if method == "average":
+        sums = Sums.of(image, origin, sparse).coarser(factor)
+        mean = np.asfortranarray(sums.values())
+        return mean.copy(order="F") if np.may_share_memory(mean, image) else mean, sums.box.lo
     coarse = Box.sized(origin, vec(image.shape[:3])) // factor
     labels = _labels(image) if method == "mode" else image
     sides = [_segments(o, n, f) for o, n, f in zip(origin, image.shape[:3], factor, strict=True)]
@@ -106,8 +108,6 @@ def _whole_blocks(piece: NDArray[Any], factor: Vec3, method: Method, sparse: boo
     """Pool an array whose sides ``factor`` divides."""
     if factor == (1, 1, 1):
         return piece
-    if method == "average":
-        return _average(piece, factor, sparse)
     if method == "mode":
         return _mode(piece, factor, sparse)
     if method == "stride":
@@ -132,60 +132,6 @@ def _extreme(piece: NDArray[Any], factor: Vec3, better: np.ufunc, sparse: bool) 
         else:
             better(best, part, out=best)
     return best
-
-
-def _average(piece: NDArray[Any], factor: Vec3, sparse: bool) -> NDArray[Any]:
-    if _tinybrain_averages(piece.dtype, factor, sparse):
-        import tinybrain
-
-        own = np.require(piece, requirements=["F", "W"])
-        pooled: NDArray[Any] = tinybrain.downsample_with_averaging(own, factor, sparse=sparse)[0]
-        return pooled
-    if piece.dtype.itemsize == 8:
-        return _average_wide(piece, factor, sparse)
-    real = piece.dtype.kind == "f"
-    with np.errstate(invalid="ignore"):  # infinities of both signs average to NaN
-        total = _sum(_parts(piece, factor), np.dtype(np.float64 if real else np.int64))
-    count = _count(piece, factor, sparse, total.dtype)
-    mean: NDArray[Any] = total / count if real else (total - np.fmod(total, count)) // count
-    return mean.astype(piece.dtype, copy=False)
-
-
-def _tinybrain_averages(dtype: np.dtype[Any], factor: Vec3, sparse: bool) -> bool:
-    """Whether tinybrain averages whole blocks by the rules of this module."""
-    if factor == (2, 2, 1):
-        return dtype.itemsize < 8
-    return factor == (2, 2, 2) and not sparse and dtype.itemsize < 8 and dtype != np.int32
-
-
-def _average_wide(piece: NDArray[Any], factor: Vec3, sparse: bool) -> NDArray[Any]:
-    """Averages of 64-bit integers: the halves are summed apart, so that nothing wraps below 2^30 voxels."""
-    mask, dtype = (1 << _LOW) - 1, piece.dtype
-    high = _sum((part >> _LOW for part in _parts(piece, factor)), dtype)
-    low = _sum((part & mask for part in _parts(piece, factor)), dtype)
-    count = _count(piece, factor, sparse, dtype)
-    low += (high % count) << _LOW
-    mean: NDArray[Any] = ((high // count) << _LOW) + low // count  # rounded down
-    if dtype.kind == "i":
-        mean += (mean < 0) & (low % count != 0)
-    return mean
-
-
-def _sum(parts: Iterator[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Added one after the other, so that float sums have one order for any size of array."""
-    total = next(parts).astype(dtype, order="F")
-    for part in parts:
-        total += part
-    return total
-
-
-def _count(piece: NDArray[Any], factor: Vec3, sparse: bool, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Voxels that count in each block; at least 1."""
-    if not sparse:
-        return np.full((1, 1, 1, 1), np.prod(factor), dtype)
-    count = _sum((part != 0 for part in _parts(piece, factor)), dtype)
-    count[count == 0] = 1
-    return count
 
 
 def _labels(image: NDArray[Any]) -> NDArray[Any]:

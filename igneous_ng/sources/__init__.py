@@ -11,41 +11,52 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from igneous_ng.errors import SpecError
-from igneous_ng.sources import images
-from igneous_ng.sources.base import ArraySource, Source, Stored
+from igneous_ng.sources import chunked, images
+from igneous_ng.sources.base import ArraySource, Named, Source, Stored
 from igneous_ng.sources.hdf5 import open_hdf5
+from igneous_ng.sources.nifti import open_nifti
+from igneous_ng.sources.nrrd import open_nrrd
 from igneous_ng.sources.numpy_files import open_npy, open_npz
 from igneous_ng.sources.tiff import open_tiff
 
 __all__ = ["Source", "open_source"]
 
 HDF5S = (".h5", ".hdf5", ".hdf")
+NIFTIS = (".nii", ".nii.gz")
 
 _READERS: dict[str, Callable[[Path, str], Stored]] = {
     ".npy": lambda path, _: open_npy(path),
     ".npz": open_npz,
     **dict.fromkeys(HDF5S, open_hdf5),
+    **dict.fromkeys(NIFTIS, lambda path, _: open_nifti(path)),
+    ".nrrd": lambda path, _: open_nrrd(path),
     **dict.fromkeys(images.TIFFS, lambda path, _: open_tiff(path)),
     **dict.fromkeys(images.PNGS + images.JPEGS, lambda path, _: images.Images(str(path), [path])),
 }
 
 
 def open_source(path: str, *, axes: str, dataset: str = "") -> Source:
-    """The voxels at ``path``: a file, a folder of images, or a glob pattern of images.
+    """The voxels at ``path``: a file, a folder of images or of a Zarr or N5, or a glob pattern of images.
 
     axes: the stored axes in order, letters of ``xyzc``, each once; those not stored have size 1. Images and
     TIFF stacks are ``zyx``, or ``zyxc`` where pixels have samples: there it may be empty. An axis order other
-    than the array's cannot be told from it, so nothing is guessed for ``.npy``, ``.npz`` and HDF5.
-    dataset: the member of an ``.npz`` or the path in an HDF5 file; an error lists what there is.
+    than the array's cannot be told from it, so nothing is guessed for ``.npy``, ``.npz`` and HDF5. NIfTI and NRRD of
+    three axes are ``xyz``; Zarr and N5 may name theirs.
+    dataset: the member of an ``.npz``, the path in an HDF5 file or in a Zarr or N5; an error lists what there is.
 
     SpecError: no such path, an unknown suffix, an empty folder, axes or a dataset that do not fit.
     DataError: a file that is damaged, or holds no plain numbers.
     """
-    suffix = Path(path).suffix.lower()
-    if dataset and (suffix not in (".npz", *HDF5S) or Path(path).is_dir()):
-        raise SpecError(f"{path}: has no parts to choose from; leave dataset {dataset!r} out (.npz and HDF5 have)")
+    suffix, place = _suffix(path), Path(path)
+    parts = _is_chunked(place) if place.is_dir() else suffix in (".npz", *HDF5S)
+    if dataset and not parts:
+        raise SpecError(
+            f"{path}: has no parts to choose from; leave dataset {dataset!r} out (.npz, HDF5, Zarr and N5 have)"
+        )
     stored = _open(path, dataset)
-    if suffix in images.SUFFIXES or isinstance(stored, images.Images):
+    if isinstance(stored, Named):
+        axes = axes or stored.axes
+    elif suffix in images.SUFFIXES or isinstance(stored, images.Images):
         axes = _image_axes(path, axes, len(stored.shape))
     return ArraySource(stored, axes)
 
@@ -53,8 +64,10 @@ def open_source(path: str, *, axes: str, dataset: str = "") -> Source:
 def _open(path: str, dataset: str) -> Stored:
     """The reader for what is at ``path``."""
     place = Path(path)
-    suffix = place.suffix.lower()
+    suffix = _suffix(path)
     if place.is_dir():
+        if _is_chunked(place):
+            return chunked.open_folder(place, dataset)
         return _images(path, place.iterdir())
     if not place.exists():
         if any(sign in path for sign in "*?["):
@@ -63,6 +76,14 @@ def _open(path: str, dataset: str) -> Stored:
     if suffix not in _READERS:
         raise SpecError(f"{path}: files {suffix or 'without a suffix'} are not read; known are: {', '.join(_READERS)}")
     return _READERS[suffix](place, dataset)
+
+
+def _suffix(path: str) -> str:
+    return ".nii.gz" if path.lower().endswith(".nii.gz") else Path(path).suffix.lower()
+
+
+def _is_chunked(folder: Path) -> bool:
+    return any((folder / mark).exists() for mark in chunked.MARKS)
 
 
 def _images(path: str, found: Iterable[Path]) -> images.Images:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import errno
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igneous_ng.errors import DataError, SpecError, TransientError
+from igneous_ng.errors import ConfigurationError, DataError, SpecError, TransientError
 from igneous_ng.geometry import Box, Vec3, vec
 
 Index = tuple[slice, ...]
@@ -78,6 +79,15 @@ class Stored(Protocol):
 
     def check(self) -> None:
         """See :class:`Source`."""
+
+
+@runtime_checkable
+class Named(Protocol):
+    """An array whose file may name its axes."""
+
+    @property
+    def axes(self) -> str:
+        """Letters of ``xyzc`` in stored order; empty where the file says nothing."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +161,16 @@ def native(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def own(window: NDArray[Any]) -> NDArray[Any]:
     """A copy of ``window`` in memory, of ``native`` dtype and as near its memory order as can be."""
     return np.array(window, dtype=native(window.dtype), order="K", subok=False)
+
+
+def needed(module: str, extra: str) -> Any:
+    """A library that only some formats need; ConfigurationError where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"this format is read with {module}, which is not installed ({error}); pip install 'igneous-ng[{extra}]'"
+        ) from error
 
 
 @contextmanager

@@ -1,17 +1,17 @@
 """Ingest: a new Precomputed layer from array files and picture stacks."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from igneous_ng import imaging
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import ENCODINGS, IMAGE, SEGMENTATION, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.io import IO
+from igneous_ng.kernels.casting import exactly
 from igneous_ng.sources import Source, open_source
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
+from igneous_ng.store import Compression
 
 _COPIES = 4  # of a cell's voxels held at once: the window, its copy in the layer's type, coded chunks, slack
 
@@ -32,7 +32,8 @@ class Create(Stage, name="image create"):
     dataset: str = opt("", "Which array, in a file of several (npz, HDF5).")
     dtype: str = opt("", "Data type of the layer, by default the source's; values must fit exactly.")
     encoding: str = opt("", "raw, jpeg, png, compressed_segmentation or compresso; by default what suits the kind.")
-    compress: Literal["gzip", "none"] = opt("gzip", "How chunks are stored; none for readers that cannot undo gzip.")
+    settings: tuple[str, ...] = opt((), "Settings of the encoding, such as jpeg_quality=85; the encoding must have it.")
+    compress: Compression = opt("gzip", "How chunks are stored; none for readers that cannot undo it.")
     chunk: Vec3 = opt((64, 64, 64), "Shape of a chunk in voxels.")
     cell: Vec3 = opt((256, 256, 256), "Voxels per task, rounded up to whole chunks.")
 
@@ -76,7 +77,10 @@ class Create(Stage, name="image create"):
         box = unit.shift(vec(-o for o in self.offset))
         window = self._open().read(box)
         io.saw(self.source, box, window)
-        voxels = _exactly(window, info.dtype, self.source, unit)
+        try:
+            voxels = exactly(window, info.dtype)
+        except DataError as error:
+            raise DataError(f"{self.source}: {error} (in {unit}); give another --dtype") from None
         io.write(io.volume(self.layer, 0, info=info), unit, voxels, self.compress)
 
     def _open(self) -> Source:
@@ -101,23 +105,10 @@ class Create(Stage, name="image create"):
             resolution=self.resolution,
             chunk=self.chunk,
             encoding=encoding,
+            parameters=imaging.settings_of(self.settings),
         )
 
 
 def _possible(encoding: str) -> tuple[str, str]:
     """``encoding`` with a data type that it can hold, so that an unknown encoding is refused by itself."""
     return encoding, ENCODINGS.get(encoding, ("uint8",))[0]
-
-
-def _exactly(window: npt.NDArray[Any], dtype: np.dtype[Any], source: str, box: Box) -> npt.NDArray[Any]:
-    """``window`` as ``dtype``, refused where a value would change."""
-    if window.dtype == dtype:
-        return window
-    with np.errstate(invalid="ignore", over="ignore"):
-        cast = window.astype(dtype)
-    same_sign = np.array_equal(cast < 0, window < 0)
-    if not same_sign or not np.array_equal(cast.astype(window.dtype), window, equal_nan=dtype.kind == "f"):
-        raise DataError(
-            f"{source}: values of {window.dtype.name} in {box} do not fit {dtype.name}; give another --dtype"
-        )
-    return cast

@@ -2,7 +2,7 @@
 
 One origin means no CORS, no mixed content, no private-network prompt and no Internet. HTTP/1.1 with
 connections kept alive; conditional and range requests follow RFC 9110. Objects stored compressed
-(``chunk.gz``, ``chunk.br``) are sent as they lie where the client can decode them.
+(``chunk.gz``, ``chunk.br``, ``chunk.zstd``) are sent as they lie where the client can decode them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 CLIENT = "/v/1/"
-_ENCODINGS = {"": "", ".gz": "gzip", ".br": "br"}
+_ENCODINGS = {"": "", ".gz": "gzip", ".br": "br", ".zstd": "zstd"}
 _BLOCK = 1 << 20
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -62,7 +62,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Content:
-    """What one URL holds: an open ``body`` of ``size`` bytes; ``encoding`` is empty, ``gzip`` or ``br``."""
+    """What one URL holds: an open ``body`` of ``size`` bytes; ``encoding`` is empty, ``gzip``, ``br`` or ``zstd``."""
 
     body: BinaryIO
     size: int
@@ -73,7 +73,7 @@ class Content:
 
 
 def stored(path: Path) -> tuple[Path, str] | None:
-    """The file that holds object ``path``, and its content encoding: empty, ``gzip`` or ``br``."""
+    """The file that holds object ``path``, and its content encoding: empty, ``gzip``, ``br`` or ``zstd``."""
     for suffix, encoding in _ENCODINGS.items():
         file = path.with_name(path.name + suffix)
         if file.is_file():

@@ -172,7 +172,7 @@ def _fetch(url: str) -> bytes:
 def _read(path: Path) -> bytes | None:
     """The content of a stored object, None where there is none."""
     found = stored(path)
-    if found is None or found[1] == "br":
+    if found is None or found[1] in ("br", "zstd"):
         return None
     content = found[0].read_bytes()
     try:
@@ -183,7 +183,7 @@ def _read(path: Path) -> bytes | None:
 
 def _names(folder: Path, pattern: str) -> list[int]:
     """The labels, sorted, of the objects whose name is ``pattern`` (one group: the label)."""
-    name = re.compile(pattern + r"(?:\.gz|\.br)?")
+    name = re.compile(pattern + r"(?:\.gz|\.br|\.zstd)?")
     found = (name.fullmatch(entry.name) for entry in folder.iterdir())
     return sorted({int(match[1]) for match in found if match and int(match[1])})
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from igneous_ng import records
-from igneous_ng.errors import VersionError
+from igneous_ng.errors import ConfigurationError, VersionError
 from igneous_ng.records import Message, Run
 from igneous_ng.store import Store
 from igneous_ng.worker import speculation, task
@@ -76,7 +76,7 @@ class Server:
     def _serve(self, request: dict[str, Any]) -> None:
         try:
             getattr(self, f"_{request['do']}")(request)
-        except VersionError as error:
+        except (VersionError, ConfigurationError) as error:  # another worker can do it
             self._stores.clear()
             self._tell("error", {"cause": "version", "text": str(error)})
         except BaseException as error:  # even SystemExit: the supervisor must hear of it

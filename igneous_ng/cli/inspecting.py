@@ -1,0 +1,57 @@
+"""The command that looks at a layer: image info."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from igneous_ng import words
+from igneous_ng.stage import Layer
+
+if TYPE_CHECKING:
+    from igneous_ng.looks import Level, Look
+
+
+@click.command()
+@click.argument("layer")
+@click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
+def info(layer: str, as_json: bool) -> None:
+    """Say what LAYER is, and of each level how much is stored and how well it is compressed."""
+    from igneous_ng import looks
+    from igneous_ng.store import Store
+
+    found = looks.look(Store(), Layer.parse(layer))
+    click.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join(_lines(found)))
+
+
+def _lines(found: Look) -> Iterator[str]:
+    channels = "" if found.channels == 1 else f", {found.channels} channels"
+    yield f"{found.layer}\n{found.kind} of {found.dtype}{channels}"
+    for level in found.levels:
+        place = "" if not any(level.offset) else f" from {_side(level.offset)}"
+        yield f"mip {level.mip}  {_side(level.size)} voxels{place}, {_nm(level.resolution)} nm"
+        yield f"       chunks of {_side(level.chunk)}, {level.encoding}{', sharded' if level.sharded else ''}"
+        yield f"       {_stored(level)}"
+
+
+def _stored(level: Level) -> str:
+    about = "" if level.exact else "about "
+    if level.expected is None:
+        count = words.count(level.objects, "object")
+    else:
+        count = f"{about}{level.objects:,} of {words.count(level.expected, 'chunk')}"
+    size = f"{about}{words.amount(level.stored_bytes)} of {words.amount(level.raw_bytes)}"
+    ratio = f", compressed {level.ratio:.3g} times" if level.ratio else ""
+    return f"{count} stored, {size}{ratio}{'' if level.exact else ' (from a sample of the chunks)'}"
+
+
+def _side(values: tuple[int, ...]) -> str:
+    return " x ".join(f"{value:,}" for value in values)
+
+
+def _nm(values: tuple[float, ...]) -> str:
+    return " x ".join(f"{value:g}" for value in values)

@@ -1,0 +1,301 @@
+"""What the phases of connected components share: the plan, what is kept of each cell, and the numbering.
+
+The key of a component is the place of its first voxel in the volume, x fastest. What a cell holds of a component
+goes by the first voxel of that part until the tree tells the first voxel of the whole; so keys need no numbering of
+cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats import columns
+from igneous_ng.geometry import Box, Grid, Vec3, ceil_div, vec
+from igneous_ng.io import IO
+from igneous_ng.kernels import components
+from igneous_ng.kernels.unions import Answer, Table, find
+from igneous_ng.tree import Tree
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all phases follow, as `ccl label` wrote it."""
+
+    source: str
+    mip: int
+    bounds: Box
+    cell: Vec3
+    connectivity: int
+    limits: tuple[float | None, float | None]
+    fill_missing: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan in JSON's types."""
+        return {**vars(self), "bounds": str(self.bounds), "cell": list(self.cell), "limits": list(self.limits)}
+
+    @classmethod
+    def parse(cls, raw: Any, where: str) -> Plan:
+        """The plan that :meth:`to_json` gave; DataError, naming ``where``, for another value."""
+        try:
+            low, high = raw["limits"]
+            parts = {**raw, "bounds": Box.parse(raw["bounds"]), "cell": vec(raw["cell"]), "limits": (low, high)}
+            return cls(**parts)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{where}: not a plan of ccl ({error}); remove this folder and label again") from error
+
+    @property
+    def grid(self) -> Grid:
+        """All cells."""
+        return Grid(self.bounds, self.cell)
+
+    @property
+    def shape(self) -> Vec3:
+        """Cells along each axis."""
+        return vec(ceil_div(n, c) for n, c in zip(self.bounds.shape, self.cell, strict=True))
+
+    def at(self, cell: Box) -> Vec3:
+        """The position of a cell in the grid."""
+        return vec((a - o) // c for a, o, c in zip(cell.lo, self.bounds.lo, self.cell, strict=True))
+
+    def box(self, at: Vec3) -> Box:
+        """The cell at a position of the grid."""
+        lo = vec(o + i * c for o, i, c in zip(self.bounds.lo, at, self.cell, strict=True))
+        return Box.sized(lo, self.cell) & self.bounds
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The folder ``LAYER/ccl``, where the phases leave what the next ones need."""
+
+    io: IO
+    layer: str
+
+    @property
+    def url(self) -> str:
+        """Where the folder is."""
+        return f"{self.layer}/ccl"
+
+    def begin(self, plan: Plan) -> None:
+        """Write the plan, or accept the same; SpecError says in what another one differs."""
+        url, new = f"{self.url}/plan.json", plan.to_json()
+        old = self.io.get_json(url)
+        if old is None:
+            self.io.put_json(url, new)
+        elif differing := [key for key in new if old.get(key) != new[key]]:
+            said = "; ".join(f"{key} {old.get(key)} there, {new[key]} asked for" for key in differing)
+            raise SpecError(f"{url}: cells were labelled otherwise ({said}); ask for the same, or remove {self.url}")
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan; DataError if there is none."""
+        raw = self.io.get_json(f"{self.url}/plan.json")
+        if raw is None:
+            raise DataError(f"{self.url}: nothing is labelled here; run `ccl label` with this layer first")
+        return Plan.parse(raw, f"{self.url}/plan.json")
+
+    @property
+    def tree(self) -> Tree:
+        """The tree over the cells; its payload are voxels."""
+        return Tree(f"{self.url}/tree", self.plan.shape, ("sum",))
+
+    def done(self, phase: str) -> None:
+        """Enter that a phase is finished."""
+        self.io.put_json(f"{self.url}/done/{phase}.json", {})
+
+    def need(self, phase: str, command: str) -> None:
+        """DataError unless a phase is finished."""
+        if not self.io.exists(f"{self.url}/done/{phase}.json"):
+            raise DataError(f"{self.url}: `{command}` has not finished; wait for it, or run it")
+
+    def put(self, what: str, at: Vec3, **arrays: Array) -> None:
+        """Write what is known of a cell."""
+        self.io.put(self._name(what, at), columns.pack(arrays))
+
+    def read(self, what: str, at: Vec3, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """What :meth:`put` wrote, or only the arrays called ``names``."""
+        url = self._name(what, at)
+        return columns.unpack(self.get(url), url, names)
+
+    def get(self, url: str, span: tuple[int, int] | None = None) -> bytes:
+        """An object that must be there."""
+        data = self.io.get(url, span)
+        if data is None:
+            raise DataError(f"{url} is missing; run the phases of ccl again, from `ccl label` on")
+        return data
+
+    def size(self, what: str, at: Vec3) -> int:
+        """Bytes of what :meth:`read` gives."""
+        url = self._name(what, at)
+        return columns.size(self.get(url, columns.HEAD_SPAN), url)
+
+    def _name(self, what: str, at: Vec3) -> str:
+        return f"{self.url}/{what}/{'-'.join(map(str, at))}"
+
+    # What a cell tells the tree, and the tree a cell.
+
+    def table(self, at: Vec3) -> Table:
+        """The components of a cell that touch another cell's, and how."""
+        own = self.read("parts", at)
+        pairs = [np.zeros((0, 2), np.int64)]
+        names = [np.zeros((0, 2), np.uint64)]
+        for direction in components.directions(self.plan.connectivity):
+            there = vec(a + d for a, d in zip(at, direction, strict=True))
+            if all(0 <= n < count for n, count in zip(there, self.plan.shape, strict=True)):
+                found, other = self._contacts(at, there, direction, own["value"])
+                pairs.append(found)
+                names.append(np.sort(np.stack([own["key"][found[:, 0] - 1], other], axis=1), axis=1))
+        touching = np.concatenate(pairs)[:, 0] - 1
+        keys, first = np.unique(own["key"][touching], return_index=True)
+        sizes = own["size"][touching[first], None]
+        return Table(keys, sizes, own["key"][touching], np.concatenate(names))
+
+    def table_bytes(self, at: Vec3) -> int:
+        """The most bytes that :meth:`table` and what comes of it take."""
+        return 8 * self.size("parts", at) + self.size("faces", at)
+
+    def _contacts(self, at: Vec3, there: Vec3, direction: Vec3, values: Array) -> tuple[Array, Array]:
+        """The pairs of components of one value that touch, and the keys of the neighbour's."""
+        planes = []
+        for place, way in ((at, direction), (there, vec(-d for d in direction))):
+            name = face_name(*components.facing(way))
+            planes.append(self.read("faces", place, [name])[name])
+        other = self.read("parts", there, ["key", "value"])
+        pairs = components.contacts(planes[0], planes[1], direction, self.plan.connectivity)
+        pairs = pairs[values[pairs[:, 0] - 1] == other["value"][pairs[:, 1] - 1]]
+        return pairs, other["key"][pairs[:, 1] - 1]
+
+    def wholes(self, at: Vec3, answer: Answer) -> tuple[Array, Array, Array]:
+        """For each component of a cell its key in the cell, and the key and the voxels of the whole component."""
+        own = self.read("parts", at, ["key", "size"])
+        keys, sizes = own["key"].copy(), own["size"].copy()
+        found = find(answer.keys, own["key"])
+        spanning = found >= 0
+        keys[spanning] = answer.roots[found[spanning]]
+        sizes[spanning] = answer.payload[found[spanning], 0]
+        return own["key"], keys, sizes
+
+
+def face_name(axis: int, side: int) -> str:
+    """The name of a face's column."""
+    return f"{'xyz'[axis]}{'-' if side < 0 else '+'}"
+
+
+_WORD = 8  # bytes
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The rank of every component that has more than ``dust`` voxels, among all of these by their keys.
+
+    A *line* is a row of cells along x, a *slab* a layer of cells across z. Keys are ordered by plane, then by line,
+    so a component's rank is the number of those in planes before, plus those of its plane in lines before, plus its
+    place in the plane of its line. A line's file has the offset where each of its planes begins, and the keys; a
+    slab's has, for each of its lines and planes, how many come before in the slab; one more file has where each slab
+    begins.
+    """
+
+    desk: Desk
+    dust: int
+
+    @property
+    def url(self) -> str:
+        """Where the files are."""
+        return f"{self.desk.url}/ranks-{self.dust}"
+
+    def planes(self, z: int) -> int:
+        """How many planes the slab ``z`` has."""
+        return self.desk.plan.box((0, 0, z)).shape[2]
+
+    def rank_line(self, y: int, z: int) -> None:
+        """Write the file of a line."""
+        desk, answers = self.desk, dict[Vec3, Answer]()
+        found = []
+        for x in range(desk.plan.shape[0]):
+            parent = desk.tree.parent((x, y, z))
+            if parent not in answers:
+                answers = {parent: desk.tree.answer(desk.io, parent)}
+            own, whole, sizes = desk.wholes((x, y, z), answers[parent])
+            found.append(own[(own == whole) & (sizes > self.dust)])
+        keys = np.sort(np.concatenate(found))
+        box = desk.plan.box((0, y, z))
+        starts = (np.arange(box.lo[2], box.hi[2] + 1) - desk.plan.bounds.lo[2]).astype(np.uint64)
+        offsets = np.searchsorted(keys, starts * np.uint64(self._plane))
+        desk.io.put(self._line(y, z), _words(offsets) + _words(keys))
+        desk.io.note(components=len(keys))
+
+    def rank_slab(self, z: int) -> None:
+        """Write the file of a slab."""
+        span = (0, _WORD * (self.planes(z) + 1))
+        lines = [self.desk.get(self._line(y, z), span) for y in range(self.desk.plan.shape[1])]
+        counts = np.diff(np.stack([np.frombuffer(line, "<u8") for line in lines]).astype(np.int64), axis=1)
+        planes = counts.sum(axis=0)
+        before = np.cumsum(planes) - planes + np.cumsum(counts, axis=0) - counts
+        self.desk.io.put(f"{self.url}/slabs/{z}", _words(before))
+        self.desk.io.put_json(f"{self.url}/totals/{z}", int(planes.sum()))
+
+    def close(self) -> None:
+        """Write where each slab begins."""
+        totals = [self.desk.io.get_json(f"{self.url}/totals/{z}") for z in range(self.desk.plan.shape[2])]
+        self.desk.io.put_json(f"{self.url}/starts.json", np.cumsum([0, *totals]).tolist())
+
+    @property
+    def starts(self) -> list[int]:
+        """The rank at which each slab begins, and last the number of all components; DataError before it is known."""
+        found = self.desk.io.get_json(f"{self.url}/starts.json")
+        if found is None:
+            raise DataError(
+                f"{self.url}: ranks are not finished; run `ccl rank` with --dust {self.dust}, levels 1 and 2"
+            )
+        return list(found)
+
+    def of(self, keys: Array) -> Array:
+        """The ranks, from 0, of ``keys`` (ascending, without repeats)."""
+        ranks, starts = np.zeros(len(keys), np.int64), self.starts
+        for y, z, where in self._by_line(keys):
+            ranks[where] = starts[z] + self._in_slab(y, z, keys[where])
+        return ranks
+
+    def _by_line(self, keys: Array) -> Iterator[tuple[int, int, Array]]:
+        plan = self.desk.plan
+        wide, deep, _ = plan.bounds.shape
+        y = (keys // np.uint64(wide) % np.uint64(deep)).astype(np.int64) // plan.cell[1]
+        z = (keys // np.uint64(self._plane)).astype(np.int64) // plan.cell[2]
+        lines = y + plan.shape[1] * z
+        for line in np.unique(lines).tolist():
+            yield line % plan.shape[1], line // plan.shape[1], np.flatnonzero(lines == line)
+
+    def _in_slab(self, y: int, z: int, keys: Array) -> Array:
+        """The ranks of some keys of a line within their slab."""
+        planes, url = self.planes(z), self._line(y, z)
+        head = _WORD * (planes + 1)
+        offsets = np.frombuffer(self.desk.get(url, (0, head)), "<u8").astype(np.int64)
+        row = self.desk.get(f"{self.url}/slabs/{z}", (_WORD * planes * y, _WORD * planes * (y + 1)))
+        at = (keys // np.uint64(self._plane)).astype(np.int64) - z * self.desk.plan.cell[2]
+        first, last = int(offsets[at[0]]), int(offsets[at[-1] + 1])
+        there = np.frombuffer(self.desk.get(url, (head + _WORD * first, head + _WORD * last)), "<u8")
+        found = find(there, keys)
+        if (found < 0).any():
+            raise DataError(f"{url} lacks the component {keys[found < 0][0]}; run `ccl rank` again, level 1 first")
+        ranks: Array = found + first - offsets[at] + np.frombuffer(row, "<u8").astype(np.int64)[at]
+        return ranks
+
+    @property
+    def _plane(self) -> int:
+        """Voxels of a plane of the volume."""
+        return self.desk.plan.bounds.shape[0] * self.desk.plan.bounds.shape[1]
+
+    def _line(self, y: int, z: int) -> str:
+        return f"{self.url}/lines/{y}-{z}"
+
+
+def _words(numbers: Array) -> bytes:
+    return numbers.astype("<u8").tobytes()

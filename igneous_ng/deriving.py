@@ -1,0 +1,116 @@
+"""What stages share that make a new layer of one level, voxel by voxel, from a level of another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from igneous_ng.errors import SpecError
+from igneous_ng.formats.info import IMAGE, Info, chunk_box, chunk_name, chunk_range, new_info, round_to_chunks
+from igneous_ng.geometry import Box, Grid, Vec3, vec
+from igneous_ng.io import IO
+from igneous_ng.stage import LayerUrl, Stage, arg, opt
+from igneous_ng.volume import Volume
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deriving(Stage):
+    """A new layer over the bounds of the level read, in cells of whole chunks."""
+
+    source: LayerUrl = arg("Layer to read.")
+    layer: LayerUrl = arg("Layer to create.")
+    mip: int = opt(0, "Level to read; it becomes level 0 of the new layer.")
+    encoding: str = opt("", "Encoding of the new layer; by default the source's where it can hold the values, or raw.")
+    compress: Literal["gzip", "none"] = opt("gzip", "How chunks are stored; none for readers that cannot undo gzip.")
+    fill_missing: bool = opt(False, "Read missing chunks as zeros instead of failing.")
+    cell: Vec3 = opt((1024, 1024, 64), "Voxels per task, rounded up to whole chunks.")
+
+    def check(self) -> None:
+        """Cells are real, and the source is not written over."""
+        super().check()
+        if min(self.cell) < 1:
+            raise SpecError(f"{self.name}: a cell of {self.cell} holds nothing; each side must be at least 1")
+        if self.source == self.layer:
+            raise SpecError(f"{self.name}: {self.layer} cannot be read and created at once; name a new layer")
+
+    def home(self) -> str:
+        """Records lie with the new layer."""
+        return self.layer
+
+    def prepare(self, io: IO) -> None:
+        """Write the layer's info; another layer in its place is refused."""
+        io.create_layer(self.layer, self.made(io))
+
+    def units(self, io: IO) -> Grid:
+        """Cells of whole chunks."""
+        scale = self.made(io).scales[0]
+        return Grid(scale.bounds, round_to_chunks(scale, self.cell))
+
+    def volume(self, io: IO) -> Volume:
+        """The level that is read."""
+        return io.volume(self.source, self.mip, self.fill_missing)
+
+    def target(self, io: IO) -> Volume:
+        """The level that is written."""
+        return io.volume(self.layer, 0, info=self.made(io))
+
+    def made(self, io: IO) -> Info:
+        """The new layer."""
+        read = self.volume(io)
+        return self.made_as(read, read.dtype, read.channels, read.bounds)
+
+    def made_as(self, read: Volume, dtype: np.dtype[Any], channels: int, bounds: Box) -> Info:
+        """The new layer, of voxels and bounds that may not be the source's."""
+        fields: dict[str, Any] = {
+            "kind": read.info.kind if dtype == read.dtype else IMAGE,
+            "dtype": dtype.name,
+            "channels": channels,
+            "bounds": bounds,
+            "resolution": read.resolution,
+            "chunk": read.chunk,
+        }
+        if self.encoding:
+            return new_info(encoding=self.encoding, **fields)
+        try:
+            return new_info(encoding=read.scale.encoding, **fields)
+        except SpecError:  # the source's encoding cannot hold them, or is one that is only read
+            return new_info(encoding="raw", **fields)
+
+
+def need_grey(stage: str, volume: Volume) -> None:
+    """SpecError unless the voxels are grey values of 8 or 16 bits."""
+    if volume.dtype not in (np.uint8, np.uint16):
+        raise SpecError(
+            f"{stage}: {volume.path} holds {volume.dtype.name} and contrast is of uint8 or uint16; "
+            "give another layer, or convert it first"
+        )
+
+
+def missing(io: IO, volume: Volume, box: Box, array: Array) -> float:
+    """The fraction of ``box``, read as ``array``, whose chunks are not there; of shards nothing is known: 0."""
+    if not volume.fill_missing:
+        return 0.0
+    absent = 0
+    for chunk in chunks(volume, box):
+        part = chunk & box
+        if not array[part.slices(box.lo)].any() and not present(io, volume, chunk):
+            absent += part.voxels
+    return float(f"{absent / box.voxels:.6g}")
+
+
+def present(io: IO, volume: Volume, chunk: Box) -> bool:
+    """Whether a chunk is stored; of those in shards it is taken for granted."""
+    return volume.scale.sharded or io.exists(f"{volume.path}/{chunk_name(volume.scale, chunk)}")
+
+
+def chunks(volume: Volume, box: Box) -> list[Box]:
+    """The chunks that ``box`` touches, whole."""
+    cells = chunk_range(volume.scale, box)
+    ranges = [range(a, b) for a, b in zip(cells.lo, cells.hi, strict=True)]
+    return [chunk_box(volume.scale, vec((x, y, z))) for z, y, x in product(*reversed(ranges))]

@@ -1,0 +1,61 @@
+"""Compression of whole objects and of parts of shards: bytes to bytes, the same each time.
+
+Deflate is written by libdeflate: the same stream on every processor, in the format of all readers of gzip, in less
+time than zlib takes. ``docs/design/009`` has the figures.
+"""
+
+from __future__ import annotations
+
+import gzip
+from typing import Literal
+
+from igneous_ng.errors import DataError
+
+Compression = Literal["gzip", "brotli", "zstd", "none"]
+SUFFIXES: dict[Compression, str] = {"none": "", "gzip": ".gz", "brotli": ".br", "zstd": ".zstd"}
+"""What the name of a file ends in: as CloudVolume and CloudFiles name and read them."""
+ENCODINGS: dict[Compression, str | None] = {"none": None, "gzip": "gzip", "brotli": "br", "zstd": "zstd"}
+"""Content encodings of HTTP, which object stores keep beside an object."""
+
+_GZIP_LEVEL, _BROTLI_QUALITY, _ZSTD_LEVEL = 6, 5, 3
+
+
+def compressed(data: bytes, how: Compression) -> bytes:
+    """``data`` compressed; the same bytes every time (no clock in the gzip header)."""
+    if how == "gzip":
+        import deflate
+
+        return bytes(deflate.gzip_compress(data, _GZIP_LEVEL))
+    if how == "brotli":
+        import brotli
+
+        return bytes(brotli.compress(data, quality=_BROTLI_QUALITY))
+    if how == "zstd":
+        import zstandard
+
+        return bytes(zstandard.ZstdCompressor(_ZSTD_LEVEL, write_checksum=True).compress(data))
+    return data
+
+
+def decompressed(data: bytes, how: Compression, where: str) -> bytes:
+    """What was compressed; DataError, naming ``where``, if it is torn."""
+    try:
+        if how == "gzip":
+            return gzip.decompress(data)  # libdeflate is faster and overlooks what follows the first member
+        if how == "brotli":
+            import brotli
+
+            return bytes(brotli.decompress(data))
+        return _unzstd(data) if how == "zstd" else data
+    except Exception as error:  # brotli's own has no public base
+        raise DataError(f"{where}: not a whole {how} stream ({error}); write it again") from error
+
+
+def _unzstd(data: bytes) -> bytes:
+    import zstandard
+
+    stream = zstandard.ZstdDecompressor().decompressobj()  # knows frames that do not tell their size, too
+    content = bytes(stream.decompress(data))
+    if not stream.eof or stream.unused_data:
+        raise ValueError("it ends too early or too late")
+    return content

@@ -1,0 +1,153 @@
+"""Averages of blocks that stay exact over any number of levels: sums are kept, and divided only to be shown.
+
+A mean is the exact sum over the exact count of the voxels that exist, rounded to the nearest integer, ties to the
+even one, so that a pyramid is neither darker nor brighter than what it was made from. float32 is summed in
+float64, x fastest, then y, then z. 64-bit integers are summed as two halves, so that nothing wraps below 2^30 voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igneous_ng.geometry import Box, Vec3, vec
+
+Array = NDArray[Any]
+_LOW = 32  # bits of a 64-bit integer summed apart
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Of each coarse voxel in ``box``: the sum of the voxels under it, and how many there are.
+
+    ``parts`` is the sums, or their high and low halves. ``counts`` multiplied give the count: one array along each
+    axis, or, where zeros do not count, one array of all.
+    """
+
+    box: Box
+    dtype: np.dtype[Any]
+    most: int
+    parts: tuple[Array, ...]
+    counts: tuple[Array, ...]
+
+    @classmethod
+    def of(cls, image: Array, origin: Vec3, sparse: bool) -> Sums:
+        """Each voxel of ``image`` as the sum of itself."""
+        box = Box.sized(origin, vec(image.shape[:3]))
+        if sparse:
+            counts: tuple[Array, ...] = ((image != 0).astype(np.uint8),)
+        else:
+            counts = tuple(np.ones([n if a == b else 1 for b in range(4)], np.uint8) for a, n in enumerate(box.shape))
+        return cls(box, image.dtype, 1, _split(image), counts)
+
+    def crop(self, box: Box) -> Sums:
+        """Those in ``box``, which lies inside."""
+        parts = tuple(part[box.slices(self.box.lo)] for part in self.parts)
+        counts = tuple(self._cropped(count, box) for count in self.counts)
+        return replace(self, box=box, parts=parts, counts=counts)
+
+    def coarser(self, factor: Vec3) -> Sums:
+        """One level up: blocks of ``factor``, anchored at its multiples."""
+        most = self.most * prod(factor)
+        parts = tuple(_added(part, self.box.lo, factor, _holder(part, self.dtype, most)) for part in self.parts)
+        counts = tuple(self._counted(count, factor, most) for count in self.counts)
+        return Sums(self.box // factor, self.dtype, most, parts, counts)
+
+    def values(self) -> Array:
+        """The means, in the type of the voxels."""
+        if self.most == 1:
+            return _joined(self.parts, self.dtype)
+        count = self._count()
+        if self.dtype.kind == "f":
+            with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs average to NaN
+                real: Array = self.parts[0] / count
+            return real.astype(self.dtype)
+        if len(self.parts) == 1:
+            whole, rest = _divided(self.parts[0], count)
+            return _nearest(whole, rest, count).astype(self.dtype, copy=False)
+        high, over = _divided(self.parts[0], count)
+        low, rest = _divided((over << _LOW) + self.parts[1], count)
+        return _nearest((high << _LOW) + low, rest, count)
+
+    def _count(self) -> Array:
+        """The count of each voxel, at least 1; a single number where all are alike."""
+        kind = self.parts[0].dtype
+        if len(self.counts) == 1:
+            return np.maximum(self.counts[0], 1).astype(kind)
+        first = [count.flat[0] for count in self.counts]
+        if all((count == one).all() for count, one in zip(self.counts, first, strict=True)):
+            return np.asarray(prod(map(int, first)), kind)
+        x, y, z = (count.astype(kind) for count in self.counts)
+        every: Array = x * y * z
+        return every
+
+    def _cropped(self, count: Array, box: Box) -> Array:
+        at = zip(count.shape, self.box.shape, box.slices(self.box.lo), strict=False)
+        return count[tuple(cut if n == whole else slice(None) for n, whole, cut in at)]
+
+    def _counted(self, count: Array, factor: Vec3, most: int) -> Array:
+        alone = len(self.counts) > 1
+        along = [not alone or count is self.counts[axis] for axis in range(3)]
+        lo = vec(o if own else 0 for o, own in zip(self.box.lo, along, strict=True))
+        by = vec(f if own else 1 for f, own in zip(factor, along, strict=True))
+        return _added(count, lo, by, np.min_scalar_type(most))
+
+
+def _split(image: Array) -> tuple[Array, ...]:
+    if image.dtype.itemsize < 8:
+        return (image,)
+    return image >> _LOW, image & ((1 << _LOW) - 1)
+
+
+def _joined(parts: tuple[Array, ...], dtype: np.dtype[Any]) -> Array:
+    whole: Array = parts[0] if len(parts) == 1 else (parts[0] << _LOW) + parts[1]
+    return whole.astype(dtype, copy=False)
+
+
+def _holder(part: Array, dtype: np.dtype[Any], most: int) -> np.dtype[Any]:
+    """The smallest type that holds sums of ``most`` values of ``dtype``."""
+    if dtype.kind == "f":
+        return np.dtype(np.float64)
+    if dtype.itemsize == 8:
+        return part.dtype
+    limits = np.iinfo(dtype)
+    return np.min_scalar_type(limits.min * most if limits.min else limits.max * most)
+
+
+def _added(fine: Array, origin: Vec3, factor: Vec3, dtype: np.dtype[Any]) -> Array:
+    """The sum of each block: its voxels one after the other, x fastest, so that float sums have one order."""
+    shape = vec(fine.shape[:3])
+    total = np.empty((*(Box.sized(origin, shape) // factor).shape, fine.shape[3]), dtype, order="F")
+    total.fill(0)  # numpy asks for huge pages for what is empty, not for what is zero
+    axes = [list(_steps(o, n, f)) for o, n, f in zip(origin[::-1], shape[::-1], factor[::-1], strict=True)]
+    with np.errstate(invalid="ignore", over="ignore"):
+        for (sz, dz), (sy, dy), (sx, dx) in product(*axes):
+            total[dx, dy, dz] += fine[sx, sy, sz]
+    return total
+
+
+def _steps(origin: int, size: int, factor: int) -> Iterator[tuple[slice, slice]]:
+    """One axis: the first voxel of every block, the second, ...; and to which coarse voxels they belong."""
+    for step in range(factor):
+        start = (step - origin) % factor
+        if start < size:
+            coarse = (origin + start) // factor - origin // factor
+            yield slice(start, None, factor), slice(coarse, coarse + len(range(start, size, factor)))
+
+
+def _divided(total: Array, count: Array) -> tuple[Array, Array]:
+    """Quotient, rounded down, and remainder."""
+    whole = total // count
+    return whole, total - whole * count
+
+
+def _nearest(whole: Array, rest: Array, count: Array) -> Array:
+    """The quotient to the nearest, ties to even; ``rest`` is below ``count``."""
+    rounded: Array = whole + (rest > (count - (whole & 1)) // 2)
+    return rounded
