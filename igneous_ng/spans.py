@@ -8,6 +8,11 @@ Span = tuple[int, int]
 Spans = list[Span]
 
 
+def joined(numbers: Iterable[int]) -> Spans:
+    """Numbers as ranges, in order, neighbours joined."""
+    return without(((number, number + 1) for number in numbers), ())
+
+
 def gaps(spans: Iterable[Span], lo: int, hi: int) -> Spans:
     """What of ``[lo, hi)`` none of ``spans`` covers, in order."""
     left: Spans = []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from igneous_ng.queues import Queue
+from igneous_ng.queues import Lease, Queue
 from igneous_ng.queues.memory import MemoryQueue
 from igneous_ng.queues.posix import PosixQueue
 from igneous_ng.queues.sqs import SqsQueue
@@ -86,6 +86,13 @@ class SqsStand(Stand):
 
     def pass_by(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+def taken(queue: Queue, seconds: float = 60) -> Lease:
+    """A message that must be there."""
+    lease = queue.lease(seconds)
+    assert lease is not None
+    return lease
 
 
 def tree(path: Path) -> list[str]:

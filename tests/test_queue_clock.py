@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from igneous_ng.queues import Counts, Lease
+from igneous_ng.queues import Counts
 from igneous_ng.queues.names import Claim
 from igneous_ng.queues.posix import PosixQueue
-from tests.queue_harness import PosixStand
+from tests.queue_harness import PosixStand, taken
 
 
 @pytest.fixture
@@ -22,12 +22,6 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def stand(path: Path) -> PosixStand:
     return PosixStand(path)
-
-
-def taken(queue: PosixQueue, seconds: float = 60) -> Lease:
-    lease = queue.lease(seconds)
-    assert lease is not None
-    return lease
 
 
 def test_no_clock_of_a_client_makes_a_lease_expire(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

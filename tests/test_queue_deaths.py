@@ -21,7 +21,7 @@ import pytest
 from igneous_ng.queues import Counts, Lease, files
 from igneous_ng.queues.directory import PAGE
 from igneous_ng.queues.posix import PosixQueue
-from tests.queue_harness import PosixStand, tree
+from tests.queue_harness import PosixStand, taken, tree
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -133,12 +133,6 @@ class History:
         queue.retry_dead([next(queue.dead()).id])
         queue.retry_dead()
         self.done(queue)
-
-
-def taken(queue: PosixQueue) -> Lease:
-    lease = queue.lease(60)
-    assert lease is not None
-    return lease
 
 
 def bequest(stand: PosixStand) -> tuple[list[str], dict[str, str]]:

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from igneous_ng.errors import SpecError
-from igneous_ng.queues import Counts, Lease, files
+from igneous_ng.queues import Counts, files
 from igneous_ng.queues.directory import PAGE
 from igneous_ng.queues.posix import PosixQueue
-from tests.queue_harness import PosixStand, tree
+from tests.queue_harness import PosixStand, taken, tree
 
 
 @pytest.fixture
@@ -29,12 +29,6 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def stand(path: Path) -> PosixStand:
     return PosixStand(path)
-
-
-def taken(queue: PosixQueue, seconds: float = 60) -> Lease:
-    lease = queue.lease(seconds)
-    assert lease is not None
-    return lease
 
 
 # The file server: its caches, its answers.

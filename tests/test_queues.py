@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from igneous_ng.errors import SpecError
-from igneous_ng.queues import Counts, Lease, Queue, connect
-from tests.queue_harness import MemoryStand, PosixStand, SqsStand, Stand, use_emulator
+from igneous_ng.queues import Counts, Queue, connect
+from tests.queue_harness import MemoryStand, PosixStand, SqsStand, Stand, taken, use_emulator
 
 
 @pytest.fixture(params=["memory", "posix", "sqs"])
@@ -27,12 +27,6 @@ def stand(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def queue(stand: Stand) -> Queue:
     return stand.connect()
-
-
-def taken(queue: Queue, seconds: float = 60) -> Lease:
-    lease = queue.lease(seconds)
-    assert lease is not None
-    return lease
 
 
 def drained(queue: Queue) -> list[str]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igneous_ng.spans import Spans, gaps, shared, size, without
+from igneous_ng.spans import Spans, gaps, joined, shared, size, without
 
 NUMBERS = st.integers(0, 40)
 SPANS = st.lists(st.tuples(NUMBERS, NUMBERS).map(lambda pair: (min(pair), max(pair))), max_size=8)
@@ -37,3 +37,9 @@ def test_without_and_shared_are_difference_and_intersection(spans: Spans, others
     assert tidy(left)
     assert tidy(both)
     assert size(left) + size(both) == len(members(spans))
+
+
+@given(st.sets(NUMBERS))
+def test_joined_numbers_are_the_same_numbers(numbers: set[int]) -> None:
+    assert members(joined(numbers)) == numbers
+    assert tidy(joined(numbers))

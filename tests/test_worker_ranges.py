@@ -277,3 +277,15 @@ def test_without_an_accelerator_its_work_is_left(drill: Any, tmp_path: Path) -> 
     with pytest.raises(ConfigurationError, match="needs an accelerator with 1,000 bytes; give --gpus"):
         run.execute(url, Policy())
     assert queues.connect(url).counts().waiting == 1
+
+
+def test_what_nobody_can_read_and_another_holds_is_waited_for(drill: Any, tmp_path: Path) -> None:
+    url, ready = enqueue(drill(count=2), tmp_path)
+    queue = queues.connect(url)
+    queue.put(["not json"], priority="high")
+    held = queue.lease(2.0)
+    assert held is not None
+    assert held.body == "not json"
+    with pytest.raises(run.DeadLetters, match="not a message of igneous_ng"):
+        run.execute(url, Policy(idle=0.2))
+    assert recorded(ready) == [0, 1]

@@ -10,7 +10,7 @@ from typing import Any
 
 from igneous_ng.queues import Lease, Queue
 from igneous_ng.records import Line, Message
-from igneous_ng.spans import Spans, gaps, size
+from igneous_ng.spans import Spans, joined, shared, size, without
 
 
 @dataclass
@@ -62,9 +62,7 @@ class Job:
     def unfinished(self, suspects: Iterable[int] = ()) -> Spans:
         """The units of this message that have no record, and did not fail, without ``suspects``."""
         ended = {*self.lines, *(failure["unit"] for failure in self.failures), *suspects}
-        spans = [(unit, unit + 1) for unit in ended]
-        inside = ((max(lo, self.message.lo), min(hi, self.message.hi)) for lo, hi in self.missing)
-        return [gap for lo, hi in inside if lo < hi for gap in gaps(spans, lo, hi)]
+        return without(shared(self.missing, [(self.message.lo, self.message.hi)]), joined(ended))
 
     def unit(self, number: int) -> Message:
         """The message of one of its units."""

@@ -7,7 +7,6 @@ answer to a signal. How a message fares in its child is the business of :mod:`ig
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import selectors
 import signal
@@ -231,7 +230,8 @@ class Supervisor:
 
     def _all_known(self) -> bool:
         """Whether all that others hold belongs to runs whose records can be looked at."""
-        return self._runs.keys() >= {json.loads(body)["run"]["id"] for body in self.queue.held()}
+        held = map(Message.known, self.queue.held())
+        return all(message is not None and message.run.id in self._runs for message in held)
 
     def _settled(self, counts: Counts) -> bool:
         """Whether the records of all runs that were met say that nothing is left to do."""
@@ -251,7 +251,7 @@ class Supervisor:
     def _speculate(self) -> None:
         """With nothing else to do, do again what others have had in hand for long."""
         empty_since = self._empty_since
-        if not self.policy.speculate or empty_since is None or not self._runs or self._busy():
+        if not self.policy.speculate or empty_since is None or not self._runs:
             return
         found = self._ask("straggler")
         if found.get("body") and time.monotonic() - empty_since > PATIENCE * found["seconds"]:

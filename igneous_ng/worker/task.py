@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any
@@ -23,7 +23,7 @@ from igneous_ng import catalog, oserrors, records
 from igneous_ng.errors import DataError, SpecError, TransientError
 from igneous_ng.io import IO
 from igneous_ng.records import Line, Message, Run
-from igneous_ng.spans import Spans
+from igneous_ng.spans import Spans, joined
 from igneous_ng.stage import Layer, Stage, plain
 from igneous_ng.store import Store
 from igneous_ng.worker.logs import captured
@@ -77,7 +77,7 @@ class Task:
         self._lines = records.read(self.store, self.message)
         self._checkpointed = bool(self._lines)
         self._todo = [unit for unit in range(self.message.lo, self.message.hi) if unit not in self._lines]
-        self.tell("begun", {"missing": spans(self._todo)})
+        self.tell("begun", {"missing": joined(self._todo)})
         if self._todo:
             self._run_all(stage, _units(stage, self.message, self.store))
         self._write()
@@ -191,7 +191,7 @@ class Task:
 def write(store: Store, message: Message, lines: dict[int, Line]) -> None:
     """Store the records of what was done of a message, a file for each range without a gap. Outputs are synced."""
     store.flush()
-    for lo, hi in spans(sorted(lines)):
+    for lo, hi in joined(lines):
         records.write(store, replace(message, lo=lo, hi=hi), {unit: lines[unit] for unit in range(lo, hi)})
     store.flush()
 
@@ -240,17 +240,6 @@ def blame(error: BaseException) -> dict[str, str]:
     if cause == "exception":
         return {"cause": cause, "text": "".join(traceback.format_exception(error))}
     return {"cause": cause, "text": f"{type(error).__name__}: {error}"}
-
-
-def spans(units: Iterable[int]) -> Spans:
-    """Sorted numbers as ranges ``[lo, hi)`` without gaps."""
-    found: Spans = []
-    for unit in units:
-        if found and found[-1][1] == unit:
-            found[-1] = (found[-1][0], unit + 1)
-        else:
-            found.append((unit, unit + 1))
-    return found
 
 
 def _units(stage: Stage, message: Message, store: Store) -> Sequence[Any]:
