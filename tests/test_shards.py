@@ -103,7 +103,8 @@ def test_any_sharding_holds_the_same_voxels_everywhere(
     found, fingerprint = layer.read(layer.bounds)
     assert np.array_equal(found, array)
     assert np.array_equal(tensorstore(layer), array)
-    if made.channels == 1 or made.scales[0].encoding == "raw":  # others of several channels it does not know
+    if made.channels == 1 or (made.scales[0].encoding == "raw" and layer.bounds.voxels > 1):
+        # Of several channels it knows no other encoding, and fails at a single voxel.
         assert np.array_equal(cloudvolume(layer), array)
     plain = replace(made, scales=(made.scales[0].with_sharding(None),))
     unsharded = volume(tmp_path_factory.mktemp("layer"), plain)

@@ -1,0 +1,17 @@
+"""The compiled part: each C++ source in igneous_ng/native is a module. All else is in pyproject.toml."""
+
+from pathlib import Path
+
+from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
+from setuptools import setup
+
+SOURCES = sorted(Path("igneous_ng/native").glob("*.cpp"))
+FLAGS = ["-O3", "-Wall", "-Wextra", "-fno-math-errno"]
+
+ParallelCompile("NPY_NUM_BUILD_JOBS").install()
+setup(
+    ext_modules=[
+        Pybind11Extension(f"igneous_ng.native.{source.stem}", [str(source)], cxx_std=17, extra_compile_args=FLAGS)
+        for source in SOURCES
+    ]
+)
