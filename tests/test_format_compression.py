@@ -39,6 +39,7 @@ def test_gzip_knows_neither_clock_nor_name() -> None:
 def test_streams_of_others_are_understood() -> None:
     data = os.urandom(50) * 50
     assert decompressed(gzip.compress(data, 1) + gzip.compress(data, 9), "gzip", "x") == 2 * data
+    assert decompressed(2 * gzip.compress(data), "gzip", "x") == 2 * data
     assert decompressed(brotli.compress(data, quality=11), "brotli", "x") == data
     streamed = zstandard.ZstdCompressor(level=19).compressobj()  # it does not tell its size beforehand
     assert decompressed(streamed.compress(data) + streamed.flush(), "zstd", "x") == data
@@ -49,8 +50,6 @@ def test_a_torn_stream_is_bad_data(how: Compression) -> None:
     content = os.urandom(300)
     whole = compressed(content, how)
     for torn in [*(whole[:n] for n in (0, 1, 5, len(whole) // 2, len(whole) - 1)), whole + b"more"]:
-        if how == "gzip" and not torn:
-            continue  # an empty gzip file is one of no members
         with pytest.raises(DataError, match=f"^file:///a: not a whole {how} stream"):
             decompressed(torn, how, "file:///a")
     if how != "brotli":  # the only one without a checksum

@@ -17,6 +17,8 @@ SUFFIXES: dict[Compression, str] = {"none": "", "gzip": ".gz", "brotli": ".br", 
 ENCODINGS: dict[Compression, str | None] = {"none": None, "gzip": "gzip", "brotli": "br", "zstd": "zstd"}
 """Content encodings of HTTP, which object stores keep beside an object."""
 
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+_DEFLATE_MOST = 1032  # bytes that one byte can stand for
 _GZIP_LEVEL, _BROTLI_QUALITY, _ZSTD_LEVEL = 6, 5, 3
 
 
@@ -41,7 +43,7 @@ def decompressed(data: bytes, how: Compression, where: str) -> bytes:
     """What was compressed; DataError, naming ``where``, if it is torn."""
     try:
         if how == "gzip":
-            return gzip.decompress(data)  # libdeflate is faster and overlooks what follows the first member
+            return _gunzip(data)
         if how == "brotli":
             import brotli
 
@@ -49,6 +51,18 @@ def decompressed(data: bytes, how: Compression, where: str) -> bytes:
         return _unzstd(data) if how == "zstd" else data
     except Exception as error:  # brotli's own has no public base
         raise DataError(f"{where}: not a whole {how} stream ({error}); write it again") from error
+
+
+def _gunzip(data: bytes) -> bytes:
+    """By libdeflate, which trusts the length at the end and overlooks what follows the first member; else by zlib."""
+    import deflate
+
+    length = int.from_bytes(data[-4:], "little")
+    if data.find(_GZIP_MAGIC, 1) < 0 and length <= _DEFLATE_MOST * len(data):
+        content = bytes(deflate.gzip_decompress(data))
+        if data[-8:-4] == deflate.crc32(content).to_bytes(4, "little"):
+            return content
+    return gzip.decompress(data)
 
 
 def _unzstd(data: bytes) -> bytes:

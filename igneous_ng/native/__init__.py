@@ -1,1 +1,1 @@
-"""Kernels in C++: one source, one module and one stub each. They take and give arrays and release the interpreter's lock."""
+"""Kernels in C++: one source, one module, one stub each. Arrays in, arrays out, the interpreter's lock released."""

@@ -5,6 +5,8 @@ Source of the layouts: Neuroglancer's "Precomputed volume" specification and, fo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from igneous_ng.errors import ConfigurationError, DataError, SpecError
 from igneous_ng.formats.codecs import labels, numbers, pictures
 from igneous_ng.formats.codecs.base import Array, Codec, Parameters, Setting, Shape4
 from igneous_ng.formats.codecs.labels import BLOCK
+from igneous_ng.geometry import Vec3
 
 __all__ = [
     "BLOCK",
@@ -26,6 +29,7 @@ __all__ = [
     "decode",
     "encode",
     "exact",
+    "place",
 ]
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
@@ -84,7 +88,11 @@ CODECS: dict[str, Codec] = {
         exact=numbers.zfpc_is_exact,
     ),
     "compressed_segmentation": Codec(
-        labels.encode_segmentation, labels.decode_segmentation, ("uint32", "uint64"), settings=_BLOCK
+        labels.encode_segmentation,
+        labels.decode_segmentation,
+        ("uint32", "uint64"),
+        settings=_BLOCK,
+        place=labels.place_segmentation,
     ),
     "compresso": Codec(labels.encode_compresso, labels.decode_compresso, _LABELS, (1,)),
     "crackle": Codec(labels.encode_crackle, labels.decode_crackle, _LABELS, (1,)),
@@ -102,12 +110,30 @@ def decode(
 ) -> Array:
     """The chunk ``[x, y, z, c]`` of ``shape`` that ``data`` holds; DataError where it does not."""
     codec = _codec(encoding)
-    try:
+    with _blamed(data, encoding, shape, dtype):
         array = codec.decode(data, shape, dtype, parameters or {})
         return array.reshape(shape, order="F") if array.shape != shape else array
+
+
+def place(data: bytes, encoding: str, shape: Vec3, parameters: Parameters, start: Vec3, out: Array) -> None:
+    """Write the voxels of a chunk of ``shape``, from ``start`` on, to ``out``, ``[x, y, z, c]``; errors as ``decode``."""
+    codec, whole = _codec(encoding), (*shape, out.shape[3])
+    if codec.place:
+        with _blamed(data, encoding, whole, out.dtype):
+            codec.place(data, shape, parameters, start, out)
+    else:
+        voxels = decode(data, encoding, whole, out.dtype, parameters)
+        out[...] = voxels[tuple(slice(a, a + n) for a, n in zip(start, out.shape, strict=False))]
+
+
+@contextmanager
+def _blamed(data: bytes, encoding: str, shape: Shape4, dtype: np.dtype[Any]) -> Iterator[None]:
+    """What fails inside as a DataError: each library has its own; a chunk that cannot be decoded is bad data."""
+    try:
+        yield
     except ConfigurationError:
         raise
-    except Exception as error:  # each library has its own; a chunk that cannot be decoded is bad data
+    except Exception as error:
         raise DataError(
             f"{len(data)} bytes are no {encoding} chunk of {shape} {dtype.name} "
             f"({type(error).__name__}: {error}); write this chunk again"

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import ConfigurationError
+from igneous_ng.geometry import Vec3
 
 Array = npt.NDArray[Any]
 Shape4 = tuple[int, int, int, int]
@@ -48,7 +49,8 @@ class Codec:
     """One encoding: its two functions and what it can hold.
 
     ``channels`` are the numbers of channels that it knows, any where empty. ``compact`` bytes gain nothing from
-    being compressed again. ``exact`` says whether it keeps every bit, with such parameters.
+    being compressed again. ``exact`` says whether it keeps every bit, with such parameters. ``place`` is for those that
+    can decode a part of a chunk to where it belongs: data, shape of the chunk, parameters, start of the part, the part.
     """
 
     encode: Callable[[Array, Parameters], bytes]
@@ -58,6 +60,7 @@ class Codec:
     settings: dict[str, Setting] = field(default_factory=dict)
     exact: Callable[[Parameters], bool] = lambda _: True
     compact: bool = False
+    place: Callable[[bytes, Vec3, Parameters, Vec3, Array], None] | None = None
 
     def holds(self, dtype: str, channels: int) -> bool:
         """Whether it knows such voxels."""

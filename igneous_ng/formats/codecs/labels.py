@@ -1,7 +1,8 @@
 """Encodings of labels: exact, and small where objects are large.
 
-Sources: compressed_segmentation (Google); compresso (Matejek et al. 2017, MICCAI) and crackle (Silversmith) through
-the Seung lab's libraries. Their decoders trust their input, so what would lead them out of it is refused before.
+Sources: compressed_segmentation (Neuroglancer's specification) in a kernel of our own; compresso (Matejek et al. 2017,
+MICCAI) and crackle (Silversmith) through the Seung lab's libraries. Their decoders trust their input, so what would
+lead them out of it is refused before.
 """
 
 from __future__ import annotations
@@ -14,67 +15,32 @@ import numpy as np
 
 from igneous_ng.formats.codecs.base import Array, Parameters, Shape4
 from igneous_ng.geometry import Vec3, ceil_div, vec
+from igneous_ng.native import cseg
 
 BLOCK = (8, 8, 8)
 """Block of compressed_segmentation, in voxels, where a layer does not name its own."""
-_BITS = (0, 1, 2, 4, 8, 16, 32)
 _COMPRESSO_HEADER = 36  # bytes
 
 
 def encode_segmentation(array: Array, parameters: Parameters) -> bytes:
     """compressed_segmentation."""
-    import compressed_segmentation
-
-    block = _block(parameters)
-
-    channels = [  # one by one: between channels, version 2.3 steps by a stride that nobody set
-        compressed_segmentation.compress(np.asfortranarray(array[..., [c]]), block_size=block, order="F")[4:]
-        for c in range(array.shape[3])
-    ]
-    lengths = [len(channels), *(len(coded) // 4 for coded in channels[:-1])]
-    return np.cumsum(lengths).astype("<u4").tobytes() + b"".join(channels)
+    return cseg.encode(array, _block(parameters))
 
 
 def decode_segmentation(data: bytes, shape: Shape4, dtype: np.dtype[Any], parameters: Parameters) -> Array:
     """compressed_segmentation."""
-    import compressed_segmentation
-
-    block = _block(parameters)
-    _check_cseg(data, shape, dtype, block)
-    array: Array = compressed_segmentation.decompress(data, shape, dtype, block_size=block, order="F")
+    array = np.empty(shape, dtype, order="F")
+    place_segmentation(data, shape[:3], parameters, (0, 0, 0), array)
     return array
+
+
+def place_segmentation(data: bytes, shape: Vec3, parameters: Parameters, start: Vec3, out: Array) -> None:
+    """compressed_segmentation, a part of a chunk."""
+    cseg.decode(data, shape, _block(parameters), start, out)
 
 
 def _block(parameters: Parameters) -> Vec3:
     return vec(parameters.get("compressed_segmentation_block_size", BLOCK))
-
-
-def _check_cseg(data: bytes, shape: Shape4, dtype: np.dtype[Any], block: Vec3) -> None:
-    """The decoder trusts its input: refuse what would lead it out of the data."""
-    words = np.frombuffer(data, "<u4").astype(np.int64)
-    blocks = prod(ceil_div(n, b) for n, b in zip(shape[:3], block, strict=True))
-    starts = words[: shape[3]]
-    if len(starts) < shape[3]:
-        raise ValueError("it ends before its channel offsets do")
-    for start in starts:
-        headers = words[start : start + 2 * blocks]
-        if len(headers) < 2 * blocks:
-            raise ValueError("it ends before its block headers do")
-        bits, values = headers[::2] >> 24, start + headers[1::2]
-        ends = values + (bits * prod(block) + 31) // 32
-        labels = (len(words) - start - (headers[::2] & 0xFFFFFF)) // (dtype.itemsize // 4)
-        if not np.isin(bits, _BITS).all() or ends.max() > len(words):
-            raise ValueError("it ends before its voxels do")
-        for i in np.flatnonzero(labels < 1 << bits):  # elsewhere no index can leave the data
-            if _highest(words[values[i] : ends[i]], int(bits[i])) >= labels[i]:
-                raise ValueError("it ends before its labels do")
-
-
-def _highest(words: Array, bits: int) -> int:
-    """The largest of the numbers of ``bits`` bits that are packed in 32-bit words."""
-    if not bits:
-        return 0
-    return int((words[:, np.newaxis] >> np.arange(0, 32, bits) & (1 << bits) - 1).max())
 
 
 def encode_compresso(array: Array, parameters: Parameters) -> bytes:
