@@ -116,7 +116,7 @@ def decode(
 
 
 def place(data: bytes, encoding: str, shape: Vec3, parameters: Parameters, start: Vec3, out: Array) -> None:
-    """Write the voxels of a chunk of ``shape``, from ``start`` on, to ``out``, ``[x, y, z, c]``; errors as ``decode``."""
+    """Write the voxels of a chunk of ``shape`` from ``start`` on to ``out``, ``[x, y, z, c]``, or DataError."""
     codec, whole = _codec(encoding), (*shape, out.shape[3])
     if codec.place:
         with _blamed(data, encoding, whole, out.dtype):
