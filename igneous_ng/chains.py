@@ -17,6 +17,7 @@ from igneous_ng.stage import LayerUrl, Stage, arg, opt
 
 if TYPE_CHECKING:
     from igneous_ng.records import Run
+    from igneous_ng.worker.crew import Crew
     from igneous_ng.worker.events import Sink
 
 _LOOK_S = 1.0  # between two looks at a queue
@@ -99,13 +100,13 @@ CHAINS: dict[str, type[Chain]] = {chain.name: chain for chain in (ComponentsChai
 """Every chain by its name."""
 
 
-def here(chain: Chain, processes: int, sink: Sink) -> Iterator[Run]:
+def here(chain: Chain, processes: int, sink: Sink, crew: Crew | None = None) -> Iterator[Run]:
     """Execute each stage on this machine, with ``processes`` children where it has several units; yield its run."""
     from igneous_ng import run
     from igneous_ng.io import IO
 
     for stage in chain.steps():
-        yield run.inline(stage) if len(stage.units(IO())) == 1 else run.here(stage, processes, sink)
+        yield run.inline(stage) if len(stage.units(IO())) == 1 else run.here(stage, processes, sink, crew=crew)
 
 
 def queued(chain: Chain, queue: str, sleep: Callable[[float], None] = time.sleep) -> Iterator[Run]:

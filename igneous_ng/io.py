@@ -81,7 +81,7 @@ class IO:
 
     def saw(self, url: str, box: Box, array: Array) -> None:
         """Enter what was read by other means: ``array`` from ``box`` of the file at ``url``."""
-        stored = np.ascontiguousarray(array.T).data  # in Fortran order, without a copy where it is so already
+        stored = np.ascontiguousarray(array.T).data.cast("B")  # in Fortran order, without a copy where it is so already
         self.ledger.reads.append({"url": url, "box": str(box), "digest": digest(stored)})
 
     @_waits

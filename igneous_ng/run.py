@@ -16,6 +16,7 @@ from igneous_ng.spans import Spans
 from igneous_ng.stage import Stage, to_dict
 from igneous_ng.store import Store
 from igneous_ng.worker import task
+from igneous_ng.worker.crew import Crew
 from igneous_ng.worker.events import Sink
 from igneous_ng.worker.policy import Policy
 from igneous_ng.worker.supervisor import Supervisor
@@ -103,17 +104,23 @@ def _bodies(ready: Run, left: Spans | None, priority: Priority) -> Iterator[str]
     return (replace(message, priority=priority).to_json() for message in ready.messages(left))
 
 
-def here(stage: Stage, processes: int = 1, sink: Sink = lambda _: None, missing: bool = False) -> Run:
+def here(
+    stage: Stage,
+    processes: int = 1,
+    sink: Sink = lambda _: None,
+    missing: bool = False,
+    crew: Crew | None = None,
+) -> Run:
     """Plan, prepare and execute on this machine with ``processes`` children; DeadLetters where tasks failed.
 
-    With ``missing`` the newest run of the very request is continued instead.
+    With ``missing`` the newest run of the very request is continued instead. Several runs may have one ``crew``.
     """
     ready, known = _begin(stage, missing)
     queue = queues.connect(f"memory://{ready.id}")
     left = steering.lacking(Store(), ready) if known else None
     queue.put(message.to_json() for message in ready.messages(left))
     try:
-        _work(Supervisor(queue, Policy(processes=processes, idle=_IDLE_HERE_S), sink))
+        _work(Supervisor(queue, Policy(processes=processes, idle=_IDLE_HERE_S), sink, crew))
     finally:
         queue.purge()
     return ready

@@ -43,7 +43,9 @@ def _start(chain: Chain, queue: str | None, processes: int) -> None:
             click.echo(f"{run.name}: {words.count(run.units, 'task')} on {queue} as run {run.id}")
         return
     from igneous_ng.reporting.progress import Progress
+    from igneous_ng.worker.crew import Crew
 
-    with Progress() as progress:
-        for run in chains.here(chain, processes, progress):
+    with Crew() as crew, Progress() as progress:
+        crew.prepare()
+        for run in chains.here(chain, processes, progress, crew):
             click.echo(f"{run.name}: {words.count(run.units, 'task')} done; records are in {run.folder}")

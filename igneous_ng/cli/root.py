@@ -12,6 +12,7 @@ from igneous_ng.chains import CHAINS
 from igneous_ng.cli import chaining, inspecting, looking, steering, viewing, working
 from igneous_ng.cli.stages import command
 from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
+from igneous_ng.worker import machine
 
 _ASIDE = {"image": {"info": inspecting.info}}  # commands of an area that are no stages
 DEAD, WRONG, CONFIGURATION, INTERNAL, PREEMPTED = 1, 2, 64, 70, 75
@@ -130,6 +131,7 @@ for _fixed in (
 
 def entry_point() -> None:
     """Run the program; a defect of ours is an internal error, with its trace."""
+    machine.one_thread_each()
     try:
         main()
     except IgneousError as error:  # before any command was found: two stages of one name, say

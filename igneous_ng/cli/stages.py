@@ -80,9 +80,11 @@ def _start(stage: Stage, options: _Options) -> None:
     else:
         from igneous_ng.io import IO
         from igneous_ng.reporting.progress import Progress
+        from igneous_ng.worker.crew import Crew
 
-        with Progress() as progress:
-            ready = run.here(stage, options.processes, progress, options.missing)
+        with Crew() as crew, Progress() as progress:
+            crew.prepare()
+            ready = run.here(stage, options.processes, progress, options.missing, crew)
         if told := stage.said(IO()):
             click.echo(told)
         click.echo(f"{stage.name}: {words.count(ready.units, 'task')} done; records are in {ready.folder}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -92,7 +93,7 @@ class Progress:
         self._said = self._recount = 0.0
 
     def __enter__(self) -> Progress:
-        if self._console is None:
+        if self._console is None and sys.stderr.isatty():
             from rich.console import Console
 
             self._console = Console(stderr=True)
@@ -122,8 +123,7 @@ class Progress:
         self._keep_up(now)
 
     def _begin(self, tally: _Tally) -> None:
-        assert self._console is not None
-        if not self._console.is_terminal:
+        if self._console is None or not self._console.is_terminal:
             self._say([tally])
         elif self._live is None:
             from rich.live import Live
@@ -151,11 +151,10 @@ class Progress:
             self._slots.pop(event.slot, None)
 
     def _complain(self, event: Event) -> None:
-        assert self._console is not None
         fate = "failed, will be tried again" if event.kind == "failed" else "given up"
         cause = f" ({event.cause})" if event.cause else ""
         text = f"{fate}: {_what(event)}{cause}: {event.text.strip()}"
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._print(text)
 
     def _keep_up(self, now: float) -> None:
         """See what others recorded, seldom; and say a line, where there is no terminal."""
@@ -174,10 +173,15 @@ class Progress:
         self._recount = now + max(_RECOUNT_S, _RECOUNT_SHARE * took)
 
     def _say(self, tallies: Iterable[_Tally]) -> None:
-        assert self._console is not None
         self._said = self._clock()
         for tally in tallies:
-            self._console.print(tally.line(self._said), markup=False, highlight=False, soft_wrap=True)
+            self._print(tally.line(self._said))
+
+    def _print(self, line: str) -> None:
+        if self._console is None:
+            sys.stderr.write(f"{line}\n")
+        else:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _view(self) -> RenderableType:
         """The live view; it is drawn by a thread of its own, hence the copies."""

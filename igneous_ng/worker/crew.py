@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from typing import IO, Any
 
 from igneous_ng.errors import TransientError
+from igneous_ng.worker import machine
 
 _LINE = 1 << 16
 _PATIENCE_S = 10.0  # for the nursery, which answers in milliseconds unless the machine is thrashing
 _TAIL = 8192  # bytes of what a child said on standard error that are kept when it dies
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # a slot is a core
+_POLL_S = 0.002
 
 
 class Child:
@@ -78,16 +81,40 @@ class Child:
 class Crew:
     """Makes children: by forking the nursery, or afresh where they need an accelerator (CUDA does not survive a fork).
 
-    ``roots`` are handed to each child.
+    ``roots`` are handed to each child. As a context, it is closed at the end.
     """
 
-    def __init__(self, roots: tuple[str, ...]) -> None:
+    def __init__(self, roots: tuple[str, ...] = ()) -> None:
         self._roots = roots
-        self._nursery: subprocess.Popen[bytes] | None = None
+        self._nursery: subprocess.Popen[bytes] | _Copy | None = None
         self._line: socket.socket | None = None
         self._buffer = b""
         self._died: dict[int, int] = {}
         self._spawned: dict[int, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def prepare(self) -> None:
+        """Start the nursery now, as a copy of this process, which has imported what tasks need and done nothing yet.
+
+        Where this process has several threads, the nursery is left to be started as a program when it is needed.
+        """
+        if machine.threads() != 1:
+            return
+        from igneous_ng.worker import nursery
+
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        ours, theirs = self._pair()
+        pid = os.fork()
+        if pid == 0:
+            nursery.begin(theirs.fileno())
+        theirs.close()
+        self._line, self._nursery = ours, _Copy(pid)
 
     def fork(self) -> Child:
         """A child from the nursery, ready in milliseconds."""
@@ -171,14 +198,18 @@ class Crew:
 
     def _found(self) -> socket.socket:
         """Start the nursery."""
-        self._line, theirs = socket.socketpair()
-        self._line.settimeout(_PATIENCE_S * 6)  # it imports first
-        environment = dict.fromkeys(_ONE_THREAD, "1") | dict(os.environ)
+        self._line, theirs = self._pair()
+        machine.one_thread_each()
         command = [sys.executable, "-m", "igneous_ng.worker.nursery", str(theirs.fileno())]
-        self._nursery = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment)
+        self._nursery = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
         theirs.close()
-        self._buffer = b""
         return self._line
+
+    def _pair(self) -> tuple[socket.socket, socket.socket]:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(_PATIENCE_S * 6)  # it imports first
+        self._buffer = b""
+        return ours, theirs
 
     def _bury_nursery(self) -> None:
         if self._line is not None:
@@ -188,6 +219,30 @@ class Crew:
             self._nursery.kill()
             self._nursery.wait()
             self._nursery = None
+
+
+class _Copy:
+    """A forked process, with what of a ``Popen`` is used here."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid: int | None = pid
+
+    def wait(self, timeout: float = math.inf) -> None:
+        """Until it has ended; TimeoutExpired where that takes longer."""
+        end = time.monotonic() + timeout
+        while self._pid is not None:
+            with suppress(ChildProcessError):
+                if os.waitpid(self._pid, os.WNOHANG) == (0, 0):
+                    if time.monotonic() > end:
+                        raise subprocess.TimeoutExpired("nursery", timeout)
+                    time.sleep(_POLL_S)
+                    continue
+            self._pid = None
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._pid is not None:
+            os.kill(self._pid, signal.SIGKILL)
 
 
 def _pipes() -> tuple[tuple[int, int], tuple[int, int], IO[bytes]]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SHARE = 0.9  # of the memory there is, where the user gives no number
+_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _UNLIMITED = 1 << 60  # version 1 writes a number near 2^63 for "no limit"
 _PR_SET_PDEATHSIG = 1
 
@@ -75,6 +76,19 @@ def granted_memory() -> int:
     limit = Cgroup.mine().limit()
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return int(_SHARE * (whole if limit is None else min(limit, whole)))
+
+
+def threads() -> int | None:
+    """How many threads this process has, those of libraries among them; None where nobody can tell."""
+    with contextlib.suppress(OSError):
+        return len(list(Path("/proc/self/task").iterdir()))
+    return None
+
+
+def one_thread_each() -> None:
+    """Let numerical libraries that are loaded from now on, here and in children, use one thread: a slot is a core."""
+    for name in _LIBRARIES:
+        os.environ.setdefault(name, "1")
 
 
 def resident_bytes(pid: int) -> int:

@@ -14,11 +14,30 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 from igneous_ng.worker import child, machine
 
 _LINE = 1 << 16
+
+
+def begin(handle: int) -> NoReturn:
+    """Be the nursery, in a copy of the supervisor's process, of which only ``handle`` and what it imported is kept."""
+    status = 1
+    try:
+        with Path(os.devnull).open() as nothing:
+            os.dup2(nothing.fileno(), 0)
+        os.closerange(3, handle)
+        os.closerange(handle + 1, os.sysconf("SC_OPEN_MAX"))
+        main(handle)
+        status = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def main(handle: int) -> None:

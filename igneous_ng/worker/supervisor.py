@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
@@ -43,10 +43,12 @@ _UNSETTLED_INEXACT_S = 300.0  # the same where the queue's counts lag behind
 class Supervisor:
     """Works on one queue until it is empty, or for ever, or until a signal comes.
 
-    ``unsettled`` are runs that this worker met and that lacked records when the queue was empty.
+    ``crew`` makes its processes; without one it has its own. ``unsettled`` are runs that this worker met and that
+    lacked records when the queue was empty.
     """
 
-    def __init__(self, queue: Queue, policy: Policy, sink: Sink) -> None:
+    def __init__(self, queue: Queue, policy: Policy, sink: Sink, crew: Crew | None = None) -> None:
+        self._crew = crew
         self.queue, self.policy, self.sink = queue, policy, sink
         self.stopped = False
         self.unsettled: list[str] = []
@@ -61,8 +63,8 @@ class Supervisor:
 
     def work(self) -> bool:
         """Work; False where a signal or the end of walltime came before the queue was empty. Leases are given back."""
-        crew = Crew(self.policy.roots)
-        with self._signals():
+        own = nullcontext(self._crew) if self._crew else Crew(self.policy.roots)
+        with self._signals(), own as crew:
             try:
                 self._begin(crew)
                 while not self.stopped:
@@ -74,7 +76,6 @@ class Supervisor:
                 return False
             finally:
                 self._end()
-                crew.close()
 
     def _begin(self, crew: Crew) -> None:
         room = self.policy.memory or machine.granted_memory()
