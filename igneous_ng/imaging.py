@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
 from math import gcd, lcm, prod
 from typing import Any, Literal
 
@@ -14,9 +18,10 @@ from igneous_ng.formats.codecs import CODECS
 from igneous_ng.formats.codecs.base import Parameters
 from igneous_ng.formats.info import SEGMENTATION, Info, Scale, check_encoding, coarser
 from igneous_ng.formats.sharding import Packing, spec_for
-from igneous_ng.geometry import Box, Grid, Vec3, vec
+from igneous_ng.geometry import Box, Grid, Vec3, ceil_div, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels import pyramid
+from igneous_ng.kernels.averaging import held_bytes
 from igneous_ng.kernels.pooling import Method
 from igneous_ng.store import Compression
 from igneous_ng.volume import Volume
@@ -25,8 +30,10 @@ Array = npt.NDArray[Any]
 Pooling = Literal["auto", "average", "mode", "min", "max", "stride"]
 
 TASK_VOXELS = 2**26  # of the finest level; larger tasks save little and are harder to balance
-_COPIES = 4  # of the finest voxels held at once: chunks as stored, the array, pooling's own, coarser levels
-_WIDE_COPIES = 6  # 64-bit integers are summed as two halves
+PIECE_VOXELS = 2**22  # of the finest level; smaller pieces cost calls, larger ones memory and the processor's cache
+_COPIES = 4  # of the voxels of a piece held at once: chunks as stored, the array, pooling's own
+_PACKED = 2  # of the chunks of a shard, which may be as large as their voxels: each, and all together
+_SHARE = 3  # what a piece, or the chunks of a shard, may take of memory: a third
 
 
 def check_pooling(name: str, factor: Vec3, method: str, sparse: bool) -> None:
@@ -106,16 +113,31 @@ def packing_of(name: str, compress: Compression) -> Packing:
     raise SpecError(f"{name}: shards know no {compress}; use gzip or none, or leave --sharded out")
 
 
+Read = Callable[[Box], Array]
+"""The voxels of a box of one level."""
+
+
+def reader(io: IO, volume: Volume) -> Read:
+    """What reads ``volume`` for one task: missing chunks are counted, in the error, or in the record where filled."""
+    missing: set[Box] = set()
+
+    def read(box: Box) -> Array:
+        try:
+            array = io.read(volume, box)
+        except DataError as error:
+            refuse_missing(volume, box, volume.absent(box), error)
+            raise
+        if volume.fill_missing:
+            missing.update(volume.absent(box))
+            note_missing(io, len(missing))
+        return array
+
+    return read
+
+
 def read(io: IO, volume: Volume, box: Box) -> Array:
-    """The voxels of ``box``; missing chunks are counted, in the error, or in the record where they are filled."""
-    try:
-        array = io.read(volume, box)
-    except DataError as error:
-        refuse_missing(volume, box, volume.absent(box), error)
-        raise
-    if volume.fill_missing:
-        note_missing(io, len(volume.absent(box)))
-    return array
+    """The voxels of ``box``, all that a task reads of ``volume``; as :func:`reader`."""
+    return reader(io, volume)(box)
 
 
 def refuse_missing(volume: Volume, box: Box, absent: list[Box], cause: Exception | None = None) -> None:
@@ -137,7 +159,12 @@ class Pass:
     """Level ``mip`` of a layer, and ``count`` levels pooled from it, cell by cell of the coarsest.
 
     ``base`` says whether level ``mip`` is written, too, or was there. Cells are anchored to the volume and made of
-    whole chunks of every level that is written, so tasks never share an object.
+    whole chunks, or shards, of every level that is written, so tasks never share an object.
+
+    A cell is made piece by piece, depth first: each piece of a level is pooled from what lies under it, which is
+    read, or made so in turn; so memory holds a piece of each level and not the cell. Along an axis where chunks of
+    the levels do not lie over each other, pieces are as long as the cell. ``piece`` is how many voxels of the finest
+    level are read at once, as long as whole chunks and memory allow.
     """
 
     layer: str
@@ -149,6 +176,7 @@ class Pass:
     sparse: bool
     base: bool
     memory: int
+    piece: int = field(default_factory=lambda: PIECE_VOXELS)
 
     @property
     def scales(self) -> tuple[Scale, ...]:
@@ -157,55 +185,102 @@ class Pass:
 
     def units(self, roi: Box | None = None) -> Grid:
         """Cells of the coarsest level; only those that touch ``roi``, in voxels of the finest."""
-        return Grid(self.scales[-1].bounds, self._cell(), roi // self._ratio(0) if roi else None)
+        return Grid(self.scales[-1].bounds, self._cell, roi // self._ratio(0) if roi else None)
 
     def peak_bytes(self, unit: Box) -> int:
-        """The most that :meth:`write` and the read before it hold."""
-        return self.needed(unit)[0].voxels * self._voxel_bytes() * self._copies()
+        """The most that :meth:`make` holds, the read inside it included."""
+        return self._needs(unit.shape)
 
-    def source(self, unit: Box) -> Box:
-        """What must be known of the finest level."""
-        return self.needed(unit)[0]
-
-    def write(self, io: IO, unit: Box, array: Array, compress: Compression, delete_background: bool = False) -> None:
-        """Pool ``array``, which covers :meth:`source`, and write this unit's part of each level."""
-        needed = self.needed(unit)
-        level = pyramid.begin(array, needed[0].lo, self.method, self.sparse)
-        for number, scale in enumerate(self.scales):
-            if number:
-                window = (needed[number] * self.factor) & self.scales[number - 1].bounds
-                level = level.crop(window).coarser(self.factor)
-            own = self.owned(unit, number)
-            if own.voxels and (number or self.base):
-                volume = io.volume(self.layer, self.mip + number, info=self.info)
-                assert volume.scale == scale
-                io.write(volume, own, level.crop(own).values(), compress, delete_background)
+    def make(
+        self, io: IO, unit: Box, read: Read, compress: Compression = "gzip", delete_background: bool = False
+    ) -> None:
+        """Write this unit's part of each level, from what ``read`` gives of the finest."""
+        with ExitStack() as outputs:
+            puts = {}
+            for level in range(0 if self.base else 1, self.count + 1):
+                volume, own = io.volume(self.layer, self.mip + level, info=self.info), self.owned(unit, level)
+                if own.voxels:
+                    puts[level] = outputs.enter_context(io.writing(volume, own, compress, delete_background))
+            for piece in self._pieces(self.count, unit):
+                self._level(_Task(read, puts), self.count, piece, piece)
 
     def owned(self, unit: Box, level: int) -> Box:
         """The whole chunks of a level that the task of ``unit`` writes; they tile the level."""
-        top, scale, ratio = self.scales[-1], self.scales[level], self._ratio(level)
-        index = unit.shift(vec(-o for o in top.bounds.lo)) * ratio
-        cell = vec(c * r for c, r in zip(self._cell(), ratio, strict=True))
-        lo = vec(a + o for a, o in zip(index.lo, scale.bounds.lo, strict=True))
-        return Box.sized(lo, cell) & scale.bounds
+        own = unit
+        for above in range(self.count, level, -1):
+            own = self._below(own, above)
+        return own & self.scales[level].bounds
 
-    def needed(self, unit: Box) -> list[Box]:
-        """What must be known of each level: its own part, and what the level above is pooled from."""
-        needed = [self.owned(unit, self.count)]
-        for level in range(self.count - 1, -1, -1):
-            below = (needed[0] * self.factor) & self.scales[level].bounds
-            own = self.owned(unit, level) if level or self.base else below
-            needed.insert(0, below | own if own.voxels else below)
-        return needed
+    def _level(self, task: _Task, level: int, box: Box, own: Box) -> pyramid.Level:
+        """What is known of a level over ``box``; the part of it that is ``own`` is written."""
+        if level == 0:
+            made = pyramid.begin(task.read(box), box.lo, self.method, self.sparse)
+        else:
+            made = pyramid.joined(box, [self._piece(task, level, piece, own) for piece in self._pieces(level, box)])
+        if level in task.puts and own.voxels:
+            task.puts[level](own, made.crop(own).values())
+        return made
+
+    def _piece(self, task: _Task, level: int, piece: Box, own: Box) -> pyramid.Level:
+        """A part of a level, pooled from what lies under it."""
+        under = (piece * self.factor) & self.scales[level - 1].bounds
+        own = self._below(own & piece, level) & self.scales[level - 1].bounds
+        box = under | own if own.voxels and level - 1 in task.puts else under
+        return self._level(task, level - 1, box, own).crop(under).coarser(self.factor)
+
+    def _below(self, own: Box, level: int) -> Box:
+        """The chunks of the next finer level that go with those of ``own``: by number, not by place."""
+        (from_, to), factor = (self.scales[n].bounds.lo for n in (level, level - 1)), self.factor
+        lo = vec((a - o) * f + b for a, o, f, b in zip(own.lo, from_, factor, to, strict=True))
+        return Box.sized(lo, vec(n * f for n, f in zip(own.shape, factor, strict=True)))
+
+    def _pieces(self, level: int, box: Box) -> Grid:
+        sides = zip(self._steps[level], box.shape, strict=True)
+        return Grid(box, vec(step or side for step, side in sides))
+
+    @cached_property
+    def _steps(self) -> list[Vec3]:
+        """Shapes of the pieces of each level, the finest first: of a handy size, and above it what covers one of those.
+
+        A piece is whole chunks of all that is written in it; an axis that is not to be cut has a 0.
+        """
+        aligned = [
+            all(
+                b.lo[axis] * self.factor[axis] == a.lo[axis] for a, b in pairwise(scale.bounds for scale in self.scales)
+            )
+            for axis in range(3)
+        ]
+        least: Vec3 = self.scales[0].chunk if self.base else (1, 1, 1)
+        steps = [self._handy(least, (1, 1, 1))]
+        for level, scale in enumerate(self.scales[1:], 1):
+            sides = zip(least, self.factor, scale.chunk, strict=True)
+            least = vec(lcm(k // gcd(k, f), c) for k, f, c in sides)
+            steps.append(self._handy(least, self.factor) if level == 1 else self._covering(least, steps[-1]))
+        return [vec(step if one else 0 for step, one in zip(shape, aligned, strict=True)) for shape in steps]
+
+    def _handy(self, least: Vec3, factor: Vec3) -> Vec3:
+        """``least``, doubled along the shorter sides while the piece of the finest level under it is not too large."""
+        most = min(self.piece, self.memory // (_COPIES * _SHARE * self._voxel_bytes))
+        sides, whole = list(least), self.scales[0].bounds.shape
+        while True:
+            under = [side * f for side, f in zip(sides, factor, strict=True)]
+            wider = [axis for axis in range(3) if under[axis] < whole[axis]]
+            if not wider or 2 * prod(under) > most:
+                return vec(sides)
+            sides[min(wider, key=under.__getitem__)] *= 2
+
+    def _covering(self, least: Vec3, below: Vec3) -> Vec3:
+        """``least``, doubled until a piece ``below`` fits under it."""
+        sides = zip(least, below, self.factor, strict=True)
+        return vec(k << (ceil_div(max(b, 1), f * k) - 1).bit_length() for k, b, f in sides)
 
     def in_shards(self, have: int, packing: Packing) -> Pass:
         """This pass with the levels from ``have`` on in shards, as large as memory allows; they are packed so."""
-        budget = self.memory // self._copies()
+        budget = self.memory // _SHARE
         while True:
             made = self._with_shards(have, packing, budget)
-            least = [made._least(axis) for axis in range(3)]
-            chunk = self._voxel_bytes() * prod(self.scales[0].chunk)
-            if made._fine_voxels(least) * self._voxel_bytes() <= self.memory // self._copies() or budget < chunk:
+            chunk = self._voxel_bytes * prod(self.scales[0].chunk)
+            if made._needs(vec(made._least(axis) for axis in range(3))) <= self.memory or budget < chunk:
                 return made
             budget //= 2
 
@@ -214,8 +289,8 @@ class Pass:
         scales = list(self.info.scales)
         for level in range(have, len(scales)):
             scale, below = scales[level], prod(self.factor) ** (level - self.mip)
-            limit = max(budget // below, self._voxel_bytes() * prod(scale.chunk))
-            spec = spec_for(scale.bounds.shape, scale.chunk, self._voxel_bytes(), limit, packing)
+            limit = max(budget // below, self._voxel_bytes * prod(scale.chunk))
+            spec = spec_for(scale.bounds.shape, scale.chunk, self._voxel_bytes, limit, packing)
             scales[level] = scale.with_sharding(spec)
         return replace(self, info=replace(self.info, scales=tuple(scales)))
 
@@ -239,26 +314,47 @@ class Pass:
         """The factor between a level and the coarsest."""
         return vec(f ** (self.count - level) for f in self.factor)
 
+    @property
     def _voxel_bytes(self) -> int:
         return self.info.dtype.itemsize * self.info.channels
 
-    def _copies(self) -> int:
-        return _WIDE_COPIES if self.info.dtype.itemsize == 8 and self.method == "average" else _COPIES
+    def _needs(self, cell: Vec3) -> int:
+        """The most that is held while a cell is made: a piece of each level, and shards until they are whole."""
+        shape = vec(min(step or side, side) for step, side in zip(self._steps[-1], cell, strict=True))
+        total = 0
+        for level in range(self.count, -1, -1):
+            total += prod(shape) * self._width(level) * _COPIES
+            under = zip(
+                shape, self._steps[level], self.factor, self.scales[max(level - 1, 0)].bounds.shape, strict=True
+            )
+            shape = vec(min(min(n, step or n) * f + (0 if step else f), whole) for n, step, f, whole in under)
+        for level, scale in enumerate(self.scales):
+            if scale.sharded and (level or self.base):
+                own = (n * r for n, r in zip(cell, self._ratio(level), strict=True))
+                packed = prod(min(n, whole) for n, whole in zip(own, scale.bounds.shape, strict=True))
+                total += packed * self._voxel_bytes * _PACKED
+        return total
 
+    def _width(self, level: int) -> int:
+        """Bytes of a voxel of a level while it is made; of averages above the finest, sums are kept."""
+        if self.method != "average" or not level:
+            return self._voxel_bytes
+        return held_bytes(self.info.dtype, prod(self.factor) ** level, self.sparse) * self.info.channels
+
+    @cached_property
     def _cell(self) -> Vec3:
-        """The least that is whole chunks of every level, doubled along the shorter sides while memory allows."""
+        """The least that is whole chunks, or shards, of every level, doubled along the shorter sides while it may."""
         cell = [self._least(axis) for axis in range(3)]
-        limit = min(TASK_VOXELS, self.memory // self._copies() // self._voxel_bytes())
         whole, total = self.scales[-1].bounds.shape, self._ratio(0)
         while True:
             wider = [axis for axis in range(3) if cell[axis] < whole[axis]]
             if not wider:
                 return vec(cell)
             shortest = min(wider, key=lambda axis: cell[axis] * total[axis])
-            grown = [2 * side if axis == shortest else side for axis, side in enumerate(cell)]
-            if self._fine_voxels(grown) > limit:
+            grown = vec(2 * side if axis == shortest else side for axis, side in enumerate(cell))
+            if self._fine_voxels(grown) > TASK_VOXELS or self._needs(grown) > self.memory:
                 return vec(cell)
-            cell = grown
+            cell = list(grown)
 
     def _least(self, axis: int) -> int:
         """The shortest side of a cell: whole chunks, or shards, of each level that is written."""
@@ -269,7 +365,15 @@ class Pass:
         )
         return lcm(*sides)
 
-    def _fine_voxels(self, cell: list[int]) -> int:
+    def _fine_voxels(self, cell: Vec3) -> int:
         """Voxels of the finest level under a cell of the coarsest, at most."""
         ratio, whole = self._ratio(0), self.scales[0].bounds.shape
         return prod(min(side * r, n + r) for side, r, n in zip(cell, ratio, whole, strict=True))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """How a cell is made: what reads the finest level, and what writes each level that is written."""
+
+    read: Read
+    puts: dict[int, Callable[[Box, Array], None]]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -19,7 +19,7 @@ from igneous_ng.formats import info as infos
 from igneous_ng.formats.info import Info
 from igneous_ng.geometry import Box
 from igneous_ng.store import Compression, Store, digest
-from igneous_ng.volume import THREADS, Volume
+from igneous_ng.volume import THREADS, Output, Volume
 
 Array = npt.NDArray[Any]
 
@@ -84,7 +84,6 @@ class IO:
         stored = np.ascontiguousarray(array.T).data.cast("B")  # in Fortran order, without a copy where it is so already
         self.ledger.reads.append({"url": url, "box": str(box), "digest": digest(stored)})
 
-    @_waits
     def write(
         self, volume: Volume, box: Box, array: Array, compress: Compression = "gzip", delete_background: bool = False
     ) -> None:
@@ -92,10 +91,25 @@ class IO:
 
         Pictures are never compressed again. With ``delete_background`` chunks of zeros are left out.
         """
+        with self.writing(volume, box, compress, delete_background) as put:
+            put(box, array)
+
+    @contextmanager
+    def writing(
+        self, volume: Volume, box: Box, compress: Compression = "gzip", delete_background: bool = False
+    ) -> Iterator[Callable[[Box, Array], None]]:
+        """A function that writes parts of ``box``, each of whole chunks; shards are stored at the end."""
         if codecs.compact(volume.scale.encoding):
             compress = "none"
-        for url, stored in volume.write(box, np.asarray(array), compress, delete_background):
-            self._wrote(url, stored)
+        output = Output(volume, box, compress, delete_background)
+
+        def put(part: Box, array: Array) -> None:
+            with self.away():
+                self._enter(output.put(part, np.asarray(array)))
+
+        yield put
+        with self.away():
+            self._enter(output.close())
 
     @_waits
     def copy(self, pairs: Sequence[tuple[str, str]], compress: Compression) -> list[bool]:
@@ -172,6 +186,10 @@ class IO:
     def note(self, **figures: Any) -> None:
         """Enter quality figures in the record of this task."""
         self.ledger.notes.update(figures)
+
+    def _enter(self, written: Iterable[tuple[str, bytes]]) -> None:
+        for url, stored in written:
+            self._wrote(url, stored)
 
     def _wrote(self, url: str, stored: bytes) -> None:
         self.ledger.writes.append({"url": url, "bytes": len(stored), "digest": digest(stored)})

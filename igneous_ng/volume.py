@@ -132,65 +132,52 @@ class Volume:
     def write(
         self, box: Box, array: Array, compress: Compression, delete_background: bool = False
     ) -> list[tuple[str, bytes]]:
-        """Write whole chunks, or whole shards; returns each object's URL and its bytes as stored.
+        """Write whole chunks, or whole shards, at once; see :class:`Output`."""
+        output = Output(self, box, compress, delete_background)
+        return [*output.put(box, array), *output.close()]
 
-        With ``delete_background`` chunks of zeros are not stored, and removed where they are. ``compress`` is for
-        chunks in objects of their own: shards are compressed as their ``info`` says.
-        """
-        self._check_write(box, array, compress)
+    def store_chunks(self, array: Array, box: Box, compress: Compression, background: bool) -> list[tuple[str, bytes]]:
+        """Write the chunks of ``box`` as objects of their own; remove those of zeros unless ``background``."""
+
+        def write(chunk: Box) -> tuple[str, bytes] | None:
+            url, data = self.url(chunk), self._encoded(array, box, background, chunk)
+            if data is None:
+                self.store.delete(url)
+                return None
+            return url, self.store.put(url, data, compress)
+
         with ThreadPoolExecutor(THREADS) as pool:
-            if self.scale.sharded:
-                return list(self._write_shards(array, box, delete_background, pool))
-            write = partial(self._write_chunk, array, box, compress, delete_background)
             return [made for made in pool.map(write, self.chunks(box)) if made]
 
-    def _check_write(self, box: Box, array: Array, compress: Compression) -> None:
-        if array.shape != (*box.shape, self.channels) or array.dtype != self.dtype:
-            raise SpecError(
-                f"{self.path} mip {self.mip}: {array.shape} {array.dtype} do not fill {box} "
-                f"of {self.channels} channel(s) {self.dtype}"
-            )
-        if self.scale.sharded and compress not in ("gzip", "none"):
-            raise SpecError(f"{self.path} mip {self.mip} is sharded, and shards know no {compress}; use gzip, or none")
-        if not is_aligned(self.scale, box):
-            parts = f"shards of {self.granularity}" if self.scale.sharded else f"chunks of {self.chunk}"
-            raise SpecError(
-                f"{self.path} mip {self.mip}: {box} is not made of whole {parts} "
-                f"counted from {self.bounds.lo}; choose a cell that is a multiple of them"
-            )
+    def pack_chunks(self, array: Array, box: Box, background: bool) -> dict[int, bytes]:
+        """The chunks of ``box`` by key, as they are stored in shards; without those of zeros unless ``background``."""
+        packing = self._shards.spec.data_encoding
 
-    def _write_chunk(
-        self, array: Array, box: Box, compress: Compression, delete_background: bool, chunk: Box
-    ) -> tuple[str, bytes] | None:
-        url = self.url(chunk)
-        data = self._encoded(array, box, delete_background, chunk)
-        if data is None:
-            self.store.delete(url)
-            return None
-        return url, self.store.put(url, data, compress)
+        def pack(chunk: Box) -> bytes | None:
+            data = self._encoded(array, box, background, chunk)
+            return None if data is None else sharding.packed(data, packing)
 
-    def _write_shards(
-        self, array: Array, box: Box, delete_background: bool, pool: Executor
-    ) -> Iterator[tuple[str, bytes]]:
-        """One shard after the other, for each is held in memory whole."""
-        keys, chunks = self._keys(box), list(self.chunks(box))
+        with ThreadPoolExecutor(THREADS) as pool:
+            coded = zip(self._keys(box).tolist(), pool.map(pack, self.chunks(box)), strict=True)
+            return {key: data for key, data in coded if data is not None}
+
+    def store_shards(self, box: Box, chunks: dict[int, bytes]) -> Iterator[tuple[str, bytes]]:
+        """Write the shards of ``box`` from packed ``chunks``, which is emptied; a shard of none is removed."""
+        keys = self._keys(box)
         members: dict[int, list[int]] = {}
-        for i, shard in enumerate(self._shards.spec.locate(keys)[0].tolist()):
-            members.setdefault(shard, []).append(i)
-        encode = partial(self._encoded, array, box, delete_background)
-        for shard, rows in sorted(members.items()):
-            coded = zip(keys[rows].tolist(), pool.map(encode, [chunks[i] for i in rows]), strict=True)
-            data = {key: data for key, data in coded if data is not None}
-            url = self._shards.url(shard)
-            if data:
-                yield url, self.store.put(url, sharding.pack(self._shards.spec, data))
+        for key, shard in zip(keys.tolist(), self._shards.spec.locate(keys)[0].tolist(), strict=True):
+            members.setdefault(shard, []).append(key)
+        for shard, inside in sorted(members.items()):
+            url, found = self._shards.url(shard), {key: chunks.pop(key) for key in inside if key in chunks}
+            if found:
+                yield url, self.store.put(url, sharding.joined(self._shards.spec, found))
             else:
                 self.store.delete(url)
 
-    def _encoded(self, array: Array, box: Box, delete_background: bool, chunk: Box) -> bytes | None:
+    def _encoded(self, array: Array, box: Box, background: bool, chunk: Box) -> bytes | None:
         """The bytes of one chunk; None where it is background, and that is to be left out."""
         voxels = array[chunk.slices(box.lo)]
-        if delete_background and not voxels.any():
+        if not background and not voxels.any():
             return None
         return codecs.encode(voxels, self.scale.encoding, self.scale.parameters)
 
@@ -229,3 +216,51 @@ class Volume:
         cells = chunk_range(self.scale, box)
         ranges = (range(a, b) for a, b in zip(cells.lo, cells.hi, strict=True))
         return (chunk_box(self.scale, vec(index)) for index in product(*ranges))
+
+
+class Output:
+    """A box of a level that is written part by part, in any order; a part is whole chunks.
+
+    ``box`` is whole chunks, or whole shards: a shard is stored when the output is closed, and its chunks are kept
+    as they will be stored until then. With ``delete_background`` chunks of zeros are not stored, and removed where
+    they are. ``compress`` is for chunks in objects of their own: shards are compressed as their ``info`` says.
+    """
+
+    def __init__(self, volume: Volume, box: Box, compress: Compression, delete_background: bool = False) -> None:
+        self._volume, self._box, self._compress = volume, box, compress
+        self._background = not delete_background
+        self._packed: dict[int, bytes] = {}
+        self._check(box, volume.granularity)
+        if volume.scale.sharded and compress not in ("gzip", "none"):
+            raise SpecError(
+                f"{volume.path} mip {volume.mip} is sharded, and shards know no {compress}; use gzip, or none"
+            )
+
+    def put(self, part: Box, array: Array) -> list[tuple[str, bytes]]:
+        """Take the voxels of ``part``; returns the URL of each object that was stored, and its bytes as stored."""
+        volume = self._volume
+        if array.shape != (*part.shape, volume.channels) or array.dtype != volume.dtype:
+            raise SpecError(
+                f"{volume.path} mip {volume.mip}: {array.shape} {array.dtype} do not fill {part} "
+                f"of {volume.channels} channel(s) {volume.dtype}"
+            )
+        self._check(part, volume.chunk)
+        if volume.scale.sharded:
+            self._packed |= volume.pack_chunks(array, part, self._background)
+            return []
+        return volume.store_chunks(array, part, self._compress, self._background)
+
+    def close(self) -> list[tuple[str, bytes]]:
+        """Store the shards; as :meth:`put`."""
+        if not self._volume.scale.sharded:
+            return []
+        return list(self._volume.store_shards(self._box, self._packed))
+
+    def _check(self, box: Box, cell: Vec3) -> None:
+        volume = self._volume
+        if not is_aligned(volume.scale, box, cell):
+            parts = "chunks" if cell == volume.chunk else "shards"
+            raise SpecError(
+                f"{volume.path} mip {volume.mip}: {box} is not made of whole {parts} of {cell} "
+                f"counted from {volume.bounds.lo}; choose a cell that is a multiple of them"
+            )

@@ -65,14 +65,15 @@ def pooled(array: Array, origin: Vec3, factor: Vec3, method: Any, sparse: bool, 
     return array, origin
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=60)
 @given(
-    shape=st.tuples(*[st.integers(1, 15)] * 3, st.integers(1, 2)),
-    offset=st.tuples(*[st.integers(-9, 9)] * 3),
+    shape=st.tuples(*[st.integers(1, 20)] * 3, st.integers(1, 2)),
+    offset=st.tuples(*[st.sampled_from((0, 0, *range(-9, 10)))] * 3),
     chunk=st.tuples(*[st.integers(3, 6)] * 3),
     factor=st.sampled_from([(2, 2, 1), (2, 2, 2), (1, 1, 2), (3, 2, 1), (1, 3, 3)]),
     levels=st.integers(1, 3),
     task=st.sampled_from([1, 500, 4000, 2**26]),
+    piece=st.sampled_from([1, 300, 2**22]),
     sparse=st.booleans(),
     method=st.sampled_from(["average", "mode"]),
 )
@@ -84,6 +85,7 @@ def test_any_cut_is_the_whole_volume_pooled(
     factor: Vec3,
     levels: int,
     task: int,
+    piece: int,
     sparse: bool,
     method: str,
 ) -> None:
@@ -91,6 +93,7 @@ def test_any_cut_is_the_whole_volume_pooled(
     path = create(tmp_path_factory.mktemp("layer"), array, Box.sized(offset, shape[:3]), chunk)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(imaging, "TASK_VOXELS", task)
+        patch.setattr(imaging, "PIECE_VOXELS", piece)
         run.inline(down(path, num_mips=levels, factor=factor, sparse=sparse, method=method))
     for level in range(levels + 1):
         expected, origin = pooled(array, offset, factor, method, sparse, level)
@@ -117,6 +120,7 @@ def test_several_levels_of_modes_in_one_pass_are_the_same_bytes_as_one_by_one(
     one = create(tmp_path / "one", array, encoding="compressed_segmentation")
     many = create(tmp_path / "many", array, encoding="compressed_segmentation")
     monkeypatch.setattr(imaging, "TASK_VOXELS", task)
+    monkeypatch.setattr(imaging, "PIECE_VOXELS", task // 8)
     run.inline(down(many, num_mips=3))
     for mip in range(3):
         run.inline(down(one, mip=mip))

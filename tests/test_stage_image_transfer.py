@@ -72,7 +72,7 @@ REQUESTS: list[dict[str, Any]] = [
     {"memory": 2_000_000},
     {"compress": "brotli"},
     {"compress": "zstd", "translate": (1, 0, 0), "chunk": (8, 8, 8)},
-    *({"sharded": True, "memory": memory} for memory in (1100, 5000, 20_000, 60_000, 10**9)),
+    *({"sharded": True, "memory": memory} for memory in (1600, 5000, 20_000, 60_000, 10**9)),
     {"sharded": True, "memory": 30_000, "chunk": (3, 5, 4), "encoding": ("compresso",), "roi": "-2:5,8:29,-18:99"},
 ]
 
@@ -83,6 +83,7 @@ def test_the_new_layer_is_the_part_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], task: int
 ) -> None:
     monkeypatch.setattr(imaging, "TASK_VOXELS", task)
+    monkeypatch.setattr(imaging, "PIECE_VOXELS", task // 8)
     array = labels()
     before = files(create(tmp_path / "old", array))
     run.inline(transfer(tmp_path, **fields))
@@ -166,6 +167,7 @@ def test_levels_made_on_the_way_are_those_of_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: int, method: Any
 ) -> None:
     monkeypatch.setattr(imaging, "TASK_VOXELS", task)
+    monkeypatch.setattr(imaging, "PIECE_VOXELS", task // 8)
     array = labels(dtype="uint8") * 60
     create(tmp_path / "old", array)
     run.inline(transfer(tmp_path, num_mips=2, method=method, translate=(1, 0, 0), encoding=("raw", "compresso")))
@@ -229,7 +231,7 @@ def test_nothing_is_shown_before_the_end_and_what_is_left_can_be_done_later(tmp_
     assert files(tmp_path / "new") == files(tmp_path / "other")
 
 
-@pytest.mark.parametrize("memory", [1500, 12_000, 10**8])
+@pytest.mark.parametrize("memory", [2500, 20_000, 10**8])
 @pytest.mark.parametrize("factor", [(2, 2, 1), (2, 2, 2)])
 def test_shards_of_several_levels_are_whole_for_any_memory(tmp_path: Path, memory: int, factor: Vec3) -> None:
     box = Box((-3, 5, 0), (30, 50, 23))
@@ -243,7 +245,7 @@ def test_shards_of_several_levels_are_whole_for_any_memory(tmp_path: Path, memor
         np.testing.assert_array_equal(whole(tmp_path / "new", mip)[0], expected)
     np.testing.assert_array_equal(whole(tmp_path / "back")[0], array)
     one = len([name for name in files(tmp_path / "new") if name.startswith("4_4_40/")])
-    assert (one == 1) == (memory > 1500)
+    assert (one == 1) == (memory > 2500)
 
 
 def test_other_programs_read_the_shards(tmp_path: Path) -> None:

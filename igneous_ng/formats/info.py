@@ -268,11 +268,12 @@ def _layout(scale: Scale) -> Layout:
     return Layout(scale.sharding, scale.grid)
 
 
-def is_aligned(scale: Scale, box: Box) -> bool:
-    """Whether ``box`` may be written: whole chunks, or whole shards (those cut by the far edge count as whole)."""
+def is_aligned(scale: Scale, box: Box, cell: Vec3 | None = None) -> bool:
+    """Whether ``box`` is whole cells, by default what may be written alone; one cut by the far edge counts as whole."""
+    cell = cell or scale.granularity
     return box in scale.bounds and all(
         (a - o) % c == 0 and ((b - o) % c == 0 or b == end)
-        for a, b, o, c, end in zip(box.lo, box.hi, scale.bounds.lo, scale.granularity, scale.bounds.hi, strict=True)
+        for a, b, o, c, end in zip(box.lo, box.hi, scale.bounds.lo, cell, scale.bounds.hi, strict=True)
     )
 
 

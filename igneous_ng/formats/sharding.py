@@ -189,6 +189,11 @@ class Layout:
 
 def pack(spec: Spec, chunks: Mapping[int, bytes]) -> bytes:
     """The bytes of a shard that holds ``chunks`` by key; the order in which they are given does not matter."""
+    return joined(spec, {key: packed(data, spec.data_encoding) for key, data in chunks.items()})
+
+
+def joined(spec: Spec, chunks: Mapping[int, bytes]) -> bytes:
+    """As :func:`pack`, of chunks that are :func:`packed` already."""
     keys = np.array(sorted(chunks), np.uint64)
     minishards = spec.locate(keys)[1]
     order = np.argsort(minishards, kind="stable")
@@ -198,7 +203,7 @@ def pack(spec: Spec, chunks: Mapping[int, bytes]) -> bytes:
     at = 0
     for minishard, rows in groupby(order, key=lambda i: int(minishards[i])):
         found = [int(keys[i]) for i in rows]
-        stored = [packed(chunks[key], spec.data_encoding) for key in found]
+        stored = [chunks[key] for key in found]
         table = np.zeros((3, len(found)), "<u8")
         table[0] = np.diff(np.array(found, np.uint64), prepend=np.uint64(0))
         table[1, 0] = at

@@ -46,6 +46,19 @@ class Sums:
             counts = tuple(np.ones([n if a == b else 1 for b in range(4)], np.uint8) for a, n in enumerate(box.shape))
         return cls(box, image.dtype, 1, _split(image), counts)
 
+    @classmethod
+    def joined(cls, box: Box, pieces: list[Sums]) -> Sums:
+        """Those over ``box``, which ``pieces`` of one level tile."""
+        first = pieces[0]
+        whole = _empty_like(box, first)
+        for piece in pieces:
+            at = piece.box.slices(box.lo)
+            for to, part in zip(whole.parts, piece.parts, strict=True):
+                to[at] = part
+            for to, count in zip(whole.counts, piece.counts, strict=True):
+                to[tuple(cut if n > 1 else slice(None) for n, cut in zip(to.shape[:3], at, strict=True))] = count
+        return whole
+
     def crop(self, box: Box) -> Sums:
         """Those in ``box``, which lies inside."""
         parts = tuple(part[box.slices(self.box.lo)] for part in self.parts)
@@ -55,7 +68,7 @@ class Sums:
     def coarser(self, factor: Vec3) -> Sums:
         """One level up: blocks of ``factor``, anchored at its multiples."""
         most = self.most * prod(factor)
-        parts = tuple(_added(part, self.box.lo, factor, _holder(part, self.dtype, most)) for part in self.parts)
+        parts = tuple(_added(part, self.box.lo, factor, _holder(self.dtype, most)) for part in self.parts)
         counts = tuple(self._counted(count, factor, most) for count in self.counts)
         return Sums(self.box // factor, self.dtype, most, parts, counts)
 
@@ -99,6 +112,15 @@ class Sums:
         return _added(count, lo, by, np.min_scalar_type(most))
 
 
+def _empty_like(box: Box, like: Sums) -> Sums:
+    """Sums over ``box`` to be filled in, of the types and the kinds of counts that ``like`` has."""
+    shape, alone = (*box.shape, *like.parts[0].shape[3:]), len(like.counts) == 1
+    parts = tuple(np.empty(shape, part.dtype, order="F") for part in like.parts)
+    sides = [shape] if alone else [[n if a == b else 1 for b in range(4)] for a, n in enumerate(box.shape)]
+    counts = tuple(np.empty(side, count.dtype, order="F") for side, count in zip(sides, like.counts, strict=True))
+    return replace(like, box=box, parts=parts, counts=counts)
+
+
 def _split(image: Array) -> tuple[Array, ...]:
     if image.dtype.itemsize < 8:
         return (image,)
@@ -110,12 +132,18 @@ def _joined(parts: tuple[Array, ...], dtype: np.dtype[Any]) -> Array:
     return whole.astype(dtype, copy=False)
 
 
-def _holder(part: Array, dtype: np.dtype[Any], most: int) -> np.dtype[Any]:
-    """The smallest type that holds sums of ``most`` values of ``dtype``."""
+def held_bytes(dtype: np.dtype[Any], most: int, sparse: bool) -> int:
+    """Bytes that :class:`Sums` keeps of a voxel which is the sum of ``most``."""
+    halves = 2 if dtype.itemsize == 8 else 1
+    return halves * _holder(dtype, most).itemsize + (np.min_scalar_type(most).itemsize if sparse else 0)
+
+
+def _holder(dtype: np.dtype[Any], most: int) -> np.dtype[Any]:
+    """The smallest type that holds sums of ``most`` values of ``dtype``, or of halves of its values."""
     if dtype.kind == "f":
         return np.dtype(np.float64)
     if dtype.itemsize == 8:
-        return part.dtype
+        return dtype
     limits = np.iinfo(dtype)
     return np.min_scalar_type(limits.min * most if limits.min else limits.max * most)
 

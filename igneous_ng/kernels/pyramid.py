@@ -44,6 +44,20 @@ def begin(image: NDArray[Any], origin: Vec3, method: Method, sparse: bool) -> Le
     return Voxels(Box.sized(origin, vec(image.shape[:3])), image, method, sparse)
 
 
+def joined(box: Box, pieces: list[Level]) -> Level:
+    """The level over ``box`` that ``pieces`` of one level tile."""
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    if isinstance(first, Sums):
+        return Sums.joined(box, [piece for piece in pieces if isinstance(piece, Sums)])
+    assert isinstance(first, Voxels)
+    image = np.empty((*box.shape, *first.image.shape[3:]), first.image.dtype, order="F")
+    for piece in pieces:
+        image[piece.box.slices(box.lo)] = piece.values()
+    return Voxels(box, image, first.method, first.sparse)
+
+
 def check(method: str, sparse: bool) -> None:
     """SpecError where a method and sparse pooling exclude each other."""
     if method == "stride" and sparse:

@@ -75,7 +75,7 @@ class Downsample(Stage, name="image downsample", version=2):
         """Read the fine voxels under one cell; pool and write each coarser level."""
         made = self._pass(io)
         volume = io.volume(self.layer, self.mip, self.fill_missing, made.info)
-        made.write(io, unit, imaging.read(io, volume, made.source(unit)), self.compress)
+        made.make(io, unit, imaging.reader(io, volume), self.compress)
 
     def finish(self, io: IO) -> None:
         """Show the new levels."""

@@ -11,7 +11,7 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.codecs import DTYPES
 from igneous_ng.formats.info import Info, Scale, is_aligned, new_info
 from igneous_ng.geometry import Box, Grid, Vec3, vec
-from igneous_ng.imaging import Pass
+from igneous_ng.imaging import Pass, Read
 from igneous_ng.io import IO
 from igneous_ng.kernels.casting import exactly, rescaled
 from igneous_ng.sources.layers import LayerSource, open_layer
@@ -109,10 +109,13 @@ class Transfer(Stage, name="image transfer"):
         if self._as_stored(made.scales[0], made.info, self._source(io)):
             self._copy(unit, self._volume(io), io.volume(self.layer, made.mip, info=made.info), io)
             return
-        needed = made.source(unit)
-        box = self._back(needed)
-        voxels = self._convert(self._read(box, io), made.info.dtype, box)
-        made.write(io, unit, voxels, self.compress, delete_background=self.delete_background)
+        read = self._reader(io)
+
+        def converted(box: Box) -> Array:
+            box = self._back(box)
+            return self._convert(read(box), made.info.dtype, box)
+
+        made.make(io, unit, converted, self.compress, self.delete_background)
 
     def finish(self, io: IO) -> None:
         """Show the new levels."""
@@ -140,10 +143,16 @@ class Transfer(Stage, name="image transfer"):
             sparse=self.sparse,
             base=True,
             memory=self.memory,
+            piece=imaging.PIECE_VOXELS if self._over(source.scales[self.mip], info.scales[0]) else imaging.TASK_VOXELS,
         )
         if self.sharded:
             made = made.in_shards(0, imaging.packing_of(self.name, self.compress))
         return made.placed(io.info(self.layer)) if io.exists(f"{self.layer}/info") else made
+
+    def _over(self, old: Scale, new: Scale) -> bool:
+        """Whether the chunks of both begin together: then small pieces decode none of them twice."""
+        apart = (a - b for a, b in zip(self._back(new.bounds).lo, old.bounds.lo, strict=True))
+        return not any(n % c for n, c in zip(apart, old.chunk, strict=True))
 
     def _source(self, io: IO) -> Info:
         """What is to be read."""
@@ -157,13 +166,18 @@ class Transfer(Stage, name="image transfer"):
     def _volume(self, io: IO) -> Volume:
         return io.volume(self.source, self.mip, self.fill_missing)
 
-    def _read(self, box: Box, io: IO) -> Array:
+    def _reader(self, io: IO) -> Read:
         if self.format == "precomputed":
-            return imaging.read(io, self._volume(io), box)
-        with io.away():
-            voxels = self._foreign(io).read(self.mip, box)
-        io.saw(self.source, box, voxels)
-        return voxels
+            return imaging.reader(io, self._volume(io))
+        foreign = self._foreign(io)
+
+        def read(box: Box) -> Array:
+            with io.away():
+                voxels = foreign.read(self.mip, box)
+            io.saw(self.source, box, voxels)
+            return voxels
+
+        return read
 
     def _new_info(self, source: Info) -> Info:
         """The new layer, of one level."""
