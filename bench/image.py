@@ -186,7 +186,7 @@ def steps(bench: Bench) -> list[Step]:
         Step(
             "connected components",
             lambda out, processes: ["ccl", "auto", cseg, out, *CELL, "-p", str(processes)],
-            lambda out, _: ["image", "ccl", "auto", cseg, out, "--shape", "256,256,256"],
+            lambda out, _: ["image", "ccl", "auto", cseg, out, "--shape", "256,256,256", "--encoding", "cseg"],
         ),
         Step(
             "voxels of each label",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
+import cc3d
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igneous_ng.geometry import Box, vec
+from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.kernels import components
 
 STEPS = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
@@ -47,15 +49,41 @@ def indices(array: np.ndarray, part: tuple[slice, ...]) -> list[tuple[int, int, 
     return [vec(at) for at in itertools.product(*ranges)]
 
 
-@given(st.tuples(*[st.integers(1, 6)] * 3), st.integers(0, 2**32))
-def test_runs_paint_what_they_were_made_of(shape: tuple[int, int, int], seed: int) -> None:
-    labels = np.random.default_rng(seed).integers(0, 3, shape).astype(np.uint8)
-    found = components.label(labels, 6)
-    runs, parts = components.runs(found)
-    assert np.array_equal(runs.paint(np.arange(found.max() + 1), shape), found)
-    flat = found.ravel(order="F").tolist()
-    assert parts.first.tolist() == [flat.index(c) for c in range(1, int(found.max()) + 1)]
-    assert parts.size.tolist() == [flat.count(c) for c in range(1, int(found.max()) + 1)]
+@given(
+    shape=st.tuples(*[st.integers(1, 9)] * 3),
+    dtype=st.sampled_from(("uint8", "int16", "uint32", "int64", "uint64")),
+    order=st.sampled_from("CF"),
+    count=st.integers(1, 4),
+    connectivity=st.sampled_from((6, 18, 26)),
+    seed=st.integers(0, 2**32),
+)
+def test_components_are_those_of_another_library(
+    shape: Vec3, dtype: str, order: Any, count: int, connectivity: int, seed: int
+) -> None:
+    labels = np.random.default_rng(seed).integers(0, count + 1, shape).astype(dtype, order=order)
+    kernel: Any = cc3d.connected_components
+    theirs = kernel(np.asfortranarray(labels).astype("uint64"), connectivity=connectivity).ravel(order="F").tolist()
+    number = {0: 0}
+    expected = [number.setdefault(one, len(number)) for one in theirs]  # by first voxels
+    runs, parts = components.label(labels, connectivity)
+    found = runs.paint(np.arange(len(parts.first) + 1, dtype=np.uint32), shape)
+    assert found.ravel(order="F").tolist() == expected
+    assert parts.first.tolist() == [expected.index(c) for c in range(1, len(number))]
+    assert parts.size.tolist() == [expected.count(c) for c in range(1, len(number))]
+    for axis, side in components.FACES:
+        assert np.array_equal(runs.face(shape, axis, side), components.face(found, axis, side))
+
+
+def test_runs_that_do_not_fit_the_block_are_refused() -> None:
+    runs, values = components.Runs(np.array([3, 2]), np.array([0, 1])), np.zeros(2, np.uint64)
+    assert runs.paint(values, (5, 1, 1)).shape == (5, 1, 1)
+    for shape in ((4, 1, 1), (3, 2, 1)):
+        with pytest.raises(ValueError, match="the runs"):
+            runs.paint(values, shape)
+    with pytest.raises(ValueError, match="has no value"):
+        runs.paint(values[:1], (5, 1, 1))
+    with pytest.raises(ValueError, match="the runs end before the block does"):
+        runs.face((6, 1, 1), 0, 1)
 
 
 def test_places_in_a_block_are_places_in_the_volume() -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import struct
-import zlib
 from collections.abc import Collection, Mapping
 from math import prod
 from typing import Any
 
+import deflate
 import numpy as np
 import numpy.typing as npt
 
@@ -31,8 +31,8 @@ def pack(columns: Mapping[str, Array]) -> bytes:
     head, parts = [], []
     for name, column in columns.items():
         plain = np.ascontiguousarray(column, column.dtype.newbyteorder("<"))
-        parts.append(zlib.compress(plain.data, _LEVEL) if plain.size else b"")
-        head.append([name, plain.dtype.str, list(plain.shape), len(parts[-1]), zlib.crc32(parts[-1])])
+        parts.append(bytes(deflate.zlib_compress(plain.data, _LEVEL)) if plain.size else b"")
+        head.append([name, plain.dtype.str, list(plain.shape), len(parts[-1]), deflate.crc32(parts[-1])])
     text = json.dumps(head, separators=(",", ":")).encode()
     return b"".join([_HEAD.pack(MAGIC, len(text)), text, *parts])
 
@@ -46,9 +46,9 @@ def unpack(data: bytes, where: str, names: Collection[str] | None = None) -> dic
         at += length
         if names is not None and name not in names:
             continue
-        if len(part) != length or zlib.crc32(part) != crc:
+        if len(part) != length or deflate.crc32(part) != crc:
             raise DataError(f"{where}: the column {name} is damaged; run again the stage that wrote it")
-        plain = zlib.decompress(part) if part else b""
+        plain = deflate.zlib_decompress(part, prod(shape) * np.dtype(dtype).itemsize) if part else b""
         found[name] = np.frombuffer(plain, np.dtype(dtype)).reshape(shape)
     return found
 

@@ -1,13 +1,12 @@
 """Connected components of one block: labelling, runs, faces, and where two blocks touch.
 
 Voxels of one value other than 0 are connected by faces (6), also by edges (18), also by corners (26). Components are
-numbered from 1 by their first voxel; *first* means lowest in z, then y, then x. The labelling itself is cc3d's
-(Silversmith 2021).
+numbered from 1 by their first voxel; *first* means lowest in z, then y, then x.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.geometry import Box, Vec3, vec
+from igneous_ng.native import components as native
 
 Array = npt.NDArray[Any]
 _AXES = {6: 1, 18: 2, 26: 3}  # along how many axes at once a step may go
@@ -24,14 +24,21 @@ FACES = tuple((axis, side) for axis in range(3) for side in (-1, 1))
 
 @dataclass(frozen=True)
 class Runs:
-    """A labelling, x fastest, as runs of voxels of one component: their lengths, their components (0: none)."""
+    """A labelling of a block, x fastest, as runs of voxels of one component: their lengths and components (0: none)."""
 
     lengths: Array
     ids: Array
 
     def paint(self, values: Array, shape: Vec3) -> Array:
-        """The block, ``[x, y, z]``, with ``values[c]`` for component c."""
-        return np.repeat(values[self.ids], self.lengths).reshape(shape, order="F")
+        """The block, ``[x, y, z]``, with ``values[c]``, uint32 or uint64, for component c."""
+        block = np.empty(shape, values.dtype, order="F")
+        native.paint(self.lengths, self.ids, values, block)
+        return block
+
+    def face(self, shape: Vec3, axis: int, side: int) -> Array:
+        """The components of the outermost voxels of the block on one side, 1 voxel thick."""
+        lo = vec(n - 1 if a == axis and side > 0 else 0 for a, n in enumerate(shape))
+        return native.window(self.lengths, self.ids, shape, lo, vec(1 if a == axis else n for a, n in enumerate(shape)))
 
 
 @dataclass(frozen=True)
@@ -54,28 +61,10 @@ def foreground(image: Array, low: float | None, high: float | None) -> Array:
     return inside.view(np.uint8)
 
 
-def label(labels: Array, connectivity: int) -> Array:
-    """The components of ``labels``, ``[x, y, z]`` of integers, as uint32 in Fortran order."""
-    import cc3d
-
-    if labels.dtype.kind == "i":
-        labels = labels.view(labels.dtype.str.replace("i", "u"))
-    kernel: Callable[..., Array] = cc3d.connected_components
-    found = kernel(np.asfortranarray(labels), connectivity=connectivity, out_dtype=np.uint32)
-    return np.asfortranarray(found)
-
-
-def runs(components: Array) -> tuple[Runs, Parts]:
-    """A labelling as runs, and its components."""
-    flat = components.ravel(order="F")
-    starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
-    lengths = np.diff(starts, append=flat.size)
-    ids = flat[starts]
-    count = int(ids.max())
-    first = np.zeros(count + 1, np.int64)
-    first[ids[::-1]] = starts[::-1]  # the lowest is written last
-    size = np.bincount(ids, lengths, count + 1).astype(np.int64)  # exact: below 2**53
-    return Runs(_narrow(lengths), _narrow(ids)), Parts(first[1:], size[1:])
+def label(labels: Array, connectivity: int) -> tuple[Runs, Parts]:
+    """The components of ``labels``, ``[x, y, z]`` of integers."""
+    lengths, ids, first, size = native.label(labels, connectivity)
+    return Runs(_narrow(lengths), _narrow(ids)), Parts(first, size)
 
 
 def _narrow(numbers: Array) -> Array:
@@ -143,9 +132,9 @@ def _shifted(own: Array, other: Array, direction: Vec3, connectivity: int) -> It
 
 def extents(filled: Array, origin: Vec3) -> Iterator[tuple[Box, int]]:
     """The bounding box and the voxels of each 26-connected component of a mask whose first voxel is ``origin``."""
-    import cc3d
+    import scipy.ndimage
 
-    found = cc3d.statistics(label(filled.view(np.uint8), 26))
-    for (x, y, z), count in list(zip(found["bounding_boxes"], found["voxel_counts"].tolist(), strict=True))[1:]:
-        if count:
-            yield Box((x.start, y.start, z.start), (x.stop, y.stop, z.stop)).shift(origin), count
+    runs, parts = label(filled.view(np.uint8), 26)
+    found = runs.paint(np.arange(len(parts.first) + 1, dtype=np.uint32), vec(filled.shape))
+    for (x, y, z), count in zip(scipy.ndimage.find_objects(found), parts.size.tolist(), strict=True):
+        yield Box((x.start, y.start, z.start), (x.stop, y.stop, z.stop)).shift(origin), count

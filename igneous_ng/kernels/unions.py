@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import DataError
+from igneous_ng.native import components as native
 
 Array = npt.NDArray[Any]
 Reduction = Literal["sum", "min"]
@@ -66,7 +67,7 @@ def join(tables: Sequence[Table], reductions: Sequence[Reduction]) -> tuple[Answ
     order = np.lexsort((names[:, 1], names[:, 0]))
     owners, names = owners[order], names[order]
     same = (names[1:] == names[:-1]).all(axis=1)
-    roots = _sets(len(keys), owners[:-1][same], owners[1:][same])
+    roots = native.sets(len(keys), owners[:-1][same], owners[1:][same])
     totals = _reduced(payload, roots, reductions)
     met = np.zeros(len(names), bool)
     met[:-1] |= same
@@ -92,21 +93,6 @@ def find(keys: Array, wanted: Array) -> Array:
         return np.full(len(wanted), -1, np.int64)
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[at] == wanted, at, -1)
-
-
-def _sets(count: int, one: Array, other: Array) -> Array:
-    """For each of ``count`` elements the first one of its set, where ``one`` and ``other`` are tied."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    if not count:
-        return np.zeros(0, np.int64)
-    graph = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(count, count))
-    number, member = connected_components(graph, directed=False)
-    first = np.empty(number, np.int64)
-    first[member[::-1]] = np.arange(count - 1, -1, -1)
-    leaders: Array = first[member]
-    return leaders
 
 
 def _reduced(payload: Array, roots: Array, reductions: Sequence[Reduction]) -> Array:

@@ -71,9 +71,9 @@ class Label(Stage, name="ccl label"):
         at = plan.at(unit)
         image = io.read(io.volume(self.source, self.mip, self.fill_missing), unit)[..., 0]
         labels = components.foreground(image, *plan.limits)
-        found = components.label(labels, plan.connectivity)
-        faces = {face_name(axis, side): components.face(found, axis, side) for axis, side in components.FACES}
-        runs, parts = components.runs(found)
+        runs, parts = components.label(labels, plan.connectivity)
+        shape = unit.shape
+        faces = {face_name(axis, side): runs.face(shape, axis, side) for axis, side in components.FACES}
         desk.put("runs", at, lengths=runs.lengths, ids=runs.ids)
         desk.put("faces", at, **faces)
         keys = components.global_index(parts.first, unit, plan.bounds)
@@ -272,7 +272,7 @@ class Relabel(Dusting, name="ccl relabel"):
     """
 
     chunk: Vec3 | None = opt(None, "Shape of a chunk in voxels, by default the source's; cells must be whole chunks.")
-    encoding: str = opt("compresso", "Encoding of the layer: compresso, compressed_segmentation or raw.")
+    encoding: str = opt("compressed_segmentation", "Encoding of the layer; compresso is smaller and takes longer.")
     compress: Literal["gzip", "none"] = opt("gzip", "How chunks are stored; none for readers that cannot undo gzip.")
 
     def check(self) -> None:
