@@ -7,9 +7,7 @@ float64, x fastest, then y, then z. 64-bit integers are summed as two halves, so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
 from math import prod
 from typing import Any
 
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igneous_ng.geometry import Box, Vec3, vec
+from igneous_ng.native import pooling as native
 
 Array = NDArray[Any]
 _LOW = 32  # bits of a 64-bit integer summed apart
@@ -76,6 +75,8 @@ class Sums:
         """The means, in the type of the voxels."""
         if self.most == 1:
             return _joined(self.parts, self.dtype)
+        if self.dtype.itemsize < 8 and self.dtype.kind != "f" and len(self.counts) > 1:
+            return self._means()
         count = self._count()
         if self.dtype.kind == "f":
             with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs average to NaN
@@ -87,6 +88,14 @@ class Sums:
         high, over = _divided(self.parts[0], count)
         low, rest = _divided((over << _LOW) + self.parts[1], count)
         return _nearest((high << _LOW) + low, rest, count)
+
+    def _means(self) -> Array:
+        """The means of integers whose counts are known by their axes."""
+        made = np.empty(self.parts[0].shape, self.dtype, order="F")
+        counts = [count.ravel().tolist() for count in self.counts]
+        for c in range(made.shape[3]):
+            native.mean(self.parts[0][..., c], counts, made[..., c])
+        return made
 
     def _count(self) -> Array:
         """The count of each voxel, at least 1; a single number where all are alike."""
@@ -151,22 +160,11 @@ def _holder(dtype: np.dtype[Any], most: int) -> np.dtype[Any]:
 def _added(fine: Array, origin: Vec3, factor: Vec3, dtype: np.dtype[Any]) -> Array:
     """The sum of each block: its voxels one after the other, x fastest, so that float sums have one order."""
     shape = vec(fine.shape[:3])
-    total = np.empty((*(Box.sized(origin, shape) // factor).shape, fine.shape[3]), dtype, order="F")
-    total.fill(0)  # numpy asks for huge pages for what is empty, not for what is zero
-    axes = [list(_steps(o, n, f)) for o, n, f in zip(origin[::-1], shape[::-1], factor[::-1], strict=True)]
-    with np.errstate(invalid="ignore", over="ignore"):
-        for (sz, dz), (sy, dy), (sx, dx) in product(*axes):
-            total[dx, dy, dz] += fine[sx, sy, sz]
+    total = np.zeros((*(Box.sized(origin, shape) // factor).shape, fine.shape[3]), dtype, order="F")
+    inside = vec(o % f for o, f in zip(origin, factor, strict=True))
+    for c in range(fine.shape[3]):
+        native.add(fine[..., c], inside, factor, total[..., c])
     return total
-
-
-def _steps(origin: int, size: int, factor: int) -> Iterator[tuple[slice, slice]]:
-    """One axis: the first voxel of every block, the second, ...; and to which coarse voxels they belong."""
-    for step in range(factor):
-        start = (step - origin) % factor
-        if start < size:
-            coarse = (origin + start) // factor - origin // factor
-            yield slice(start, None, factor), slice(coarse, coarse + len(range(start, size, factor)))
 
 
 def _divided(total: Array, count: Array) -> tuple[Array, Array]:

@@ -15,10 +15,6 @@ Rules, the same for every dtype:
 * ``stride``: the voxel of the block with the lowest coordinates.
 * ``sparse``: zeros do not count; a block of zeros gives zero. The mode of a 2 x 2 block without a repeated label gives
   its last voxel, or where that is zero the first other that is not, the later axis of the plane fastest.
-
-tinybrain does the common cases. It is called only with arrays that its factor divides, for it doubles odd
-edges; with one channel for the mode of 2 x 2 x 2, for it misplaces the others; never for averages, for it cuts
-fractions off; and with arrays that may be written to and run forward, for it refuses others.
 """
 
 from __future__ import annotations
@@ -33,14 +29,13 @@ from numpy.typing import NDArray
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.kernels.averaging import Sums
+from igneous_ng.native import pooling as native
 
 Method = Literal["average", "mode", "min", "max", "stride"]
 
 DTYPES = tuple(
     np.dtype(t) for t in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4")
 )  # those of the Precomputed format, in this machine's byte order
-
-_CELLS = 1 << 18  # labels that the counting of modes looks at together: they stay in the cache
 
 
 def pool(
@@ -143,60 +138,7 @@ def _labels(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _mode(piece: NDArray[Any], factor: Vec3, sparse: bool) -> NDArray[Any]:
-    import tinybrain
-
-    pooled: NDArray[Any]
-    if sorted(factor) == [1, 2, 2]:
-        plane = np.moveaxis(piece, factor.index(1), 2)  # tinybrain pools x and y; it follows any strides
-        if sparse:
-            pooled = _countless_sparse(plane)
-        else:
-            own = plane if plane.flags.writeable and min(plane.strides) >= 0 else plane.copy(order="F")
-            pooled = tinybrain.downsample_segmentation(own, (2, 2, 1))[0]
-        return np.moveaxis(pooled, 2, factor.index(1))
-    if factor == (2, 2, 2):
-        shape = [n // 2 for n in piece.shape[:3]]
-        pooled = np.empty((*shape, piece.shape[3]), piece.dtype, order="F")
-        for c in range(piece.shape[3]):
-            one = np.require(piece[..., c], requirements=["F", "W"])
-            pooled[..., c] = tinybrain.downsample_segmentation(one, (2, 2, 2), sparse=sparse)[0]
-        return pooled
-    return _mode_any(piece, factor, sparse)
-
-
-def _countless_sparse(plane: NDArray[Any]) -> NDArray[Any]:
-    """The sparse mode of 2 x 2 x 1 blocks (Silversmith 2018, "stippled COUNTLESS")."""
-    a, b, c, d = plane[::2, ::2], plane[::2, 1::2], plane[1::2, ::2], plane[1::2, 1::2]
-    twice: NDArray[Any] = np.where((a == b) | (a == c), a, b * (b == c))
-    single = np.where(d != 0, d, np.where(a != 0, a, np.where(b != 0, b, c)))
-    # where the label of d is the one that repeats, no other does, and d is taken too
-    pooled: NDArray[Any] = np.where(twice != 0, twice, single)
+    pooled = np.empty((*(n // f for n, f in zip(piece.shape, factor, strict=False)), piece.shape[3]), piece.dtype, "F")
+    for c in range(piece.shape[3]):
+        native.mode(piece[..., c], factor, sparse, pooled[..., c])
     return pooled
-
-
-def _mode_any(piece: NDArray[Any], factor: Vec3, sparse: bool) -> NDArray[Any]:
-    """The mode of blocks of any shape; only blocks that hold more than one label are counted."""
-    parts = list(_parts(piece, factor))
-    pooled = parts[0].copy(order="F")
-    mixed = np.zeros(pooled.shape, bool, order="F")
-    for part in parts[1:]:
-        mixed |= part != pooled
-    where = np.nonzero(mixed)
-    step = max(1, _CELLS // len(parts))
-    for start in range(0, len(where[0]), step):
-        at = tuple(index[start : start + step] for index in where)
-        pooled[at] = _winners(np.stack([part[at] for part in parts]), sparse)
-    return pooled
-
-
-def _winners(labels: NDArray[Any], sparse: bool) -> NDArray[Any]:
-    """The most frequent label of each column of [voxels, blocks]; the first met of equals."""
-    winner = np.zeros(labels.shape[1], labels.dtype)
-    most = np.zeros(labels.shape[1], np.int64)
-    for row in labels:
-        count = np.count_nonzero(labels == row, axis=0)
-        if sparse:
-            count[row == 0] = 0
-        better = count > most
-        winner[better], most[better] = row[better], count[better]
-    return winner
