@@ -10,6 +10,7 @@ from igneous_ng.census import Census, Shuffle, folder
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Grid, Vec3
 from igneous_ng.io import IO
+from igneous_ng.native.labels import count
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
 from igneous_ng.volume import Volume
 
@@ -69,17 +70,14 @@ class Count(Stage, name="image count"):
 
     def execute(self, unit: int, io: IO) -> None:
         """Count one cell, or add up one part."""
-        import fastremap
-
         census = self._census(io)
         if self.level:
             census.merge(self.level, unit)
             return
         values = io.read(self._volume(io), self._grid(io)[unit])
-        labels, counts = fastremap.unique(values, return_counts=True)
-        census.store(
-            0, unit, labels.astype(np.int64 if labels.dtype.kind == "i" else np.uint64).view(np.uint64), counts
-        )
+        labels, counts = count(values.reshape((*values.shape[:2], -1), order="F"))
+        wide = labels.view(values.dtype).astype(np.int64 if values.dtype.kind == "i" else np.uint64)
+        census.store(0, unit, wide.view(np.uint64), counts.astype(np.int64))
 
     def finish(self, io: IO) -> None:
         """Allow the next level, or let the table be found."""
