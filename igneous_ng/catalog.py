@@ -1,7 +1,7 @@
 """Which stages there are. Listing them reads their source and imports none; a stage is imported when it is used.
 
-A stage of this package is a class in ``igneous_ng/stages/``. Another package adds its own by an entry
-point in the group ``igneous_ng.stages``: any name, and as value the module that holds the classes.
+A stage of this package is a class in ``igneous_ng/stages/``, and so is a chain of stages. Another package adds its own
+by an entry point in the group ``igneous_ng.stages``: any name, and as value the module that holds the classes.
 """
 
 from __future__ import annotations
@@ -26,17 +26,28 @@ _FOLDER = Path(__file__).parent / "stages"
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a stage is defined, and the first line of its documentation."""
+    """Where a stage is defined, the first line of its documentation, and whether it is a chain."""
 
     name: str
     module: str
     cls: str
     summary: str
+    chain: bool = False
+
+
+def entries() -> dict[str, Entry]:
+    """Every stage by name, in alphabetical order."""
+    return {name: entry for name, entry in everything().items() if not entry.chain}
+
+
+def chains() -> dict[str, Entry]:
+    """Every chain by name, in alphabetical order. No message names one."""
+    return {name: entry for name, entry in everything().items() if entry.chain}
 
 
 @functools.cache
-def entries() -> dict[str, Entry]:
-    """Every stage by name, in alphabetical order."""
+def everything() -> dict[str, Entry]:
+    """Stages and chains by name, in alphabetical order."""
     found: dict[str, Entry] = {}
     for module, path in _modules():
         for entry in _scan(module, path):
@@ -65,14 +76,15 @@ def _scan(module: str, path: Path) -> Iterator[Entry]:
             for keyword in node.keywords:
                 if keyword.arg == "name" and isinstance(keyword.value, ast.Constant):
                     summary = (ast.get_docstring(node) or "").split("\n")[0]
-                    yield Entry(str(keyword.value.value), module, node.name, summary)
+                    chain = any(isinstance(base, ast.Name) and base.id == "Chain" for base in node.bases)
+                    yield Entry(str(keyword.value.value), module, node.name, summary, chain)
 
 
 def load(name: str) -> type[Stage]:
-    """The stage called ``name``; SpecError lists those there are."""
-    entry = entries().get(name)
+    """The stage or chain called ``name``; SpecError lists those there are."""
+    entry = everything().get(name)
     if entry is None:
-        raise SpecError(f"no stage is called {name!r}; there are: {', '.join(entries())}")
+        raise SpecError(f"no stage is called {name!r}; there are: {', '.join(everything())}")
     cls: type[Stage] = getattr(importlib.import_module(entry.module), entry.cls)
     return cls
 

@@ -37,6 +37,7 @@ class Plan:
     connectivity: int
     limits: tuple[float | None, float | None]
     fill_missing: bool
+    mask: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """The plan in JSON's types."""

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import SpecError
-from igneous_ng.formats.info import IMAGE, Info, chunk_box, chunk_name, chunk_range, new_info, round_to_chunks
+from igneous_ng.formats import settings
+from igneous_ng.formats.info import IMAGE, Info, Scale, chunk_box, chunk_name, chunk_range, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.io import IO
-from igneous_ng.stage import LayerUrl, Stage, arg, opt
+from igneous_ng.masks import Masked
+from igneous_ng.stage import LayerUrl, arg, opt
+from igneous_ng.store import Compression
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deriving(Stage):
-    """A new layer over the bounds of the level read, in cells of whole chunks."""
+class Deriving(Masked):
+    """A new layer over the bounds of the level read, in cells of whole chunks; what a mask leaves out is zero."""
 
     source: LayerUrl = arg("Layer to read.")
     layer: LayerUrl = arg("Layer to create.")
     mip: int = opt(0, "Level to read; it becomes level 0 of the new layer.")
     encoding: str = opt("", "Encoding of the new layer; by default the source's where it can hold the values, or raw.")
-    compress: Literal["gzip", "none"] = opt("gzip", "How chunks are stored; none for readers that cannot undo gzip.")
+    settings: tuple[str, ...] = opt((), "Settings of the encoding, such as jpeg_quality=85; if it has them.")
+    compress: Compression = opt("gzip", "How chunks are stored; none for readers that cannot undo it.")
     fill_missing: bool = opt(False, "Read missing chunks as zeros instead of failing.")
     cell: Vec3 = opt((1024, 1024, 64), "Voxels per task, rounded up to whole chunks.")
 
     def check(self) -> None:
-        """Cells are real, and the source is not written over."""
+        """Cells and settings are real, and the source is not written over."""
         super().check()
+        settings.parse(self.settings)
         if min(self.cell) < 1:
             raise SpecError(f"{self.name}: a cell of {self.cell} holds nothing; each side must be at least 1")
         if self.source == self.layer:
@@ -56,6 +62,11 @@ class Deriving(Stage):
         """The level that is read."""
         return io.volume(self.source, self.mip, self.fill_missing)
 
+    def read(self, io: IO, box: Box) -> Array:
+        """The voxels of ``box`` of the level that is read, zeros where a mask leaves them out."""
+        volume = self.volume(io)
+        return self.seen(io, volume.info, volume.mip, box, partial(io.read, volume))[0]
+
     def target(self, io: IO) -> Volume:
         """The level that is written."""
         return io.volume(self.layer, 0, info=self.made(io))
@@ -75,12 +86,19 @@ class Deriving(Stage):
             "resolution": read.resolution,
             "chunk": read.chunk,
         }
-        if self.encoding:
-            return new_info(encoding=self.encoding, **fields)
-        try:
-            return new_info(encoding=read.scale.encoding, **fields)
-        except SpecError:  # the source's encoding cannot hold them, or is one that is only read
-            return new_info(encoding="raw", **fields)
+        encoding = self.encoding or _kept(read.scale, fields)
+        old = read.scale.parameters if encoding == read.scale.encoding else {}
+        parameters = {**old, **settings.fitting(settings.parse(self.settings), encoding)}
+        return new_info(encoding=encoding, parameters=parameters, **fields)
+
+
+def _kept(scale: Scale, fields: dict[str, Any]) -> str:
+    """The encoding of ``scale``, or raw where that cannot hold a layer of ``fields``, or is one that is only read."""
+    try:
+        new_info(encoding=scale.encoding, parameters=scale.parameters, **fields)
+    except SpecError:
+        return "raw"
+    return scale.encoding
 
 
 def need_grey(stage: str, volume: Volume) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from igneous_ng.errors import TransientError
+from igneous_ng.formats.compression import SUFFIXES
 
 TEMPORARY = ".tmp-"
 
@@ -43,7 +44,7 @@ def size(url: str) -> int | None:
     """Bytes of an object as it is stored, under any compression; None where there is none."""
     if url.startswith("file://"):
         path = url.removeprefix("file://")
-        return next((os.lstat(path + s).st_size for s in ("", ".gz", ".br") if os.path.isfile(path + s)), None)  # noqa: PTH113
+        return next((os.lstat(path + s).st_size for s in SUFFIXES.values() if os.path.isfile(path + s)), None)  # noqa: PTH113
     folder, _, name = url.rpartition("/")
     try:
         found = _remote(folder).size(name)

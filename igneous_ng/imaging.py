@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from math import gcd, lcm, prod
+from math import ceil, gcd, lcm, prod
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats.codecs import CODECS
+from igneous_ng.formats import settings
 from igneous_ng.formats.codecs.base import Parameters
-from igneous_ng.formats.info import SEGMENTATION, Info, Scale, check_encoding, coarser
+from igneous_ng.formats.info import IMAGE, SEGMENTATION, Info, Scale, check_encoding, coarser
 from igneous_ng.formats.sharding import Packing, spec_for
-from igneous_ng.geometry import Box, Grid, Vec3, ceil_div, vec
+from igneous_ng.geometry import Box, Grid, Vec3, ceil_div, exactly, vec
 from igneous_ng.io import IO
-from igneous_ng.kernels import pyramid
-from igneous_ng.kernels.averaging import held_bytes
+from igneous_ng.kernels import carrying, pyramid
+from igneous_ng.kernels.averaging import Sums, held_bytes
 from igneous_ng.kernels.pooling import Method
 from igneous_ng.store import Compression
 from igneous_ng.volume import Volume
@@ -33,6 +33,7 @@ TASK_VOXELS = 2**26  # of the finest level; larger tasks save little and are har
 PIECE_VOXELS = 2**22  # of the finest level; smaller pieces cost calls, larger ones memory and the processor's cache
 _COPIES = 4  # of the voxels of a piece held at once: chunks as stored, the array, pooling's own
 _PACKED = 2  # of the chunks of a shard, which may be as large as their voxels: each, and all together
+_SUM = 8  # bytes of a stored sum, or of a count
 _SHARE = 3  # what a piece, or the chunks of a shard, may take of memory: a third
 
 
@@ -55,37 +56,17 @@ def encoding_of(encodings: tuple[str, ...], level: int) -> str | None:
     return encodings[min(level, len(encodings) - 1)] if encodings else None
 
 
-def settings_of(texts: tuple[str, ...]) -> Parameters:
-    """The settings of encodings written as ``name=value``; SpecError where no encoding has such a setting."""
-    found = {}
-    known = sorted({name for codec in CODECS.values() for name in codec.settings})
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            found[name.strip()] = json.loads(value)
-        except ValueError:
-            raise SpecError(f"setting {text!r}: write name=value, such as jpeg_quality=85") from None
-        if name.strip() not in known:
-            raise SpecError(f"no encoding has the setting {name.strip()!r}; there are: {', '.join(known)}")
-    return found
-
-
-def fitting(settings: Parameters, encoding: str) -> Parameters:
-    """Those of ``settings`` that ``encoding`` has."""
-    return {name: value for name, value in settings.items() if encoding in CODECS and name in CODECS[encoding].settings}
-
-
-def tuned(scale: Scale, settings: Parameters) -> Scale:
-    """``scale`` with those of ``settings`` that its encoding has."""
-    return replace(scale, extra={**scale.extra, **fitting(settings, scale.encoding)})
+def tuned(scale: Scale, parameters: Parameters) -> Scale:
+    """``scale`` with those of ``parameters`` that its encoding has."""
+    return replace(scale, extra={**scale.extra, **settings.fitting(parameters, scale.encoding)})
 
 
 def raised(
-    info: Info, mip: int, factor: Vec3, encodings: tuple[str | None, ...], settings: Parameters, where: str
+    info: Info, mip: int, factor: Vec3, encodings: tuple[str | None, ...], parameters: Parameters, where: str
 ) -> Info:
     """``info`` with a level above ``mip`` for each of ``encodings`` (None: as below it); those that are there stand."""
     for level, encoding in enumerate(encodings, mip + 1):
-        new = tuned(coarser(info.scales[level - 1], factor, encoding=encoding), settings)
+        new = tuned(coarser(info.scales[level - 1], factor, encoding=encoding), parameters)
         check_encoding(new.encoding, info.dtype.name, info.channels, new.chunk, info.kind, new.parameters)
         if level >= len(info.scales):
             info = replace(info, scales=(*info.scales, new))
@@ -111,6 +92,11 @@ def packing_of(name: str, compress: Compression) -> Packing:
     if compress == "none":
         return "raw"
     raise SpecError(f"{name}: shards know no {compress}; use gzip or none, or leave --sharded out")
+
+
+def sums_folder(layer: str) -> str:
+    """Where passes over ``layer`` leave sums for those that follow."""
+    return f"{layer}/sums"
 
 
 Read = Callable[[Box], Array]
@@ -164,7 +150,8 @@ class Pass:
     A cell is made piece by piece, depth first: each piece of a level is pooled from what lies under it, which is
     read, or made so in turn; so memory holds a piece of each level and not the cell. Along an axis where chunks of
     the levels do not lie over each other, pieces are as long as the cell. ``piece`` is how many voxels of the finest
-    level are read at once, as long as whole chunks and memory allow.
+    level are read at once, as long as whole chunks and memory allow. Averages may begin from sums that an earlier pass
+    left of level ``mip``, and leave those of the coarsest level, so that passes join exactly.
     """
 
     layer: str
@@ -176,6 +163,8 @@ class Pass:
     sparse: bool
     base: bool
     memory: int
+    from_sums: bool = False
+    keep_sums: bool = False
     piece: int = field(default_factory=lambda: PIECE_VOXELS)
 
     @property
@@ -201,8 +190,28 @@ class Pass:
                 volume, own = io.volume(self.layer, self.mip + level, info=self.info), self.owned(unit, level)
                 if own.voxels:
                     puts[level] = outputs.enter_context(io.writing(volume, own, compress, delete_background))
+            keep = outputs.enter_context(io.writing(self.sums(io, self.count), unit)) if self.keep_sums else None
             for piece in self._pieces(self.count, unit):
-                self._level(_Task(read, puts), self.count, piece, piece)
+                self._level(_Task(read, puts, keep), self.count, piece, piece)
+
+    def sums(self, io: IO, level: int) -> Volume:
+        """The sums of a level as voxels: beside the layer, in chunks like its own."""
+        scale = self.scales[level]
+        own = Scale(scale.key, scale.bounds, scale.resolution, scale.chunk, "raw")
+        info = Info(IMAGE, np.dtype(np.uint64), self._sum_channels, (own,))
+        return io.volume(f"{sums_folder(self.layer)}/{self.mip + level}", 0, info=info)
+
+    def source(self, unit: Box) -> Box:
+        """What must be known of the finest level, at most."""
+        box = unit
+        for level in range(self.count, 0, -1):
+            box = ((box * self.factor) | self._below(box, level)) & self.scales[level - 1].bounds
+        return box
+
+    def first(self, unit: Box) -> Box:
+        """A box of the finest level as large as any that is read at once."""
+        *_, shape = self._shapes(unit.shape)
+        return Box.sized(self.owned(unit, 0).lo, shape)
 
     def owned(self, unit: Box, level: int) -> Box:
         """The whole chunks of a level that the task of ``unit`` writes; they tile the level."""
@@ -214,12 +223,22 @@ class Pass:
     def _level(self, task: _Task, level: int, box: Box, own: Box) -> pyramid.Level:
         """What is known of a level over ``box``; the part of it that is ``own`` is written."""
         if level == 0:
-            made = pyramid.begin(task.read(box), box.lo, self.method, self.sparse)
+            made = self._begin(task.read(box), box)
         else:
             made = pyramid.joined(box, [self._piece(task, level, piece, own) for piece in self._pieces(level, box)])
         if level in task.puts and own.voxels:
             task.puts[level](own, made.crop(own).values())
+        if level == self.count and task.keep is not None:
+            assert isinstance(made, Sums)
+            task.keep(own, carrying.packed(made.crop(own)))
         return made
+
+    def _begin(self, array: Array, box: Box) -> pyramid.Level:
+        if not self.from_sums:
+            return pyramid.begin(array, box.lo, self.method, self.sparse)
+        finest = self.info.scales[0].resolution
+        ratios = (exactly(a) / exactly(b) for a, b in zip(self.scales[0].resolution, finest, strict=True))
+        return carrying.unpacked(array, box, self.info.dtype, self.info.channels, ceil(prod(ratios)))
 
     def _piece(self, task: _Task, level: int, piece: Box, own: Box) -> pyramid.Level:
         """A part of a level, pooled from what lies under it."""
@@ -260,7 +279,7 @@ class Pass:
 
     def _handy(self, least: Vec3, factor: Vec3) -> Vec3:
         """``least``, doubled along the shorter sides while the piece of the finest level under it is not too large."""
-        most = min(self.piece, self.memory // (_COPIES * _SHARE * self._voxel_bytes))
+        most = min(self.piece, self.memory // (_COPIES * _SHARE * self._width(0)))
         sides, whole = list(least), self.scales[0].bounds.shape
         while True:
             under = [side * f for side, f in zip(sides, factor, strict=True)]
@@ -320,14 +339,10 @@ class Pass:
 
     def _needs(self, cell: Vec3) -> int:
         """The most that is held while a cell is made: a piece of each level, and shards until they are whole."""
-        shape = vec(min(step or side, side) for step, side in zip(self._steps[-1], cell, strict=True))
-        total = 0
-        for level in range(self.count, -1, -1):
-            total += prod(shape) * self._width(level) * _COPIES
-            under = zip(
-                shape, self._steps[level], self.factor, self.scales[max(level - 1, 0)].bounds.shape, strict=True
-            )
-            shape = vec(min(min(n, step or n) * f + (0 if step else f), whole) for n, step, f, whole in under)
+        shapes = zip(range(self.count, -1, -1), self._shapes(cell), strict=True)
+        total = sum(prod(shape) * self._width(level) * _COPIES for level, shape in shapes)
+        if self.keep_sums:
+            total += prod(next(self._shapes(cell))) * _SUM * self._sum_channels * _COPIES
         for level, scale in enumerate(self.scales):
             if scale.sharded and (level or self.base):
                 own = (n * r for n, r in zip(cell, self._ratio(level), strict=True))
@@ -335,8 +350,23 @@ class Pass:
                 total += packed * self._voxel_bytes * _PACKED
         return total
 
+    def _shapes(self, cell: Vec3) -> Iterator[Vec3]:
+        """The largest piece of each level that is held while a cell is made, the coarsest first."""
+        shape = vec(min(step or side, side) for step, side in zip(self._steps[-1], cell, strict=True))
+        for level in range(self.count, -1, -1):
+            yield shape
+            whole = self.scales[max(level - 1, 0)].bounds.shape
+            under = zip(shape, self._steps[level], self.factor, whole, strict=True)
+            shape = vec(min(min(n, step or n) * f + (0 if step else f), end) for n, step, f, end in under)
+
+    @property
+    def _sum_channels(self) -> int:
+        return carrying.channels(self.info.dtype, self.info.channels, self.sparse)
+
     def _width(self, level: int) -> int:
         """Bytes of a voxel of a level while it is made; of averages above the finest, sums are kept."""
+        if self.from_sums:
+            return _SUM * self._sum_channels
         if self.method != "average" or not level:
             return self._voxel_bytes
         return held_bytes(self.info.dtype, prod(self.factor) ** level, self.sparse) * self.info.channels
@@ -373,7 +403,8 @@ class Pass:
 
 @dataclass(frozen=True)
 class _Task:
-    """How a cell is made: what reads the finest level, and what writes each level that is written."""
+    """How a cell is made: what reads the finest level, what writes each level that is written, and what keeps sums."""
 
     read: Read
     puts: dict[int, Callable[[Box, Array], None]]
+    keep: Callable[[Box, Array], None] | None

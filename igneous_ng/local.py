@@ -20,7 +20,7 @@ from threading import Lock
 
 from igneous_ng.errors import DataError, TransientError
 from igneous_ng.formats import compression
-from igneous_ng.oserrors import told
+from igneous_ng.oserrors import sync, told
 
 SUFFIXES = tuple(compression.SUFFIXES.values())
 TEMPORARY = ".tmp-"
@@ -28,7 +28,6 @@ _LOOKS = (
     SUFFIXES + SUFFIXES[:-1]
 )  # twice where writers may have put it after we looked and before they removed the other
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # what file systems without a sync of folders answer
 
 
 def read(path: str, span: tuple[int, int] | None = None) -> tuple[bytes, str] | None:
@@ -193,9 +192,9 @@ class Writer:
 
     def _sync(self, folder: str) -> None:
         """Sync ``folder``; when it is met first also those above, for somebody may have made it just now."""
-        _sync(folder)
+        sync(folder)
         while folder not in self._reached and not os.path.ismount(folder):
-            _sync(os.path.dirname(folder))
+            sync(os.path.dirname(folder))
             self._reached.add(folder)
             folder = os.path.dirname(folder)
 
@@ -237,17 +236,3 @@ def _unlink(path: str) -> bool:
         os.unlink(path)
         return True
     return False
-
-
-def _sync(folder: str) -> None:
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in _NO_SYNC:
-            raise
-    finally:
-        os.close(handle)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from math import prod
 
 from igneous_ng import folders
+from igneous_ng.errors import DataError
+from igneous_ng.formats import sharding
+from igneous_ng.formats.compression import SUFFIXES
 from igneous_ng.formats.info import Info, Scale, chunk_box, chunk_name, chunk_range
 from igneous_ng.geometry import Vec3, Vec3f, vec
 from igneous_ng.io import IO
@@ -24,7 +27,8 @@ class Level:
 
     ``expected`` is the number of chunks; of a sharded level, whose objects are shards, it is None. ``ratio`` is the
     size of the voxels of the chunks that are there, of a sharded level of all voxels, over what is stored; None where
-    nothing is.
+    nothing is. ``torn`` are the shards, of up to ``SAMPLE`` that were looked at, that are shorter than their index says
+    or have none.
     """
 
     mip: int
@@ -41,6 +45,7 @@ class Level:
     stored_bytes: int
     ratio: float | None
     exact: bool
+    torn: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -57,11 +62,11 @@ class Look:
 def look(store: Store, layer: str) -> Look:
     """Look at all levels of ``layer``; names are listed where there are at most ``EXACT`` chunks."""
     info = IO(store).info(layer)
-    levels = tuple(_level(layer, info, mip) for mip in range(len(info.scales)))
+    levels = tuple(_level(store, layer, info, mip) for mip in range(len(info.scales)))
     return Look(layer, info.kind, info.dtype.name, info.channels, levels)
 
 
-def _level(layer: str, info: Info, mip: int) -> Level:
+def _level(store: Store, layer: str, info: Info, mip: int) -> Level:
     scale = info.scales[mip]
     voxel = info.dtype.itemsize * info.channels
     expected = prod(chunk_range(scale, scale.bounds).shape)
@@ -82,13 +87,14 @@ def _level(layer: str, info: Info, mip: int) -> Level:
         stored_bytes=stored,
         ratio=float(f"{voxels * voxel / stored:.4g}") if stored else None,
         exact=exact,
+        torn=_torn(store, layer, scale) if scale.sharded else (),
     )
 
 
 def _listed(layer: str, scale: Scale) -> tuple[int, int, int]:
     """Objects, their bytes and the voxels in them, by listing the level's folder."""
     sizes = {one.url.rpartition("/")[2]: one.bytes for one in folders.walk(f"{layer}/{scale.key}")}
-    plain = {name.removesuffix(".gz").removesuffix(".br"): size for name, size in sizes.items()}
+    plain = {_plain(name): size for name, size in sizes.items()}
     if scale.sharded:
         return len(plain), sum(plain.values()), scale.bounds.voxels
     count = prod(chunk_range(scale, scale.bounds).shape)
@@ -107,6 +113,31 @@ def _sampled(layer: str, scale: Scale) -> tuple[int, int, int]:
     there = [(box.voxels, size) for box, size in zip(boxes, sizes, strict=True) if size is not None]
     share = count / SAMPLE
     return round(len(there) * share), round(sum(s for _, s in there) * share), round(sum(v for v, _ in there) * share)
+
+
+def _torn(store: Store, layer: str, scale: Scale) -> tuple[str, ...]:
+    """Names of the shards, of a sample where there are many, whose index is damaged or names more than there is."""
+    spec = scale.sharding
+    assert spec is not None
+    shards = sorted((one.url, one.bytes) for one in folders.walk(f"{layer}/{scale.key}"))
+    if len(shards) > SAMPLE:
+        shards = random.Random(0).sample(shards, SAMPLE)  # noqa: S311 - as above
+
+    def is_torn(shard: tuple[str, int]) -> bool:
+        url, size = shard
+        try:
+            return sharding.extent(spec, store.get(url, (0, spec.index_bytes)) or b"", url) > size
+        except DataError:
+            return True
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = zip(shards, pool.map(is_torn, shards), strict=True)
+        return tuple(url.rpartition("/")[2] for (url, _), torn in found if torn)
+
+
+def _plain(name: str) -> str:
+    """A file's name without the suffix of its compression."""
+    return name.removesuffix(next((s for s in SUFFIXES.values() if s and name.endswith(s)), ""))
 
 
 def _place(scale: Scale, index: int) -> Vec3:

@@ -2,17 +2,22 @@
 
 A voxel takes the label of the mask's voxel that its centre lies in. Layers are laid over each other in nm from
 their common origin, by exact fractions, so any ratio and any offset give one answer.
+
+A stage that reads a layer becomes one that can be masked by three things: :class:`Masked` among its bases,
+:meth:`Masked.seen` around its read, and :meth:`Masked.mask_bytes` in its ``peak_bytes``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import SpecError
+from igneous_ng.formats.info import Info
 from igneous_ng.geometry import Box, Vec3f, exactly, vec
 from igneous_ng.io import IO
 from igneous_ng.stage import Layer, Stage, opt
@@ -25,6 +30,8 @@ _COPIES = 3  # of the mask's own voxels held at once: chunks, the array, what th
 @dataclass(frozen=True, kw_only=True)
 class Masked(Stage):
     """The fields of a stage that can leave out what a mask says, and what they mean."""
+
+    NONE: ClassVar[dict[str, Any]] = {"mask": None, "mask_mip": 0, "mask_labels": (), "mask_keep": True}
 
     mask: Layer | None = opt(None, "Layer whose labels say what counts, at its own resolution and place.")
     mask_mip: int = opt(0, "Level of the mask to read.")
@@ -51,8 +58,32 @@ class Masked(Stage):
         for axis, indices in enumerate(at):
             inside = (indices >= needed.lo[axis]) & (indices < needed.hi[axis])
             sides.append(np.where(inside, indices - needed.lo[axis], needed.shape[axis]))  # the last is outside
-        left_out: Array = ~kept[np.ix_(*sides)]
+        left_out: Array = ~kept.T[np.ix_(*reversed(sides))].T  # in Fortran order, as voxels are
         return left_out
+
+    def seen(
+        self, io: IO, source: Info, mip: int, box: Box, read: Callable[[Box], Array]
+    ) -> tuple[Array, Array | None]:
+        """The voxels [x, y, z, c] of ``box`` of a level, zeros where they are left out, and where that is.
+
+        ``read`` gives them; it is not called where nothing is kept. How many voxels were left out is added up in the
+        record. Without a mask nothing is left out, and the second is None.
+        """
+        left_out = self.excluded(io, box, source.scales[mip].resolution)
+        if left_out is None:
+            return read(box), None
+        count = int(np.count_nonzero(left_out))
+        io.note(masked_voxels=io.ledger.notes.get("masked_voxels", 0) + count)
+        if count == box.voxels:
+            return np.zeros((*box.shape, source.channels), source.dtype, order="F"), left_out
+        voxels = read(box)
+        voxels[left_out] = 0
+        return voxels, left_out
+
+    @property
+    def room(self) -> int:
+        """Bytes that the voxels of one task may take: a mask needs about as much as they do."""
+        return self.memory if self.mask is None else self.memory // 2
 
     def mask_volume(self, io: IO) -> Volume:
         """The level of the mask that is read; SpecError where it is no mask."""
@@ -64,7 +95,7 @@ class Masked(Stage):
         return volume
 
     def mask_bytes(self, io: IO, box: Box, resolution: Vec3f) -> int:
-        """The most bytes that :meth:`excluded` holds at once."""
+        """The most bytes that :meth:`excluded`, or :meth:`seen` beside the voxels, holds at once."""
         if self.mask is None:
             return 0
         volume = self.mask_volume(io)

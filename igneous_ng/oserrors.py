@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 
 from igneous_ng.errors import IgneousError, SpecError, TransientError
 
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # what file systems without a sync of folders answer
 _REFUSED = {
     errno.EACCES: "check the permissions",
     errno.EPERM: "check the permissions",
@@ -50,6 +51,21 @@ def told(path: str, done: str) -> Iterator[None]:
 def passes(error: OSError) -> bool:
     """Whether an error that nobody translated may be gone at a later attempt. That a file is missing says nothing."""
     return error.errno in (errno.ENOSPC, *_FAILED) and error.errno != errno.ENOENT
+
+
+def sync(folder: str) -> None:
+    """The names in ``folder``, on the disk when this returns: where the file system can, and we may read it."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(handle)
 
 
 def _translated(error: OSError, path: str, done: str) -> IgneousError:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from igneous_ng import catalog
-from igneous_ng.chains import CHAINS
 from igneous_ng.geometry import Box
 from igneous_ng.stage import Layer, Stage, describe, field_types, plain
 
@@ -79,15 +78,16 @@ def files() -> dict[str, str]:
     for name in catalog.entries():
         cls, stem = catalog.load(name), name.replace(" ", "-")
         made[f"{stem}.md"], made[f"{stem}.schema.json"] = page(cls), schema(cls)
-    for name, chain in CHAINS.items():
-        made[f"{name.replace(' ', '-')}.md"] = page(chain)
+    for name in catalog.chains():
+        made[f"{name.replace(' ', '-')}.md"] = page(catalog.load(name))
     return made
 
 
 def _index() -> str:
-    said = {entry.name: entry.summary for entry in catalog.entries().values()}
-    said |= {name: f"{(chain.__doc__ or '').splitlines()[0]} (a chain of stages)" for name, chain in CHAINS.items()}
-    rows = [f"| [{name}]({name.replace(' ', '-')}.md) | {said[name]} |" for name in sorted(said)]
+    rows = [
+        f"| [{name}]({name.replace(' ', '-')}.md) | {entry.summary}{' (a chain of stages)' if entry.chain else ''} |"
+        for name, entry in catalog.everything().items()
+    ]
     head = "# Stages\n\nMade by `python -m igneous_ng.reference` from the stages themselves.\n\n"
     head += "| stage | |\n| --- | --- |\n"
     return head + "\n".join(rows) + "\n"

@@ -13,7 +13,7 @@ from igneous_ng.io import IO
 from igneous_ng.queues.protocol import Priority
 from igneous_ng.records import Run
 from igneous_ng.spans import Spans
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage, sampled, to_dict
 from igneous_ng.store import Store
 from igneous_ng.worker import task
 from igneous_ng.worker.crew import Crew
@@ -24,7 +24,6 @@ from igneous_ng.worker.task import Task
 
 log = logging.getLogger(__name__)
 
-_SAMPLED = 64
 _IDLE_HERE_S = 0.5  # the queue is in this process: to look costs nothing
 
 
@@ -55,7 +54,7 @@ def plan(stage: Stage) -> Plan:
     units = stage.units(io)
     if not len(units):
         raise SpecError(f"{stage.name}: there is nothing to do; does the roi touch the layer?")
-    sample = [units[i] for i in range(0, len(units), max(1, len(units) // _SAMPLED))]
+    sample = sampled(units)
     peak = max(stage.peak_bytes(unit, io) for unit in sample)
     if peak > stage.memory:
         raise SpecError(

@@ -7,7 +7,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -18,7 +18,8 @@ from igneous_ng.geometry import Box, vec
 if typing.TYPE_CHECKING:
     from igneous_ng.io import IO
 
-SCHEMES = ("file", "s3", "gs", "http", "https", "mem")
+_SAMPLED = 64
+SCHEMES = ("file", "s3", "gs", "http", "https", "mem", "bossdb")
 
 
 class Layer(str):
@@ -111,6 +112,13 @@ class Stage:
         """What a person who ran it wants to read once a run is finished; empty where that is nothing."""
         return ""
 
+    def steps(self, io: IO) -> Iterator[Stage]:
+        """The stages that do together what is asked, in order: by default this one alone.
+
+        Each is asked for when the one before is prepared, and begun when that is finished.
+        """
+        yield self
+
     def forecast(self, io: IO) -> tuple[str, ...]:
         """What a user should know before this runs, beside the tasks and their memory; a line each. Writes nothing."""
         return ()
@@ -118,6 +126,21 @@ class Stage:
     def spent(self, io: IO) -> tuple[str, ...]:
         """Folders of intermediates that nothing needs once a run of this stage is finished; inside :meth:`home`."""
         return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain(Stage):
+    """Several stages under one name: it has steps, and no units of its own. Its fields are those of its steps."""
+
+    def step(self, cls: type[Stage], **more: Any) -> Stage:
+        """The stage ``cls`` with the fields that it shares with this chain, and ``more``."""
+        common = vars(self).keys() & field_types(cls).keys()
+        return cls(**{name: getattr(self, name) for name in common}, **more)
+
+
+def sampled(units: Sequence[Any]) -> list[Any]:
+    """About 64 to 128 of ``units``, evenly spread; all where there are fewer."""
+    return [units[i] for i in range(0, len(units), max(1, len(units) // _SAMPLED))]
 
 
 def field_types(cls: type[Stage]) -> dict[str, Any]:

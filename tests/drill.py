@@ -24,14 +24,14 @@ def drill(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Makes stages ``drill run`` on the layer ``tmp_path/layer``, here and in processes started meanwhile."""
     monkeypatch.setenv("PYTHONPATH", f"{PLUGIN}{os.pathsep}{PLUGIN.parent.parent}")
     monkeypatch.syspath_prepend(str(PLUGIN))
-    catalog.entries.cache_clear()
+    catalog.everything.cache_clear()
     stage = importlib.import_module("igneous_drill").Drill
 
     def make(**options: Any) -> Any:
         return stage(**{"layer": str(tmp_path / "layer"), **options})
 
     yield make
-    catalog.entries.cache_clear()
+    catalog.everything.cache_clear()
 
 
 def diary(tmp_path: Path, what: str = "began") -> Counter[int]:

@@ -74,18 +74,32 @@ class SimulatedSqsStand(Stand):
         self.now += seconds
 
 
+class _Ahead:
+    """How far the clocks of the emulator and of its clients are ahead of the true time."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.seconds
+
+    def millis(self, _now: object = None) -> float:
+        return (time.time() + self.seconds) * 1000
+
+
+_AHEAD = _Ahead()  # one for all tests, as the emulator is
+
+
 @dataclass
 class SqsStand(Stand):
-    """A true client of an emulator: time passes only for who waits."""
+    """A true client of an emulator whose clock can be put forward: nobody has to wait, nor to be quick."""
 
-    lease_s: float = 1.0
     name: str = field(default_factory=lambda: f"q-{uuid.uuid4().hex}")
 
     def connect(self) -> Queue:
-        return SqsQueue(self.name, wait_seconds=0)
+        return SqsQueue(self.name, wait_seconds=0, clock=_AHEAD.monotonic)
 
     def pass_by(self, seconds: float) -> None:
-        time.sleep(seconds)
+        _AHEAD.seconds += seconds
 
 
 def taken(queue: Queue, seconds: float = 60) -> Lease:
@@ -112,6 +126,7 @@ def _emulator() -> str:
 def use_emulator(monkeypatch: pytest.MonkeyPatch) -> str:
     """Point boto3 to an SQS on loopback, started once; its address. Skips where moto is not installed."""
     address = _emulator()
+    monkeypatch.setattr("moto.sqs.models.unix_time_millis", _AHEAD.millis)
     for key, value in {
         "AWS_ENDPOINT_URL": address,
         "AWS_ACCESS_KEY_ID": "test",

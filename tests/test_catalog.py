@@ -38,9 +38,9 @@ class Count(Stage, name="{name}"):
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    catalog.entries.cache_clear()
+    catalog.everything.cache_clear()
     yield
-    catalog.entries.cache_clear()
+    catalog.everything.cache_clear()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from igneous_ng import looks, run
 from igneous_ng.cli import main
 from igneous_ng.stages.image_downsample import Downsample
+from igneous_ng.stages.image_touch import Touch
 from igneous_ng.store import Store
 from tests.layers import create, files, grey
 
@@ -69,6 +71,42 @@ def test_the_command_says_it_in_words_and_in_json(layer: Path) -> None:
     assert "info" in CliRunner().invoke(main, ["image", "--help"]).output
     assert "image info" in CliRunner().invoke(main, ["--help"]).output
     assert files(layer) == before
+
+
+@pytest.mark.parametrize("compress", ["zstd", "brotli", "none"])
+def test_chunks_count_however_they_are_compressed(tmp_path: Path, compress: Any) -> None:
+    path = create(tmp_path / "em", grey((8, 8, 8, 1)), (0, 0, 0))
+    run.inline(Touch(layer=str(path), rewrite=compress))
+    (level,) = looks.look(Store(), f"file://{path}").levels
+    assert (level.objects, level.expected) == (8, 8)
+    assert level.stored_bytes == sum(file.stat().st_size for file in (path / "4_4_40").iterdir())
+
+
+def test_torn_shards_are_named(tmp_path: Path) -> None:
+    path = create(tmp_path / "em", grey((24, 24, 8, 1)), (0, 0, 0))
+    run.inline(Downsample(layer=str(path), sharded=True, memory=4_000))
+    shards = sorted((path / "8_8_40").iterdir())
+    assert len(shards) > 3
+    assert looks.look(Store(), f"file://{path}").levels[1].torn == ()
+    shards[0].write_bytes(shards[0].read_bytes()[:-1])
+    shards[1].write_bytes(b"")
+    shards[2].write_bytes(b"\xff" * 100)
+    torn = tuple(shard.name for shard in shards[:3])
+    assert looks.look(Store(), f"file://{path}").levels[1].torn == torn
+    shown = CliRunner().invoke(main, ["image", "info", str(path)])
+    assert shown.exit_code == 0
+    assert f"3 shards torn: {', '.join(torn)}; write again" in shown.output
+
+
+@pytest.mark.parametrize(("key", "value"), [("chunk_sizes", [[0, 8, 8]]), ("resolution", [4, 0, 40])])
+def test_an_info_that_cannot_be_is_refused_in_words(tmp_path: Path, key: str, value: Any) -> None:
+    path = create(tmp_path / "em", grey((8, 8, 8, 1)), (0, 0, 0))
+    raw = json.loads((path / "info").read_text())
+    raw["scales"][0][key] = value
+    (path / "info").write_text(json.dumps(raw))
+    shown = CliRunner().invoke(main, ["image", "info", str(path)], catch_exceptions=False)
+    assert shown.exit_code == 1
+    assert "not the info of a Precomputed volume" in shown.output
 
 
 def test_a_dry_run_tells_tasks_memory_time_and_cost(layer: Path) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from igneous_ng import run
-from igneous_ng.chains import ComponentsChain
+from igneous_ng.io import IO
 from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stages.ccl import Auto
 from igneous_ng.stages.image_count import Count
 from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
@@ -58,17 +59,15 @@ def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def forge(cls: Any, layer: Path) -> Stage:
     stage: Stage = cls(layer=str(layer), cell=(SIDE, SIDE, SIDE), memory=20_000_000_000)
     run.plan(stage)
-    from igneous_ng.io import IO
-
     stage.prepare(IO())
     return stage
 
 
 def components(layer: Path, which: str) -> Stage:
     """A phase of ccl after those before it."""
-    chain = ComponentsChain(source=str(layer), layer=f"{layer}-{which}", cell=(192, 192, 192))
+    chain = Auto(source=str(layer), layer=f"{layer}-{which}", cell=(192, 192, 192))
     stages = list[Stage]()
-    for stage in chain.steps():
+    for stage in chain.steps(IO()):
         stages.append(stage)
         run.inline(stage)
     return stages[0 if which == "label" else -1]

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 from igneous_ng import catalog, reference
-from igneous_ng.chains import CHAINS
 from igneous_ng.stages.image_create import Create
 
 
@@ -22,7 +21,7 @@ def test_writing_mends_what_is_stale_and_removes_what_belongs_to_no_stage(tmp_pa
     assert reference.stale(tmp_path) == ["gone.md", "mesh-forge.md", "synth.md"]
     reference.write(tmp_path)
     assert reference.stale(tmp_path) == []
-    assert len(list(tmp_path.iterdir())) == 2 * len(catalog.entries()) + len(CHAINS) + 1
+    assert len(list(tmp_path.iterdir())) == 2 * len(catalog.entries()) + len(catalog.chains()) + 1
 
 
 def test_a_page_shows_usage_types_and_defaults() -> None:

@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igneous_ng import chains, cleaning, cli, run
-from igneous_ng.chains import ComponentsChain
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import new_info
 from igneous_ng.geometry import Box, Vec3, vec
@@ -48,7 +47,7 @@ def components(array: Array, folder: Path, offset: Vec3 = (0, 0, 0), **fields: A
     source, out = f"file://{folder}/source", f"file://{folder}/out"
     store(array, source, offset)
     chosen: dict[str, Any] = {"chunk": (4, 4, 4), "encoding": "raw", "cell": (4, 4, 4), **fields}
-    for stage in ComponentsChain(source=source, layer=out, **chosen).steps():
+    for stage in ccl.Auto(source=source, layer=out, **chosen).steps(IO()):
         run.inline(stage)
     return load(out, Box.sized(offset, vec(array.shape)))
 
@@ -186,7 +185,7 @@ def test_real_tissue_in_two_grids(tmp_path: Path) -> None:
     expected = whole(labels, 6)
     for cell in ((256, 256, 256), (192, 512, 128)):
         out = f"file://{tmp_path}/{cell[0]}"
-        for stage in ComponentsChain(source=f"file://{tmp_path}/source", layer=out, cell=cell).steps():
+        for stage in ccl.Auto(source=f"file://{tmp_path}/source", layer=out, cell=cell).steps(IO()):
             run.inline(stage)
         assert np.array_equal(load(out), expected)
 
@@ -255,7 +254,7 @@ def test_another_dust_is_not_mixed_with_the_one_before(folder: Path) -> None:
         (ccl.Label, {"source": "/a", "connectivity": 8}, "6, 18 or 26"),
         (ccl.Label, {"source": "/a", "threshold_min": 2.0, "threshold_max": 1.0}, "nothing lies between"),
         (ccl.Label, {"source": "/b"}, "is the source"),
-        (ComponentsChain, {"source": "/a", "cell": (96, 96, 96), "chunk": (64, 64, 64)}, "not whole chunks"),
+        (ccl.Auto, {"source": "/a", "cell": (96, 96, 96), "chunk": (64, 64, 64)}, "not whole chunks"),
         (ccl.Rank, {"level": 3}, "give 1, then 2"),
         (ccl.Relabel, {"chunk": (4, 0, 4)}, "at least 1 voxel"),
         (ccl.Relabel, {"dust": -1}, "0 or a positive"),
@@ -295,9 +294,9 @@ def test_auto_is_a_command_and_works_on_a_queue(folder: Path) -> None:
     done = CliRunner().invoke(cli.main, [*words, str(folder / "here"), *options], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     queue = f"fq://{folder}/queue"
-    chain = ComponentsChain(source=str(folder / "source"), layer=str(folder / "queued"), cell=(8, 8, 8),
+    chain = ccl.Auto(source=str(folder / "source"), layer=str(folder / "queued"), cell=(8, 8, 8),
                             chunk=(4, 4, 4))  # fmt: skip
-    names = [one.name for one in chains.queued(chain, queue, lambda _: run.execute(queue, Policy(processes=1)))]
+    names = [one.name for one in chains.queued(chain, queue, sleep=lambda _: run.execute(queue, Policy(processes=1)))]
     assert names == ["ccl label", "ccl join", "ccl rank", "ccl rank", "ccl relabel"]
     array = load(f"file://{folder}/source")
     for name in ("here", "queued"):
@@ -307,12 +306,12 @@ def test_auto_is_a_command_and_works_on_a_queue(folder: Path) -> None:
 def test_a_chain_stops_where_a_stage_cannot_be_done(folder: Path) -> None:
     next((folder / "source" / "8_8_40").iterdir()).unlink()
     queue = f"fq://{folder}/queue"
-    chain = ComponentsChain(source=str(folder / "source"), layer=str(folder / "out"), cell=(4, 4, 4), chunk=(4, 4, 4))
+    chain = ccl.Auto(source=str(folder / "source"), layer=str(folder / "out"), cell=(4, 4, 4), chunk=(4, 4, 4))
 
     def work(_seconds: float) -> None:
         with pytest.raises(run.DeadLetters):
             run.execute(queue, Policy(processes=1))
 
     with pytest.raises(run.DeadLetters, match="given up"):
-        list(chains.queued(chain, queue, work))
+        list(chains.queued(chain, queue, sleep=work))
     assert not (folder / "out" / "info").exists()

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from igneous_ng import census, chains, cleaning, cli, run
+from igneous_ng import census, cleaning, cli, run
 from igneous_ng.census import Shuffle
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.io import IO
-from igneous_ng.stages.image_count import Count
+from igneous_ng.stages.image_count import Count, CountAll
 from igneous_ng.store import Store
 from tests.test_stage_ccl import store, tree
 
 
 def count(layer: str, **fields: Any) -> None:
-    for stage in chains.CensusChain(layer=layer, **fields).steps():
+    for stage in CountAll(layer=layer, **fields).steps(IO()):
         run.inline(stage)
 
 
@@ -59,7 +59,7 @@ def test_units_again_and_in_any_order_leave_the_same_bytes(tmp_path: Path) -> No
     store(np.random.default_rng(1).integers(0, 50, (12, 8, 8)).astype(np.uint32), layer)
     count(layer, cell=(4, 4, 4))
     before = tree(tmp_path)
-    for stage in chains.CensusChain(layer=layer, cell=(4, 4, 4)).steps():
+    for stage in CountAll(layer=layer, cell=(4, 4, 4)).steps(IO()):
         io = IO()
         for unit in reversed(stage.units(io)):
             stage.execute(unit, io)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from cloudvolume import CloudVolume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igneous_ng import records, run
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.geometry import Box
+from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
 from igneous_ng.stages.image_create import Create
 
@@ -72,6 +73,21 @@ def test_the_cell_changes_no_byte(tmp_path: Path, cell: tuple[int, int, int]) ->
     run.inline(stage(tmp_path, array, layer=f"{tmp_path}/one", **fields))
     run.inline(stage(tmp_path, array, layer=f"{tmp_path}/other", cell=cell, **fields))
     assert files(tmp_path / "one") == files(tmp_path / "other")
+
+
+@pytest.mark.parametrize("memory", [3 * 10**9, 20_000, 2_000])
+def test_shards_of_any_size_hold_the_source_for_every_reader(tmp_path: Path, memory: int) -> None:
+    array = noise((23, 17, 11), "uint16")
+    run.inline(stage(tmp_path, array, chunk=(4, 4, 4), offset=(-3, 5, 0), sharded=True, memory=memory))
+    scale = IO().info(f"file://{tmp_path}/layer").scales[0]
+    assert scale.sharded
+    assert np.array_equal(whole(tmp_path / "layer")[..., 0], array)
+    volume = CloudVolume(f"file://{tmp_path}/layer", progress=False)
+    assert np.array_equal(np.asarray(volume[scale.bounds.slices()])[..., 0], array)
+    objects = [name for name in files(tmp_path / "layer") if name != "info"]
+    assert all(name.endswith(".shard") for name in objects)
+    assert len(objects) == len(Grid(scale.bounds, scale.granularity))
+    assert (len(objects) == 1) == (memory > 10**6)
 
 
 def test_again_is_the_same_and_another_is_refused(tmp_path: Path) -> None:
@@ -139,6 +155,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"source": "/nowhere/at/all.npy"}, "nothing of this name"),
     ({"source": "s3://bucket/a.npy"}, "reads files"),
     ({"memory": 100}, "give more --memory"),
+    ({"sharded": True, "memory": 100}, "give more --memory"),
+    ({"sharded": True, "compress": "zstd"}, "shards know no zstd"),
 ]
 
 

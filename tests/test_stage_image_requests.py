@@ -62,6 +62,7 @@ CREATE: dict[str, st.SearchStrategy[Any]] = {
     "dtype": TRANSFER["dtype"],
     "encoding": ENCODINGS,
     "compress": POOLING["compress"],
+    "sharded": POOLING["sharded"],
     "resolution": st.sampled_from([(4.0, 4.0, 40.0), (0.5, 0.5, 1.5), (1e9, 1.0, 1.0)]),
     "memory": memories,
 }

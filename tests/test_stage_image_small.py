@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from igneous_ng import run
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats.compression import SUFFIXES
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.stages.image_blackout import Blackout
@@ -145,6 +146,46 @@ def test_what_cannot_be_quantized(tmp_path: Path) -> None:
         run.plan(Quantize(source=str(source), layer=str(tmp_path / "new"), channel=1))
 
 
+# What all new layers share.
+
+
+@pytest.mark.parametrize("compress", ["gzip", "brotli", "zstd", "none"])
+@pytest.mark.parametrize("encoding", ["raw", "png", "jxl"])
+def test_a_new_layer_is_encoded_and_compressed_as_asked(tmp_path: Path, encoding: str, compress: Any) -> None:
+    image = grey((9, 8, 7, 1))
+    source = create(tmp_path / "source", image, LO)
+    asked = ("jxl_quality=100", "jxl_effort=1", "png_level=9")
+    run.inline(
+        reorder(source, tmp_path / "new", order=tuple(range(LO[2], LO[2] + 7)), encoding=encoding, compress=compress,
+                settings=asked)
+    )  # fmt: skip
+    scale = IO().info(f"file://{tmp_path}/new").scales[0]
+    assert scale.encoding == encoding
+    wanted = {"raw": {}, "png": {"png_level": 9}, "jxl": {"jxl_quality": 100, "jxl_effort": 1}}
+    assert scale.parameters == wanted[encoding]
+    assert np.array_equal(whole(tmp_path / "new"), image)
+    suffix = SUFFIXES[compress if encoding == "raw" else "none"]
+    assert {name.rpartition("-")[2].lstrip("0123456789") for name in chunk_names(tmp_path / "new")} == {suffix}
+
+
+def chunk_names(layer: Path) -> list[str]:
+    return [path.name for path in (layer / "4_4_40").iterdir()]
+
+
+def test_an_encoding_that_stays_keeps_its_settings_and_wrong_ones_are_refused(tmp_path: Path) -> None:
+    image = grey((9, 8, 7, 1))
+    source = create(tmp_path / "source", image, LO, encoding="jpeg", parameters={"jpeg_quality": 60})
+    order = tuple(range(LO[2], LO[2] + 7))
+    run.inline(reorder(source, tmp_path / "new", order=order))
+    run.inline(reorder(source, tmp_path / "other", order=order, settings=("jpeg_quality=30",)))
+    kept = [IO().info(f"file://{tmp_path}/{name}").scales[0].parameters for name in ("new", "other")]
+    assert kept == [{"jpeg_quality": 60}, {"jpeg_quality": 30}]
+    for wrong, words in (("jpeg_quality=300", "jpeg_quality is 300"), ("quality=3", "no encoding has the setting")):
+        with pytest.raises(SpecError, match=words):
+            run.inline(reorder(source, tmp_path / "none", order=order, settings=(wrong,)))
+    assert not (tmp_path / "none").exists()
+
+
 # Blackening.
 
 
@@ -198,6 +239,14 @@ def test_a_mask_is_blackened(tmp_path: Path) -> None:
     assert np.array_equal(whole(path), image)
 
 
+def test_a_lossless_jxl_may_be_filled_in_part_and_compressed_anyhow(tmp_path: Path) -> None:
+    image = grey((8, 8, 8, 1))
+    path = create(tmp_path, image, (0, 0, 0), encoding="jxl", parameters={"jxl_quality": 100, "jxl_effort": 1})
+    run.inline(blackout(path, box="1:3,0:1,0:1", value=7, compress="zstd"))
+    image[1:3, 0, 0] = 7
+    assert np.array_equal(whole(path), image)
+
+
 def test_only_chunks_that_are_filled_are_written(tmp_path: Path) -> None:
     path = create(tmp_path, grey((12, 12, 12, 1)), (0, 0, 0))
     (path / "4_4_40" / "0-4_0-4_0-4.gz").unlink()
@@ -247,9 +296,10 @@ def test_every_bad_chunk_is_named(tmp_path: Path) -> None:
     assert [(note["chunks"], note["missing"]) for note in notes(path)] == [(25, 2)]
 
 
-def test_rewriting_changes_how_chunks_are_stored_and_no_voxel(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("rewrite", "suffix"), [("gzip", ".gz"), ("brotli", ".br"), ("zstd", ".zstd"), ("none", "")])
+def test_rewriting_changes_how_chunks_are_stored_and_no_voxel(tmp_path: Path, rewrite: Any, suffix: str) -> None:
     path = create(tmp_path, grey((12, 12, 12, 1)), (0, 0, 0), encoding="jpeg")
     before = whole(path)
-    run.inline(Touch(layer=str(path), rewrite="gzip"))
-    assert len(list((path / "4_4_40").glob("*.gz"))) == len(list((path / "4_4_40").iterdir())) == 27
+    run.inline(Touch(layer=str(path), rewrite=rewrite))
+    assert [name.lstrip("-_0123456789") for name in chunk_names(path)] == [suffix] * 27
     assert np.array_equal(whole(path), before)

@@ -253,7 +253,7 @@ def test_other_programs_read_the_shards(tmp_path: Path) -> None:
 
     array = labels(dtype="uint8") * 60
     create(tmp_path / "old", array)
-    run.inline(transfer(tmp_path, sharded=True, num_mips=1, memory=20_000))
+    run.inline(transfer(tmp_path, sharded=True, num_mips=1, memory=30_000))
     for mip in (0, 1):
         volume = CloudVolume(f"file://{tmp_path}/new", mip=mip, progress=False)
         np.testing.assert_array_equal(np.asarray(volume[:]), whole(tmp_path / "new", mip)[0])

@@ -219,6 +219,22 @@ def test_messages_of_other_versions_are_left_for_others(drill: Any, tmp_path: Pa
     assert any(word in event.text for event in events if event.kind == "left")
 
 
+@pytest.mark.parametrize("depth", [0.0, 0.3])
+def test_what_a_machine_lacks_is_no_fault_of_the_unit(drill: Any, tmp_path: Path, depth: float) -> None:
+    url, ready = enqueue(drill(count=5, faults=("2:configuration:1",), reading=depth), tmp_path)
+    events: list[Event] = []
+    with pytest.raises(ConfigurationError, match="this needs a program; install it"):
+        run.execute(url, Policy(processes=1), events.append)
+    assert {event.kind for event in events} & {"failed", "dead"} == set()
+    counts = queues.connect(url).counts()
+    assert (counts.leased, counts.dead) == (0, 0)
+    assert counts.waiting > 0
+    done = recorded(ready)
+    assert 2 not in done
+    assert {0, 1} <= set(done)
+    assert all(not records.failures(Store(), ready, unit) for unit in range(5))
+
+
 def test_a_message_that_needs_more_memory_than_there_is_is_left(drill: Any, tmp_path: Path) -> None:
     url, _ = enqueue(drill(count=2, needs=2_000_000_000), tmp_path)
     with pytest.raises(ConfigurationError, match="2,000,000,000 bytes of memory and this worker has 1,000,000,000"):

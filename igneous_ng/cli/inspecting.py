@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from igneous_ng.looks import Level, Look
 
 
+_NAMED = 5  # torn shards of a level
+
+
 @click.command()
 @click.argument("layer")
 @click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
@@ -36,6 +39,9 @@ def _lines(found: Look) -> Iterator[str]:
         yield f"mip {level.mip}  {_side(level.size)} voxels{place}, {_nm(level.resolution)} nm"
         yield f"       chunks of {_side(level.chunk)}, {level.encoding}{', sharded' if level.sharded else ''}"
         yield f"       {_stored(level)}"
+        if level.torn:
+            named = ", ".join(level.torn[:_NAMED]) + (", ..." if len(level.torn) > _NAMED else "")
+            yield f"       {words.count(len(level.torn), 'shard')} torn: {named}; write again"
 
 
 def _stored(level: Level) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from igneous_ng import __version__, catalog
-from igneous_ng.chains import CHAINS
-from igneous_ng.cli import chaining, inspecting, looking, steering, viewing, working
+from igneous_ng.cli import inspecting, looking, steering, viewing, working
 from igneous_ng.cli.stages import command
 from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
 from igneous_ng.worker import machine
@@ -23,8 +22,7 @@ class Area(click.Group):
 
     def __init__(self, area: str) -> None:
         self.area = area
-        names = [*catalog.entries(), *CHAINS]
-        stages = [name.split()[1] for name in names if name.startswith(f"{area} ")]
+        stages = [name.split()[1] for name in catalog.everything() if name.startswith(f"{area} ")]
         self.verbs = sorted([*stages, *_ASIDE.get(area, ())])
         super().__init__(area, help=f"{', '.join(self.verbs)}: see igneous-ng {area} VERB --help.")
 
@@ -35,11 +33,9 @@ class Area(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a verb."""
         name = f"{self.area} {cmd_name}"
-        if name in CHAINS:
-            return chaining.command(CHAINS[name])
         if cmd_name in _ASIDE.get(self.area, ()):
             return _ASIDE[self.area][cmd_name]
-        return command(catalog.load(name)) if name in catalog.entries() else None
+        return command(catalog.load(name)) if name in catalog.everything() else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing their stages."""
@@ -86,8 +82,7 @@ class Main(click.Group):
 
 def _summaries() -> dict[str, str]:
     """The first line of each stage and chain."""
-    chains = {name: (chain.__doc__ or "").split("\n")[0] for name, chain in CHAINS.items()}
-    return {name: entry.summary for name, entry in catalog.entries().items()} | chains
+    return {name: entry.summary for name, entry in catalog.everything().items()}
 
 
 def _status(error: IgneousError) -> int:

@@ -15,7 +15,8 @@ from igneous_ng.queues.protocol import PRIORITIES, Priority
 from igneous_ng.stage import Stage, describe, field_types
 
 _RUN_OPTIONS = (
-    (["--queue"], {"help": "Put the tasks on fq://DIR or sqs://NAME instead of executing them here."}),
+    (["--queue"], {"help": "Put the tasks on fq://DIR or sqs://NAME instead of executing them here; of several "
+                           "stages in a row each is put, and waited for, when the one before is finished."}),
     (["--priority"], {"type": click.Choice(PRIORITIES), "default": "normal", "show_default": True,
                       "help": "Which tasks of a queue come first."}),
     (["--missing"], {"is_flag": True,
@@ -65,43 +66,59 @@ def _arguments(cls: type[Stage]) -> str:
 
 def _start(stage: Stage, options: _Options) -> None:
     """Plan ``stage``, then show, enqueue or execute it."""
-    from igneous_ng import run
-
     if options.dry_run:
         _forecast(stage, options)
     elif options.queue:
-        said: list[str] = []
-        ready = run.enqueue(stage, options.queue, options.priority, options.missing, said.append)
-        click.echo(
-            said[0] if said else f"{words.count(ready.units, 'task')} queued on {options.queue} as run {ready.id}"
-        )
-        click.echo(f"now execute them:  igneous-ng execute {options.queue} -p 2")
-        click.echo(f"and watch them:    igneous-ng status {ready.folder} --watch")
+        _enqueue(stage, options.queue, options)
     else:
-        from igneous_ng.io import IO
-        from igneous_ng.reporting.progress import Progress
-        from igneous_ng.worker.crew import Crew
+        _execute(stage, options)
 
-        with Crew() as crew, Progress() as progress:
-            crew.prepare()
-            ready = run.here(stage, options.processes, progress, options.missing, crew)
-        if told := stage.said(IO()):
+
+def _enqueue(stage: Stage, queue: str, options: _Options) -> None:
+    from igneous_ng import chains
+
+    said: list[str] = []
+    for ready in chains.queued(stage, queue, options.priority, options.missing, said.append):
+        name = "" if ready.name == stage.name else f"{ready.name}: "
+        told = said.pop() if said else f"{words.count(ready.units, 'task')} queued on {queue} as run {ready.id}"
+        click.echo(f"{name}{told}")
+        click.echo(f"now execute them:  igneous-ng execute {queue} -p 2")
+        click.echo(f"and watch them:    igneous-ng status {ready.folder} --watch")
+
+
+def _execute(stage: Stage, options: _Options) -> None:
+    from igneous_ng import catalog, chains
+    from igneous_ng.io import IO
+    from igneous_ng.reporting.progress import Progress
+    from igneous_ng.worker.crew import Crew
+
+    with Crew() as crew, Progress() as progress:
+        crew.prepare()
+        done = list(chains.here(stage, options.processes, progress, options.missing, crew))
+    for ready in done:
+        if told := catalog.decode(ready.stage).said(IO()):
             click.echo(told)
-        click.echo(f"{stage.name}: {words.count(ready.units, 'task')} done; records are in {ready.folder}")
+        click.echo(f"{ready.name}: {words.count(ready.units, 'task')} done; records are in {ready.folder}")
 
 
 def _forecast(stage: Stage, options: _Options) -> None:
-    """Say what running ``stage`` would take; the time only where an earlier run of it at the same place tells it."""
+    """Say what running ``stage`` would take; the time only where an earlier run of it at the same place tells it.
+
+    Of several steps it is the first: the others depend on what that leaves.
+    """
     from igneous_ng import history, run
     from igneous_ng.geometry import Box
     from igneous_ng.io import IO
 
-    plan, io = run.plan(stage), IO()
+    io = IO()
+    asked, stage = stage, next(stage.steps(io))
+    plan = run.plan(stage)
     click.echo(next(plan.run.messages()).to_json())
     units, first = plan.run.units, stage.units(io)[0]
     boxes = [part for part in (first if isinstance(first, tuple) else (first,)) if isinstance(part, Box)]
     shape = f" of {' x '.join(map(str, boxes[0].shape))} voxels" if boxes else ""
-    lines = [f"{words.count(units, 'task')}{shape}, each of at most {words.amount(plan.peak_bytes)}"]
+    first_of = "" if stage == asked else f"{stage.name}, the first of several stages: "
+    lines = [f"{first_of}{words.count(units, 'task')}{shape}, each of at most {words.amount(plan.peak_bytes)}"]
     seconds = history.usual_seconds(io.store, stage.home(), stage.name)
     if seconds is None:
         lines.append("no earlier run of this stage is recorded here, so the time is not known")

@@ -27,37 +27,35 @@ def found(where: str, ident: str) -> Any:
     return store, history.find(store, str(Layer.parse(where)), ident)
 
 
-@click.command()
-@run_arguments
-def cancel(where: str, ident: str) -> None:
-    """Let no worker begin another unit of a run; what is recorded stays."""
-    from igneous_ng import steering
+def _command(verb: str, text: str, said: str) -> click.Command:
+    """The command that does to a run what the function ``verb`` of :mod:`igneous_ng.steering` does, and says so."""
 
-    store, run = found(where, ident)
-    steering.cancel(store, run)
-    click.echo(f"{run.name} {run.id} is cancelled; workers stop at it when their present unit is done")
+    def act(where: str, ident: str) -> None:
+        from igneous_ng import steering
 
+        store, run = found(where, ident)
+        getattr(steering, verb)(store, run)
+        click.echo(said.format(run=run))
 
-@click.command()
-@run_arguments
-def pause(where: str, ident: str) -> None:
-    """Let workers leave a run alone until it is resumed."""
-    from igneous_ng import steering
-
-    store, run = found(where, ident)
-    steering.pause(store, run)
-    click.echo(f"{run.name} {run.id} is paused; to go on:  igneous-ng resume {run.folder}")
+    act.__doc__ = text
+    return click.command(verb)(run_arguments(act))
 
 
-@click.command()
-@run_arguments
-def resume(where: str, ident: str) -> None:
-    """Let workers go on with a paused run."""
-    from igneous_ng import steering
-
-    store, run = found(where, ident)
-    steering.resume(store, run)
-    click.echo(f"{run.name} {run.id} goes on, within minutes where workers wait")
+cancel = _command(
+    "cancel",
+    "Let no worker begin another unit of a run; what is recorded stays.",
+    "{run.name} {run.id} is cancelled; workers stop at it when their present unit is done",
+)
+pause = _command(
+    "pause",
+    "Let workers leave a run alone until it is resumed.",
+    "{run.name} {run.id} is paused; to go on:  igneous-ng resume {run.folder}",
+)
+resume = _command(
+    "resume",
+    "Let workers go on with a paused run.",
+    "{run.name} {run.id} goes on, within minutes where workers wait",
+)
 
 
 @click.command()

@@ -149,6 +149,8 @@ def _scale(raw: dict[str, Any]) -> Scale:
         encoding=str(raw["encoding"]),
         extra={k: v for k, v in raw.items() if k not in _KNOWN},
     )
+    if min(scale.chunk) < 1 or min(scale.resolution) <= 0:
+        raise ValueError(f"level {scale.key} has chunks of {scale.chunk} voxels of {scale.resolution} nm")
     if scale.sharding:
         Layout(scale.sharding, scale.grid)
     return scale

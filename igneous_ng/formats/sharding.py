@@ -241,6 +241,12 @@ def minishard_span(spec: Spec, index: bytes, minishard: int, where: str) -> Span
     return None if start == stop else (start + spec.index_bytes, stop + spec.index_bytes)
 
 
+def extent(spec: Spec, index: bytes, where: str) -> int:
+    """How long a shard with this ``index`` must be; DataError where it cannot be one."""
+    ends = [minishard_span(spec, index, number, where) for number in range(1 << spec.minishard_bits)]
+    return max((span[1] for span in ends if span), default=spec.index_bytes)
+
+
 def chunk_spans(spec: Spec, shard: int, minishard: int, table: bytes, where: str) -> dict[int, Span]:
     """Where each chunk of a minishard lies, by key; ``table`` is the minishard's index as it is stored."""
     data = unpacked(table, spec.minishard_index_encoding, f"{where}, index of minishard {minishard:x}")

@@ -67,7 +67,7 @@ class Sums:
     def coarser(self, factor: Vec3) -> Sums:
         """One level up: blocks of ``factor``, anchored at its multiples."""
         most = self.most * prod(factor)
-        parts = tuple(_added(part, self.box.lo, factor, _holder(self.dtype, most)) for part in self.parts)
+        parts = tuple(_added(part, self.box.lo, factor, holder(self.dtype, most)) for part in self.parts)
         counts = tuple(self._counted(count, factor, most) for count in self.counts)
         return Sums(self.box // factor, self.dtype, most, parts, counts)
 
@@ -144,10 +144,10 @@ def _joined(parts: tuple[Array, ...], dtype: np.dtype[Any]) -> Array:
 def held_bytes(dtype: np.dtype[Any], most: int, sparse: bool) -> int:
     """Bytes that :class:`Sums` keeps of a voxel which is the sum of ``most``."""
     halves = 2 if dtype.itemsize == 8 else 1
-    return halves * _holder(dtype, most).itemsize + (np.min_scalar_type(most).itemsize if sparse else 0)
+    return halves * holder(dtype, most).itemsize + (np.min_scalar_type(most).itemsize if sparse else 0)
 
 
-def _holder(dtype: np.dtype[Any], most: int) -> np.dtype[Any]:
+def holder(dtype: np.dtype[Any], most: int) -> np.dtype[Any]:
     """The smallest type that holds sums of ``most`` values of ``dtype``, or of halves of its values."""
     if dtype.kind == "f":
         return np.dtype(np.float64)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 
 from igneous_ng.errors import SpecError, TransientError
+from igneous_ng.oserrors import sync
 from igneous_ng.queues import files, names
 from igneous_ng.queues.names import Claim
 from igneous_ng.queues.protocol import Priority, missing
@@ -96,10 +97,10 @@ class Directory:
         if not self.exists():
             os.makedirs(self.path, exist_ok=True)
             files.write_whole(f"{self._marker}.{files.nonce()}", self._marker, json.dumps(_FORMAT).encode())
-            files.sync(os.path.dirname(self.path))
+            sync(os.path.dirname(self.path))
         for directory in (self.tmp, self.todo, self.doing, self.dead):
             files.make_directory(directory)
-        files.sync(self.path)
+        sync(self.path)
 
     def sweep(self) -> None:
         """Remove what writers who died long ago left: pages, drafts, reasons whose letter never came."""
@@ -140,7 +141,7 @@ class Directory:
         try:
             files.make_directory(stage)
             self._fill(stage, page, bodies)
-            files.sync(stage)
+            sync(stage)
             if not files.move(stage, os.path.join(self.todo, page)):
                 raise TransientError(f"{self.url}: {stage} was removed while it was written; enqueue again")
         except BaseException:
@@ -164,4 +165,4 @@ class Directory:
 
     def settle(self) -> None:
         """Names of all pages on the disk."""
-        files.sync(self.todo)
+        sync(self.todo)

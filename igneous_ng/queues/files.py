@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from igneous_ng.errors import SpecError, TransientError
 
 _GONE = (errno.ENOENT, errno.ESTALE)
-_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # what file systems without a sync of directories answer
 _NO_LINK = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)  # and without hard links
 _DENIED = {
     errno.EACCES: "check who may write there",
@@ -199,15 +198,3 @@ def write_whole(draft: str, path: str, data: bytes) -> None:
     except OSError:
         discard(draft)
         raise
-
-
-def sync(directory: str) -> None:
-    """The names in a directory, on the disk when this returns, where the file system knows how."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in _NO_SYNC:
-            raise
-    finally:
-        os.close(handle)

@@ -1,6 +1,6 @@
 """Layers of other formats as if they were Precomputed: an ``info``, and voxels at boxes of a level.
 
-OME-Zarr (0.4, 0.5) and N5 through TensorStore; graphene through cloud-volume.
+OME-Zarr (0.4, 0.5) and N5 through TensorStore; graphene through cloud-volume; BossDB through its own service.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from igneous_ng.formats.codecs import DTYPES
 from igneous_ng.formats.info import IMAGE, SEGMENTATION, Info, Scale, check_resolution, scale_key
 from igneous_ng.geometry import Box, Vec3f, vec
 from igneous_ng.sources.base import ArraySource
+from igneous_ng.sources.bossdb import open_boss
 from igneous_ng.sources.chunked import Chunked, open_chunked
 from igneous_ng.sources.cloud import open_graphene
 from igneous_ng.store import Store
 
-Format = Literal["zarr", "n5", "graphene"]
+Format = Literal["zarr", "n5", "graphene", "bossdb"]
 _NM = {"angstrom": 0.1, "nanometer": 1.0, "nm": 1.0, "micrometer": 1e3, "um": 1e3, "millimeter": 1e6, "meter": 1e9}
 _NEAR = 1e-6  # of a voxel: what a translation may be short of the voxel it means
 _LEVELS = 32
@@ -59,6 +60,7 @@ def open_layer(url: str, form: Format, store: Store) -> LayerSource:
         "zarr": lambda: _open_zarr(url, store),
         "n5": lambda: _open_n5(url, store),
         "graphene": lambda: open_graphene(url),
+        "bossdb": lambda: open_boss(url),
     }
     return opening[form]()
 

@@ -1,8 +1,8 @@
 """Connected components of a whole volume: cells are labelled, joined by a tree, numbered and written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from igneous_ng.geometry import Box, Vec3
 from igneous_ng.io import IO
 from igneous_ng.kernels import components
 from igneous_ng.kernels.components import Runs
-from igneous_ng.stage import LayerUrl, Stage, arg, opt
+from igneous_ng.masks import Masked
+from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt
+from igneous_ng.store import Compression
 
 _WIDE = 1 << 32
 _RUN = 24  # bytes held per voxel while runs are made, if every voxel is one
@@ -21,12 +23,8 @@ _SMALL = 64_000_000  # bytes that a phase without voxels may take for its lists 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Label(Stage, name="ccl label"):
-    """Label the components of each cell: the first phase of connected components.
-
-    Voxels of one value other than 0 are connected, or, with a threshold, all voxels within it. The phases are label,
-    join (each level), spread (each level, downwards), rank (1, 2) and relabel; `ccl auto` runs them all.
-    """
+class Labelling(Masked):
+    """The fields that say what the components of a layer are."""
 
     source: LayerUrl = arg("Layer of labels, or of an image to be thresholded.")
     layer: LayerUrl = arg("Layer to create; what the phases tell each other is kept in its folder ccl.")
@@ -39,19 +37,30 @@ class Label(Stage, name="ccl label"):
 
     def check(self) -> None:
         """Cells are real, limits in order, the result is elsewhere."""
+        super().check()
         low, high = self.threshold_min, self.threshold_max
         if self.connectivity not in (6, 18, 26):
-            raise SpecError(f"ccl label.connectivity: {self.connectivity}; give 6, 18 or 26")
+            raise SpecError(f"{self.name}.connectivity: {self.connectivity}; give 6, 18 or 26")
         if min(self.cell) < 1:
-            raise SpecError(f"ccl label.cell: {self.cell}; each side must be at least 1 voxel")
+            raise SpecError(f"{self.name}.cell: {self.cell}; each side must be at least 1 voxel")
         if low is not None and high is not None and low > high:
-            raise SpecError(f"ccl label: nothing lies between threshold_min {low:g} and threshold_max {high:g}")
+            raise SpecError(f"{self.name}: nothing lies between threshold_min {low:g} and threshold_max {high:g}")
         if self.source == self.layer:
-            raise SpecError(f"ccl label: {self.layer} is the source; give another layer for the components")
+            raise SpecError(f"{self.name}: {self.layer} is the source; give another layer for the components")
 
     def home(self) -> str:
         """Records lie with the new layer."""
         return self.layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label(Labelling, name="ccl label"):
+    """Label the components of each cell: the first phase of connected components.
+
+    Voxels of one value other than 0 are connected, or, with a threshold, all voxels within it. The phases are label,
+    join (each level), spread (each level, downwards), rank (1, 2) and relabel; `ccl auto` runs them all. What a mask
+    leaves out is background.
+    """
 
     def prepare(self, io: IO) -> None:
         """Write the plan that all phases follow."""
@@ -63,14 +72,18 @@ class Label(Stage, name="ccl label"):
 
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """The values, their components twice, and the runs."""
-        return unit.voxels * (2 * io.info(self.source).dtype.itemsize + 8 + _RUN)
+        volume = io.volume(self.source, self.mip)
+        return unit.voxels * (2 * volume.voxel_bytes + 8 + _RUN) + self.mask_bytes(io, unit, volume.resolution)
 
     def execute(self, unit: Box, io: IO) -> None:
         """Label one cell; keep the labelling as runs, and what neighbours need."""
         plan, desk = self._plan(io), Desk(io, self.layer)
         at = plan.at(unit)
-        image = io.read(io.volume(self.source, self.mip, self.fill_missing), unit)[..., 0]
-        labels = components.foreground(image, *plan.limits)
+        volume = io.volume(self.source, self.mip, self.fill_missing)
+        image, left_out = self.seen(io, volume.info, volume.mip, unit, partial(io.read, volume))
+        labels = components.foreground(image[..., 0], *plan.limits)
+        if left_out is not None:
+            labels[left_out] = 0
         runs, parts = components.label(labels, plan.connectivity)
         shape = unit.shape
         faces = {face_name(axis, side): runs.face(shape, axis, side) for axis, side in components.FACES}
@@ -93,7 +106,16 @@ class Label(Stage, name="ccl label"):
         if info.dtype.kind == "f" and limits == (None, None):
             raise SpecError(f"ccl label: {self.source} is {info.dtype.name}; give --threshold-min or --threshold-max")
         cell = round_to_chunks(volume.scale, self.cell)
-        return Plan(self.source, self.mip, volume.bounds, cell, self.connectivity, limits, self.fill_missing)
+        return Plan(
+            source=self.source,
+            mip=self.mip,
+            bounds=volume.bounds,
+            cell=cell,
+            connectivity=self.connectivity,
+            limits=limits,
+            fill_missing=self.fill_missing,
+            mask=self.mask_parameters(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +223,7 @@ class Dusting(Phase):
 
     def check(self) -> None:
         """Dust is a number of voxels."""
+        super().check()
         if self.dust < 0:
             raise SpecError(f"{self.name}.dust: {self.dust} voxels; give 0 or a positive number")
 
@@ -265,21 +288,26 @@ class Rank(Dusting, name="ccl rank"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relabel(Dusting, name="ccl relabel"):
-    """Write the layer of components: the last phase.
-
-    Labels are those of `ccl rank`, as uint32, or as uint64 where there are more than that can count.
-    """
+class Writing(Dusting):
+    """The fields that say how the layer of components is stored."""
 
     chunk: Vec3 | None = opt(None, "Shape of a chunk in voxels, by default the source's; cells must be whole chunks.")
     encoding: str = opt("compressed_segmentation", "Encoding of the layer; compresso is smaller and takes longer.")
-    compress: Literal["gzip", "none"] = opt("gzip", "How chunks are stored; none for readers that cannot undo gzip.")
+    compress: Compression = opt("gzip", "How chunks are stored; none for readers that cannot undo it.")
 
     def check(self) -> None:
         """Chunks are real."""
         super().check()
         if self.chunk is not None and min(self.chunk) < 1:
-            raise SpecError(f"ccl relabel.chunk: {self.chunk}; each side must be at least 1 voxel")
+            raise SpecError(f"{self.name}.chunk: {self.chunk}; each side must be at least 1 voxel")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relabel(Writing, name="ccl relabel"):
+    """Write the layer of components: the last phase.
+
+    Labels are those of `ccl rank`, as uint32, or as uint64 where there are more than that can count.
+    """
 
     def prepare(self, io: IO) -> None:
         """Write the info of the layer."""
@@ -327,3 +355,33 @@ class Relabel(Dusting, name="ccl relabel"):
             chunk=chunk,
             encoding=self.encoding,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto(Writing, Labelling, Chain, name="ccl auto"):
+    """Connected components of a whole layer: all phases, one after the other.
+
+    Voxels of one value other than 0 are connected, or, with a threshold, all voxels within it. Components are
+    numbered 1, 2, 3 ... by their first voxels, x fastest: the labels do not depend on the cells. What a mask leaves
+    out is background.
+    """
+
+    layer: LayerUrl = arg("Layer to create.")
+
+    def check(self) -> None:
+        """Cells are whole chunks: the last stage would find otherwise, when all others are done."""
+        super().check()
+        if self.chunk is not None and any(c % k for c, k in zip(self.cell, self.chunk, strict=True)):
+            raise SpecError(f"ccl auto.chunk: cells of {self.cell} are not whole chunks of {self.chunk}; give others")
+
+    def steps(self, io: IO) -> Iterator[Stage]:
+        """Label, join upwards, spread downwards, rank, relabel."""
+        yield self.step(Label)
+        top = self.desk(io).tree.top
+        for level in range(1, top + 1):
+            yield self.step(Join, level=level)
+        for level in range(top - 1, 0, -1):
+            yield self.step(Spread, level=level)
+        for level in (1, 2):
+            yield self.step(Rank, level=level)
+        yield self.step(Relabel)

@@ -1,7 +1,7 @@
 """Filling a box, or what a mask leaves out, with one value."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,16 +9,17 @@ import numpy.typing as npt
 from igneous_ng import levels
 from igneous_ng.deriving import chunks
 from igneous_ng.errors import SpecError
+from igneous_ng.formats import codecs
 from igneous_ng.formats.info import Info, is_aligned, round_to_chunks
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
 from igneous_ng.levels import Levels, Unit
 from igneous_ng.masks import Masked
 from igneous_ng.stage import LayerUrl, arg, opt
+from igneous_ng.store import Compression
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
-_LOSSY = ("jpeg", "jxl", "fpzip", "zfpc")  # encodings that may give back other values than they were given
 _COPIES = 4  # of a chunk held at once
 
 
@@ -34,7 +35,7 @@ class Blackout(Masked, name="image blackout"):
     box: Box | None = opt(None, "What to fill, in voxels of level 0; with a mask, by default all.")
     mips: tuple[int, ...] = opt((0,), "Levels to change; the others keep what they show.")
     value: int = opt(0, "The value to fill with.")
-    compress: Literal["gzip", "none"] = opt("gzip", "How chunks are stored; none for readers that cannot undo gzip.")
+    compress: Compression = opt("gzip", "How chunks are stored; none for readers that cannot undo it.")
     fill_missing: bool = opt(False, "Take missing chunks for zeros where a part of one is filled.")
 
     def check(self) -> None:
@@ -107,7 +108,7 @@ class Blackout(Masked, name="image blackout"):
         for mip in mips:
             scale = info.scales[mip]
             whole = self.mask is None and is_aligned(scale, self._box(info, mip))
-            if scale.encoding in _LOSSY and not whole:
+            if not whole and not codecs.exact(scale.encoding, scale.parameters):
                 raise SpecError(
                     f"{self.name}: chunks of {scale.encoding}, filled in part, would change beyond it; "
                     f"give a box of whole chunks of {scale.chunk} at mip {mip}"

@@ -13,7 +13,6 @@ from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.kernels import quality
 from igneous_ng.kernels.clahe import Tiles, equalise
-from igneous_ng.masks import Masked
 from igneous_ng.stage import opt
 from igneous_ng.volume import Volume
 
@@ -21,7 +20,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clahe(Deriving, Masked, name="contrast clahe"):
+class Clahe(Deriving, name="contrast clahe"):
     """Equalise the contrast of sections locally (CLAHE), without seams.
 
     The bounds of the layer are divided into tiles, nearly equal, that do not depend on the cells: a task reads the

@@ -125,7 +125,7 @@ class Measure(Masked, name="contrast measure"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Apply(Deriving, Masked, name="contrast apply"):
+class Apply(Deriving, name="contrast apply"):
     """Stretch the grey values of each section to the full range of the new layer.
 
     The limits of a section, one pair a channel, are order statistics of what `contrast measure` counted. They may be

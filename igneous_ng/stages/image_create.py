@@ -1,11 +1,14 @@
 """Ingest: a new Precomputed layer from array files and picture stacks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Literal
 
 from igneous_ng import imaging
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats import settings
 from igneous_ng.formats.info import ENCODINGS, IMAGE, SEGMENTATION, Info, new_info, round_to_chunks
+from igneous_ng.formats.sharding import spec_for
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels.casting import exactly
@@ -34,8 +37,9 @@ class Create(Stage, name="image create"):
     encoding: str = opt("", "raw, jpeg, png, compressed_segmentation or compresso; by default what suits the kind.")
     settings: tuple[str, ...] = opt((), "Settings of the encoding, such as jpeg_quality=85; the encoding must have it.")
     compress: Compression = opt("gzip", "How chunks are stored; none for readers that cannot undo it.")
+    sharded: bool = opt(False, "Put chunks together in shards, as large as memory allows; each is a task.")
     chunk: Vec3 = opt((64, 64, 64), "Shape of a chunk in voxels.")
-    cell: Vec3 = opt((256, 256, 256), "Voxels per task, rounded up to whole chunks.")
+    cell: Vec3 = opt((256, 256, 256), "Voxels per task, rounded up to whole chunks; a shard is a task of its own.")
 
     def check(self) -> None:
         """The source lies on a file system; cells are real."""
@@ -43,6 +47,8 @@ class Create(Stage, name="image create"):
             raise SpecError(f"image create reads files, and {self.source} is none; copy it to a disk first")
         if min(self.cell) < 1:
             raise SpecError(f"image create: a cell of {self.cell} holds nothing; each side must be at least 1")
+        if self.sharded:
+            imaging.packing_of(self.name, self.compress)
         self._new_info(Box((0, 0, 0), (1, 1, 1)), self.dtype or "uint8", 1, check_only=True)
 
     def home(self) -> str:
@@ -55,15 +61,14 @@ class Create(Stage, name="image create"):
         io.create_layer(self.layer, self._info())
 
     def units(self, io: IO) -> Grid:
-        """Cells of whole chunks."""
+        """Cells of whole chunks, or shards."""
         scale = self._info().scales[0]
-        return Grid(scale.bounds, round_to_chunks(scale, self.cell))
+        return Grid(scale.bounds, scale.granularity if self.sharded else round_to_chunks(scale, self.cell))
 
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """A few copies of the cell, and what the source keeps in memory."""
         source = self._open()
-        voxel = source.channels * max(source.dtype.itemsize, self._info().dtype.itemsize)
-        return unit.voxels * voxel * _COPIES + source.resident_bytes
+        return unit.voxels * _voxel_bytes(source, self._info()) * _COPIES + source.resident_bytes
 
     def execute(self, unit: Box, io: IO) -> None:
         """Copy one window of the source into its chunks."""
@@ -89,7 +94,16 @@ class Create(Stage, name="image create"):
     def _info(self) -> Info:
         source = self._open()
         bounds = Box.sized(self.offset, source.shape)
-        return self._new_info(bounds, self.dtype or source.dtype.name, source.channels)
+        info = self._new_info(bounds, self.dtype or source.dtype.name, source.channels)
+        return self._in_shards(info, source) if self.sharded else info
+
+    def _in_shards(self, info: Info, source: Source) -> Info:
+        """``info`` with as few shards as memory allows, at least of a chunk each."""
+        scale, voxel = info.scales[0], _voxel_bytes(source, info)
+        limit = max((self.memory - source.resident_bytes) // _COPIES, voxel * prod(self.chunk))
+        packing = imaging.packing_of(self.name, self.compress)
+        spec = spec_for(scale.bounds.shape, self.chunk, voxel, limit, packing)
+        return replace(info, scales=(scale.with_sharding(spec),))
 
     def _new_info(self, bounds: Box, dtype: str, channels: int, check_only: bool = False) -> Info:
         labels = self.kind == SEGMENTATION
@@ -105,8 +119,13 @@ class Create(Stage, name="image create"):
             resolution=self.resolution,
             chunk=self.chunk,
             encoding=encoding,
-            parameters=imaging.settings_of(self.settings),
+            parameters=settings.parse(self.settings),
         )
+
+
+def _voxel_bytes(source: Source, info: Info) -> int:
+    """Bytes of one voxel in the wider of both data types."""
+    return source.channels * max(source.dtype.itemsize, info.dtype.itemsize)
 
 
 def _possible(encoding: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -12,18 +13,20 @@ from igneous_ng.formats import arrays
 from igneous_ng.formats.ome_zarr import Image
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
-from igneous_ng.stage import LayerUrl, Stage, arg, opt
+from igneous_ng.masks import Masked
+from igneous_ng.stage import LayerUrl, arg, opt
 from igneous_ng.volume import Volume
 
-_COPIES = 4  # of the voxels read held at once: chunks as stored, the array, turned, as bytes
+_COPIES = 5  # of the voxels read held at once: chunks as stored, the array, turned, as bytes, packed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(Stage, name="image export"):
+class Export(Masked, name="image export"):
     """Write a part of a level as a TIFF stack, an HDF5 file, an npy file or an OME-Zarr.
 
     Axes are z, y, x; c is first in an OME-Zarr, and last elsewhere if there are several channels. TIFF sections and
-    OME-Zarr chunks are written by many tasks, HDF5 and npy files by one. Whatever is at DEST stays.
+    OME-Zarr chunks are written by many tasks, HDF5 and npy files by one. Whatever is at DEST stays. What a mask leaves
+    out is written as zeros.
     """
 
     layer: LayerUrl = arg("Layer to read.")
@@ -35,6 +38,7 @@ class Export(Stage, name="image export"):
 
     def check(self) -> None:
         """A result needs a place of its own."""
+        super().check()
         if self.dest == self.layer or self.dest.startswith(f"{self.layer}/"):
             raise SpecError(f"image export: {self.dest} lies in the layer {self.layer}; name another place")
         if self.mip < 0:
@@ -59,18 +63,19 @@ class Export(Stage, name="image export"):
         if self.format != "tiff":
             return Grid(bounds, volume.chunk)
         depth = volume.chunk[2]
-        while depth > 1 and bounds.shape[0] * bounds.shape[1] * depth * volume.voxel_bytes * _COPIES > self.memory:
+        while depth > 1 and bounds.shape[0] * bounds.shape[1] * depth * volume.voxel_bytes * _COPIES > self.room:
             depth = (depth + 1) // 2
         return Grid(bounds, (bounds.shape[0], bounds.shape[1], depth))
 
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """A few copies of what one task reads."""
-        return unit.voxels * self._volume(io).voxel_bytes * _COPIES
+        volume = self._volume(io)
+        return unit.voxels * volume.voxel_bytes * _COPIES + self.mask_bytes(io, unit, volume.resolution)
 
     def execute(self, unit: Box, io: IO) -> None:
         """Read a box and write it."""
         volume = self._volume(io)
-        voxels = imaging.read(io, volume, unit)
+        voxels, _ = self.seen(io, volume.info, volume.mip, unit, partial(imaging.read, io, volume))
         for name, data in self._objects(volume, unit, voxels):
             io.put(f"{self.dest}{name}", data)
 

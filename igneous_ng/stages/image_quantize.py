@@ -39,11 +39,12 @@ class Quantize(Deriving, name="image quantize"):
         """A cell as read and as written, and one section in between."""
         volume = self.volume(io)
         section = unit.shape[0] * unit.shape[1] * volume.channels
-        return unit.voxels * (3 * volume.voxel_bytes + 3 * volume.channels) + 32 * section
+        masked = self.mask_bytes(io, unit, volume.resolution)
+        return unit.voxels * (3 * volume.voxel_bytes + 3 * volume.channels) + 32 * section + masked
 
     def execute(self, unit: Box, io: IO) -> None:
         """Round the values of one cell."""
-        array = io.read(self.volume(io), unit)
+        array = self.read(io, unit)
         if self.channel is not None:
             array = array[..., [self.channel]]
         out = np.empty(array.shape, np.uint8, order="F")

@@ -56,7 +56,8 @@ class Reorder(Deriving, name="image reorder"):
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """The new cell, and as much of the source as lies in one row of chunks."""
         volume = self.volume(io)
-        return (3 * unit.voxels + 3 * unit.shape[0] * unit.shape[1] * volume.chunk[2]) * volume.voxel_bytes
+        row = Box(unit.lo, (*unit.hi[:2], unit.lo[2] + volume.chunk[2]))
+        return 3 * (unit.voxels + row.voxels) * volume.voxel_bytes + self.mask_bytes(io, row, volume.resolution)
 
     def execute(self, unit: Box, io: IO) -> None:
         """Gather the sections of one cell; the source's rows of chunks are read once each."""
@@ -67,7 +68,7 @@ class Reorder(Deriving, name="image reorder"):
         for _, row in groupby(sorted(wanted), lambda pair: (pair[0] - volume.bounds.lo[2]) // volume.chunk[2]):
             pairs = list(row)
             lo, hi = pairs[0][0], pairs[-1][0] + 1
-            array = io.read(volume, Box((*unit.lo[:2], lo), (*unit.hi[:2], hi)))
+            array = self.read(io, Box((*unit.lo[:2], lo), (*unit.hi[:2], hi)))
             for z, at in pairs:
                 out[:, :, at] = array[:, :, z - lo]
         io.note(black=unit.shape[2] - len(wanted))

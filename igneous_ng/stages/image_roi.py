@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -10,14 +11,16 @@ from igneous_ng.formats.info import Info
 from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels.components import extents
-from igneous_ng.stage import LayerUrl, Stage, arg, opt
+from igneous_ng.masks import Masked
+from igneous_ng.stage import LayerUrl, arg, opt
 
 
 @dataclass(frozen=True, kw_only=True)
-class Roi(Stage, name="image roi"):
+class Roi(Masked, name="image roi"):
     """Find the bounding boxes of what is not empty, at a coarse mip, and write them to rois.json beside the layer.
 
-    Voxels above --faint that touch by a face, an edge or a corner are one region. Boxes are in voxels of mip 0.
+    Voxels above --faint that touch by a face, an edge or a corner are one region. Boxes are in voxels of mip 0. What a
+    mask leaves out is empty.
     """
 
     layer: LayerUrl = arg("Layer to look at.")
@@ -28,6 +31,7 @@ class Roi(Stage, name="image roi"):
 
     def check(self) -> None:
         """Numbers of voxels are not negative."""
+        super().check()
         if min(self.dust, self.max_length) < 0:
             raise SpecError(f"image roi: dust {self.dust}, max_length {self.max_length}; give 0 or positive numbers")
 
@@ -42,20 +46,24 @@ class Roi(Stage, name="image roi"):
     def peak_bytes(self, unit: int, io: IO) -> int:
         """The whole mip, what is not empty, and its components."""
         volume = io.volume(self.layer, self._mip(io.info(self.layer)))
-        return volume.bounds.voxels * (volume.voxel_bytes + volume.channels + 9)
+        masked = self.mask_bytes(io, volume.bounds, volume.resolution)
+        return volume.bounds.voxels * (volume.voxel_bytes + volume.channels + 9) + masked
 
     def execute(self, unit: int, io: IO) -> None:
         """Find the regions."""
         info = io.info(self.layer)
         volume = io.volume(self.layer, self._mip(info))
-        filled = np.any(io.read(volume, volume.bounds) > self.faint, axis=3)
+        found, left_out = self.seen(io, info, volume.mip, volume.bounds, partial(io.read, volume))
+        filled = np.any(found > self.faint, axis=3)
+        if left_out is not None:
+            filled &= ~left_out
         factor = vec(round(r / f) for r, f in zip(volume.resolution, info.scales[0].resolution, strict=True))
-        found = []
+        boxes: list[str] = []
         for box, voxels in extents(filled, volume.bounds.lo):
             if voxels > self.dust:
-                found += [str(part) for part in self._cut(box * factor & info.scales[0].bounds)]
-        io.put_json(self._url, {"mip": volume.mip, "rois": found})
-        io.note(regions=len(found))
+                boxes += [str(part) for part in self._cut(box * factor & info.scales[0].bounds)]
+        io.put_json(self._url, {"mip": volume.mip, "rois": boxes})
+        io.note(regions=len(boxes))
 
     def said(self, io: IO) -> str:
         """The boxes, one a line."""

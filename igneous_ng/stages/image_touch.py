@@ -6,7 +6,7 @@ from typing import Literal
 from igneous_ng import levels
 from igneous_ng.deriving import chunks, present
 from igneous_ng.errors import DataError
-from igneous_ng.formats.info import chunk_name, round_to_chunks
+from igneous_ng.formats.info import round_to_chunks
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
 from igneous_ng.levels import Levels, Unit
@@ -29,7 +29,7 @@ class Touch(Stage, name="image touch"):
     layer: LayerUrl = arg("Layer to look at.")
     mips: tuple[int, ...] = opt((0,), "Levels to look at.")
     allow_missing: bool = opt(False, "Count missing chunks instead of failing.")
-    rewrite: Literal["no", "gzip", "none"] = opt("no", "Store each chunk again, compressed so.")
+    rewrite: Literal["no", "gzip", "brotli", "zstd", "none"] = opt("no", "Store each chunk again, compressed so.")
 
     def check(self) -> None:
         """Levels are named."""
@@ -59,9 +59,9 @@ class Touch(Stage, name="image touch"):
         everything = chunks(volume, cell)
         there = [chunk for chunk in everything if not self.allow_missing or present(io, volume, chunk)]
         _read_all(io, volume, [cell] if there == everything else there)
-        for chunk in there if self.rewrite != "no" else ():
-            url = f"{self.layer}/{chunk_name(volume.scale, chunk)}"
-            io.put(url, io.get(url) or b"", "none" if self.rewrite == "no" else self.rewrite)
+        if self.rewrite != "no":
+            for url in map(volume.url, there):
+                io.put(url, io.get(url) or b"", self.rewrite)
         io.note(mip=mip, chunks=len(there), missing=len(everything) - len(there))
 
 

@@ -8,14 +8,16 @@ import numpy.typing as npt
 
 from igneous_ng import imaging
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats import settings
 from igneous_ng.formats.codecs import DTYPES
 from igneous_ng.formats.info import Info, Scale, is_aligned, new_info
 from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.imaging import Pass, Read
 from igneous_ng.io import IO
 from igneous_ng.kernels.casting import exactly, rescaled
+from igneous_ng.masks import Masked
 from igneous_ng.sources.layers import LayerSource, open_layer
-from igneous_ng.stage import LayerUrl, Stage, arg, opt
+from igneous_ng.stage import LayerUrl, arg, opt
 from igneous_ng.store import Compression
 from igneous_ng.volume import Volume
 
@@ -23,18 +25,19 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transfer(Stage, name="image transfer"):
+class Transfer(Masked, name="image transfer"):
     """Copy a level of a layer to another layer: all or a part of it, as it is or otherwise.
 
     Where chunks need not change, their bytes are copied and never decoded; where only the compression does, that
     alone is done anew. Values are kept exactly or the transfer stops, unless a window is given. The new levels are
-    shown to readers when all of them are written. A missing chunk of the source stops the transfer.
+    shown to readers when all of them are written. A missing chunk of the source stops the transfer. What a mask, laid
+    over the source, leaves out becomes zero.
     """
 
     source: LayerUrl = arg("Layer to read.")
     layer: LayerUrl = arg("Layer to create, or to extend by coarser levels.")
-    format: Literal["precomputed", "zarr", "n5", "graphene"] = opt(
-        "precomputed", "What the source is; zarr is an OME-Zarr, which says the size of its voxels."
+    format: Literal["precomputed", "zarr", "n5", "graphene", "bossdb"] = opt(
+        "precomputed", "What the source is; zarr is an OME-Zarr, bossdb is bossdb://COLLECTION/EXPERIMENT/CHANNEL."
     )
     kind: Literal["auto", "image", "segmentation"] = opt(
         "auto", "What the values are: intensities or labels; auto is what the source says."
@@ -66,12 +69,15 @@ class Transfer(Stage, name="image transfer"):
 
     def check(self) -> None:
         """The fields fit each other, and a layer is not copied onto itself."""
+        super().check()
+        if self.source.startswith("bossdb://") and self.format != "bossdb":
+            raise SpecError(f"image transfer: {self.source} is read with --format bossdb; say so")
         imaging.check_pooling(self.name, self.factor, self.method, self.sparse)
         if self.source == self.layer:
             raise SpecError(f"image transfer: {self.layer} cannot be copied onto itself; name another place")
         if self.mip < 0 or self.num_mips < 0:
             raise SpecError(f"image transfer: {self.num_mips} mips above mip {self.mip}; both count from 0 up")
-        imaging.settings_of(self.settings)
+        settings.parse(self.settings)
         if self.sharded:
             imaging.packing_of(self.name, self.compress)
         if len(self.encoding) > self.num_mips + 1:
@@ -97,23 +103,26 @@ class Transfer(Stage, name="image transfer"):
         return self._pass(io).units()
 
     def peak_bytes(self, unit: Box, io: IO) -> int:
-        """A few copies of one cell, in the wider of both data types."""
+        """A few copies of one cell, in the wider of both data types, and one more where these differ."""
         made = self._pass(io)
-        source = self._source(io).dtype.itemsize
+        source, new, read = self._source(io), made.info.dtype.itemsize, made.first(unit)
         scaling = np.dtype(np.float64).itemsize if self.window else 0
-        return made.peak_bytes(unit) * max(source, scaling, made.info.dtype.itemsize) // made.info.dtype.itemsize
+        widest = max(source.dtype.itemsize, scaling, new)
+        converted = read.voxels * source.channels * widest if source.dtype != made.info.dtype else 0
+        masked = self.mask_bytes(io, self._back(read), source.scales[self.mip].resolution)
+        return made.peak_bytes(unit) * widest // new + converted + masked
 
     def execute(self, unit: Box, io: IO) -> None:
         """Copy the chunks of one cell, or read, convert, pool and write it."""
-        made = self._pass(io)
-        if self._as_stored(made.scales[0], made.info, self._source(io)):
+        made, source = self._pass(io), self._source(io)
+        if self._as_stored(made.scales[0], made.info, source):
             self._copy(unit, self._volume(io), io.volume(self.layer, made.mip, info=made.info), io)
             return
         read = self._reader(io)
 
         def converted(box: Box) -> Array:
             box = self._back(box)
-            return self._convert(read(box), made.info.dtype, box)
+            return self._convert(self.seen(io, source, self.mip, box, read)[0], made.info.dtype, box)
 
         made.make(io, unit, converted, self.compress, self.delete_background)
 
@@ -130,9 +139,7 @@ class Transfer(Stage, name="image transfer"):
         if not self.mip < len(source.scales):
             raise SpecError(f"{self.source} has no mip {self.mip}; there are mips 0 to {len(source.scales) - 1}")
         above = tuple(imaging.encoding_of(self.encoding, level) for level in range(1, self.num_mips + 1))
-        info = imaging.raised(
-            self._new_info(source), 0, self.factor, above, imaging.settings_of(self.settings), self.layer
-        )
+        info = imaging.raised(self._new_info(source), 0, self.factor, above, settings.parse(self.settings), self.layer)
         made = Pass(
             layer=self.layer,
             info=info,
@@ -142,7 +149,7 @@ class Transfer(Stage, name="image transfer"):
             method=imaging.method_of(info, self.method),
             sparse=self.sparse,
             base=True,
-            memory=self.memory,
+            memory=self.room,
             piece=imaging.PIECE_VOXELS if self._over(source.scales[self.mip], info.scales[0]) else imaging.TASK_VOXELS,
         )
         if self.sharded:
@@ -197,7 +204,7 @@ class Transfer(Stage, name="image transfer"):
             resolution=scale.resolution,
             chunk=self.chunk or scale.chunk,
             encoding=encoding,
-            parameters={**old, **imaging.fitting(imaging.settings_of(self.settings), encoding)},
+            parameters={**old, **settings.fitting(settings.parse(self.settings), encoding)},
         )
         if encoding == scale.encoding:  # with keys that only its writer knows
             kept = {**scale.with_sharding(None).extra, **info.scales[0].extra}
@@ -210,7 +217,7 @@ class Transfer(Stage, name="image transfer"):
         apart = self.format == "precomputed" and not (old.sharded or new.sharded)
         whole = apart and is_aligned(old, self._back(new.bounds))
         same = (old.chunk, old.encoding, old.extra, source.dtype) == (new.chunk, new.encoding, new.extra, info.dtype)
-        return whole and same and not (self.window or self.num_mips or self.delete_background)
+        return whole and same and not (self.window or self.num_mips or self.delete_background or self.mask)
 
     def _copy(self, unit: Box, volume: Volume, new: Volume, io: IO) -> None:
         chunks = list(new.chunks(unit))

@@ -20,7 +20,7 @@ from importlib import metadata
 from typing import Any
 
 from igneous_ng import catalog, oserrors, records
-from igneous_ng.errors import DataError, SpecError, TransientError
+from igneous_ng.errors import ConfigurationError, DataError, SpecError, TransientError
 from igneous_ng.io import IO
 from igneous_ng.records import Line, Message, Run
 from igneous_ng.spans import Spans, joined
@@ -113,6 +113,8 @@ class Task:
             threads.append(thread)
         for thread in threads:
             thread.join()
+        if isinstance(self._error, ConfigurationError):
+            self._write()  # what the message's other units did stays done, wherever it goes now
         if self._error is not None:
             raise self._error
 
@@ -151,6 +153,8 @@ class Task:
         start, away = time.time(), self._turn.away_seconds
         with captured() as log, self._meter.measured() as figures:
             error = self._attempt(stage, units[unit], io)
+        if isinstance(error, ConfigurationError):
+            raise error  # it is of this machine, not of the unit: the message goes back, for another worker
         seconds = time.time() - start
         self._depth.learn(seconds, self._turn.away_seconds - away)
         self.longest = max(self.longest, seconds)

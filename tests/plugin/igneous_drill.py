@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from igneous_ng.errors import DataError, SpecError, TransientError
+from igneous_ng.errors import ConfigurationError, DataError, SpecError, TransientError
 from igneous_ng.io import IO
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
 
@@ -112,5 +112,6 @@ ERRORS = {
     "data": DataError("the data is wrong"),
     "request": SpecError("the request is wrong"),
     "transient": TransientError("the network is down"),
+    "configuration": ConfigurationError("this needs a program; install it"),
     "memory": MemoryError("cannot allocate"),
 }
