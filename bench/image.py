@@ -26,6 +26,7 @@ import numpy as np
 import psutil
 
 REPEATS = 3
+_ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # as after an installation
 OURS = [sys.executable, "-m", "igneous_ng.cli"]
 
 
@@ -41,7 +42,7 @@ class Cost:
 def measured(command: Sequence[str]) -> Cost:
     """Run a command; its CPU seconds and those of its children, wall seconds, and peak bytes of all together."""
     before, begin = os.times(), time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_ENVIRONMENT)
     peak = [0]
     watch = threading.Thread(target=_watch, args=(process, peak))
     watch.start()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igneous_ng import imaging, run
+from igneous_ng import passes, run
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import new_info
 from igneous_ng.geometry import Box, Vec3, vec
@@ -92,8 +92,8 @@ def test_any_cut_is_the_whole_volume_pooled(
     array = labels(shape)
     path = create(tmp_path_factory.mktemp("layer"), array, Box.sized(offset, shape[:3]), chunk)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(imaging, "TASK_VOXELS", task)
-        patch.setattr(imaging, "PIECE_VOXELS", piece)
+        patch.setattr(passes, "TASK_VOXELS", task)
+        patch.setattr(passes, "PIECE_VOXELS", piece)
         run.inline(down(path, num_mips=levels, factor=factor, sparse=sparse, method=method))
     for level in range(levels + 1):
         expected, origin = pooled(array, offset, factor, method, sparse, level)
@@ -119,8 +119,8 @@ def test_several_levels_of_modes_in_one_pass_are_the_same_bytes_as_one_by_one(
     array = labels((*BOX.shape, 2), "uint64")
     one = create(tmp_path / "one", array, encoding="compressed_segmentation")
     many = create(tmp_path / "many", array, encoding="compressed_segmentation")
-    monkeypatch.setattr(imaging, "TASK_VOXELS", task)
-    monkeypatch.setattr(imaging, "PIECE_VOXELS", task // 8)
+    monkeypatch.setattr(passes, "TASK_VOXELS", task)
+    monkeypatch.setattr(passes, "PIECE_VOXELS", task // 8)
     run.inline(down(many, num_mips=3))
     for mip in range(3):
         run.inline(down(one, mip=mip))
@@ -138,7 +138,7 @@ def test_again_changes_no_byte(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("roi", ["-7:-6,3:4,-21:-20", "-1:5,10:12,-9:-8", "13:99,29:30,-5:-4", "-7:14,3:30,-21:-4"])
 def test_a_region_redone_has_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, roi: str) -> None:
-    monkeypatch.setattr(imaging, "TASK_VOXELS", 1)
+    monkeypatch.setattr(passes, "TASK_VOXELS", 1)
     create(tmp_path, labels((*BOX.shape, 1)))
     run.inline(down(tmp_path, num_mips=2))
     before = files(tmp_path)
@@ -184,7 +184,7 @@ def test_planning_and_enqueueing_change_nothing_that_is_shown(tmp_path: Path) ->
 
 
 def test_units_can_be_run_twice_and_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imaging, "TASK_VOXELS", 1)
+    monkeypatch.setattr(passes, "TASK_VOXELS", 1)
     array = labels((*BOX.shape, 1))
     one, other = create(tmp_path / "one", array), create(tmp_path / "other", array)
     run.inline(down(one, num_mips=2))

@@ -103,16 +103,12 @@ def test_any_passes_are_one(
     asked: dict[str, Any] = {"num_mips": 4, "method": method, "sparse": sparse, "factor": factor}
     run.inline(Downsample(layer=str(one), **asked))
     try:
-        done = passes(several, memory=memory, **asked)
+        passes(several, memory=memory, **asked)
     except SpecError:  # not even one level fits
         with pytest.raises(SpecError, match="give more --memory"):
             passes(several, memory=memory, **asked)
         return
-    if dtype == "float32" and method == "average" and len(done) > 1:  # stored voxels have 24 bits
-        for (_, found), (_, wanted) in zip(levels(several), levels(one), strict=True):
-            assert np.allclose(found, wanted, rtol=1e-6)
-    else:
-        same(several, one)
+    same(several, one)
 
 
 def test_passes_have_their_encodings_and_go_on_from_the_masked_voxels(tmp_path: Path) -> None:
@@ -150,7 +146,7 @@ def test_sums_are_not_guessed_and_go_when_they_are_spent(tmp_path: Path) -> None
     run.inline(Downsample(layer=str(layer)))
     with pytest.raises(DataError, match="run `image downsample` with --keep-sums"):
         run.inline(Downsample(layer=str(layer), mip=1, from_sums=True))
-    with pytest.raises(SpecError, match="sums are of averages of integers"):
+    with pytest.raises(SpecError, match="sums are of averages"):
         run.inline(Downsample(layer=str(layer), method="mode", keep_sums=True))
     run.inline(Downsample(layer=str(layer), keep_sums=True))
     assert [waste for waste in cleaning.wastes(Store(), f"file://{layer}", 0.0) if waste.place.endswith("/sums")] == []
@@ -176,11 +172,12 @@ def test_the_command_makes_all_levels_and_is_continued(tmp_path: Path) -> None:
     assert len(list((layer / "runs").iterdir())) == runs
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint64", "int32"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint64", "int32", "float32"])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_sums_come_back_as_they_were_packed(dtype: str, sparse: bool) -> None:
-    info = np.iinfo(dtype)
-    image = np.random.default_rng(5).integers(info.min, info.max, (9, 7, 5, 2), dtype, endpoint=True)
+    info = np.iinfo(dtype if dtype != "float32" else "int32")
+    image = np.random.default_rng(5).integers(info.min, info.max, (9, 7, 5, 2), endpoint=True, dtype=info.dtype)
+    image = image.astype(dtype)
     image[:4, :4] = 0
     sums = Sums.of(image, (-3, 2, 1), sparse).coarser((2, 2, 1))
     array = carrying.packed(sums)
@@ -188,3 +185,15 @@ def test_sums_come_back_as_they_were_packed(dtype: str, sparse: bool) -> None:
     again = carrying.unpacked(array, sums.box, image.dtype, 2, 4)
     assert np.array_equal(again.values(), sums.values())
     assert np.array_equal(again.coarser((2, 2, 2)).values(), sums.coarser((2, 2, 2)).values())
+
+
+def test_levels_that_would_make_long_tasks_are_left_to_another_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.random.default_rng(5).integers(0, 255, (130, 140, 2, 1)).astype("uint8")
+    one, several = (create(tmp_path / name, image, (0, 0, 0), (8, 8, 2)) for name in ("one", "several"))
+    run.inline(Downsample(layer=str(one), num_mips=4))
+    monkeypatch.setattr("igneous_ng.passes.TASK_VOXELS", 1)
+    monkeypatch.setattr("igneous_ng.passes.LARGEST_TASK", 32 * 32 * 2)
+    assert [step.num_mips for step in passes(several, num_mips=4)] == [2, 2]
+    same(several, one)

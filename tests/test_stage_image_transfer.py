@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from igneous_ng import imaging, records, run
+from igneous_ng import passes, records, run
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import codecs
 from igneous_ng.formats.info import new_info
@@ -82,8 +82,8 @@ REQUESTS: list[dict[str, Any]] = [
 def test_the_new_layer_is_the_part_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], task: int
 ) -> None:
-    monkeypatch.setattr(imaging, "TASK_VOXELS", task)
-    monkeypatch.setattr(imaging, "PIECE_VOXELS", task // 8)
+    monkeypatch.setattr(passes, "TASK_VOXELS", task)
+    monkeypatch.setattr(passes, "PIECE_VOXELS", task // 8)
     array = labels()
     before = files(create(tmp_path / "old", array))
     run.inline(transfer(tmp_path, **fields))
@@ -166,8 +166,8 @@ def test_background_is_left_out_and_removed(tmp_path: Path) -> None:
 def test_levels_made_on_the_way_are_those_of_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: int, method: Any
 ) -> None:
-    monkeypatch.setattr(imaging, "TASK_VOXELS", task)
-    monkeypatch.setattr(imaging, "PIECE_VOXELS", task // 8)
+    monkeypatch.setattr(passes, "TASK_VOXELS", task)
+    monkeypatch.setattr(passes, "PIECE_VOXELS", task // 8)
     array = labels(dtype="uint8") * 60
     create(tmp_path / "old", array)
     run.inline(transfer(tmp_path, num_mips=2, method=method, translate=(1, 0, 0), encoding=("raw", "compresso")))

@@ -14,6 +14,7 @@ from igneous_ng.geometry import Box
 from igneous_ng.kernels.averaging import Sums, holder
 
 Array = NDArray[Any]
+_WIDE = {"u": np.uint64, "i": np.int64, "f": np.float64}
 
 
 def channels(dtype: np.dtype[Any], count: int, sparse: bool) -> int:
@@ -22,19 +23,19 @@ def channels(dtype: np.dtype[Any], count: int, sparse: bool) -> int:
 
 
 def packed(sums: Sums) -> Array:
-    """``sums``, of integers, as uint64 [x, y, z, channel] in Fortran order."""
+    """``sums`` as uint64 [x, y, z, channel] in Fortran order; those of floats by their bits as float64."""
     parts = [*sums.parts, _count(sums)]
     ends = np.cumsum([part.shape[3] for part in parts]).tolist()
     out = np.empty((*sums.box.shape, ends[-1]), np.uint64, order="F")
     for part, end in zip(parts, ends, strict=True):
-        out[..., end - part.shape[3] : end] = part.astype(np.int64, copy=False) if part.dtype.kind == "i" else part
+        out[..., end - part.shape[3] : end] = part.astype(_WIDE[part.dtype.kind], copy=False).view(np.uint64)
     return out
 
 
 def unpacked(array: Array, box: Box, dtype: np.dtype[Any], count: int, most: int) -> Sums:
     """The sums over ``box`` of ``count`` channels of ``dtype``, as packed; none of more than ``most`` voxels."""
     halves, kind = _halves(dtype), holder(dtype, most)
-    wide = array.view(np.int64) if dtype.kind == "i" else array
+    wide = array.view(_WIDE[dtype.kind])
     parts = tuple(wide[..., i * count : (i + 1) * count].astype(kind) for i in range(halves))
     return Sums(box, dtype, most, parts, (array[..., halves * count :].astype(np.min_scalar_type(most)),))
 

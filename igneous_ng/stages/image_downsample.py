@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from igneous_ng import imaging
+from igneous_ng import imaging, passes
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import settings
 from igneous_ng.formats.info import Info
 from igneous_ng.geometry import Box, Grid, Vec3, vec
-from igneous_ng.imaging import Pass
 from igneous_ng.io import IO
 from igneous_ng.masks import Masked
+from igneous_ng.passes import Pass
 from igneous_ng.stage import LayerUrl, Stage, arg, opt, sampled
 from igneous_ng.store import Compression
 
@@ -25,9 +25,9 @@ class Downsample(Masked, name="image downsample", version=2):
     A coarse voxel covers the fine voxels under it, counted from voxel 0 of the data set, so levels lie
     exactly over each other for any offset; at the border it takes those that exist. Averages of all levels are the
     exact means of the voxels read, rounded once; modes are taken from the level below. Where a task for all levels
-    would take more than memory, the command makes as many as it can in a first pass, and the others in passes that
-    go on from its exact sums. The levels of a pass are shown to readers when all of them are written. What a mask
-    leaves out of the level read is pooled as zeros; --sparse pools as if it were not there.
+    would take very long, or more than memory, the command makes as many as it can in a first pass, and the others in
+    passes that go on from its exact sums. The levels of a pass are shown to readers when all of them are written. What
+    a mask leaves out of the level read is pooled as zeros; --sparse pools as if it were not there.
     """
 
     layer: LayerUrl = arg("Layer to extend.")
@@ -77,7 +77,7 @@ class Downsample(Masked, name="image downsample", version=2):
         made = self._pass(io.info(self.layer))
         if self.from_sums and not io.exists(self._done_url(self.mip)):
             raise DataError(
-                f"{imaging.sums_folder(self.layer)}: no sums of mip {self.mip} are here; run `image downsample` with "
+                f"{passes.sums_folder(self.layer)}: no sums of mip {self.mip} are here; run `image downsample` with "
                 "--keep-sums up to that level first, or leave --from-sums out"
             )
         if self.keep_sums:
@@ -110,23 +110,25 @@ class Downsample(Masked, name="image downsample", version=2):
 
     def spent(self, io: IO) -> tuple[str, ...]:
         """The sums, once nothing goes on from them."""
-        return (imaging.sums_folder(self.layer),) if self.from_sums and not self.keep_sums else ()
+        return (passes.sums_folder(self.layer),) if self.from_sums and not self.keep_sums else ()
 
     def steps(self, io: IO) -> Iterator[Stage]:
-        """As many levels at once as memory holds, then the others likewise."""
-        passes, info = [self], io.info(self.layer)
-        while (count := passes[-1]._fitting(info, io)) < passes[-1].num_mips:
-            rest = passes.pop()
-            passes += rest._first(count, info), rest._later(count, info)
-            info = passes[-2]._pass(info).info
-        yield from self._over_roi(passes, info)
+        """As many levels at once as a task can make, then the others likewise."""
+        asked, info = [self], io.info(self.layer)
+        while (count := asked[-1]._fitting(info, io)) < asked[-1].num_mips:
+            rest = asked.pop()
+            asked += rest._first(count, info), rest._later(count, info)
+            info = asked[-2]._pass(info).info
+        yield from self._over_roi(asked, info)
 
     def _fitting(self, info: Info, io: IO) -> int:
-        """How many levels memory holds at once; 1 where it does not hold even that."""
+        """How many levels a task can make that is neither long nor large; 1 where it cannot make even that."""
         for count in range(self.num_mips, 1, -1):
             first = self._first(count, info)
             made = first._pass(info)
-            if max(self._peak(made, unit, io) for unit in sampled(made.units())) <= self.memory:
+            units = sampled(made.units())
+            short = all(made.source(unit).voxels <= passes.LARGEST_TASK for unit in units)
+            if short and max(self._peak(made, unit, io) for unit in units) <= self.memory:
                 return count
         return 1
 
@@ -147,12 +149,12 @@ class Downsample(Masked, name="image downsample", version=2):
             **Masked.NONE,
         )
 
-    def _over_roi(self, passes: list[Downsample], info: Info) -> list[Downsample]:
+    def _over_roi(self, asked: list[Downsample], info: Info) -> list[Downsample]:
         """Each pass where it touches the region, or where the pass after it reads."""
         if self.roi is None:
-            return passes
+            return asked
         found, read = list[Downsample](), None
-        for one in reversed(passes):
+        for one in reversed(asked):
             made = one._pass(info)
             roi = self.roi // vec(f ** (one.mip - self.mip) for f in self.factor)
             roi = roi | read * vec(f**one.num_mips for f in self.factor) if read else roi
@@ -166,10 +168,10 @@ class Downsample(Masked, name="image downsample", version=2):
 
     def _summed(self, info: Info) -> bool:
         """Whether sums say more than the voxels."""
-        return imaging.method_of(info, self.method) == "average" and info.dtype.kind != "f"
+        return imaging.method_of(info, self.method) == "average"
 
     def _done_url(self, mip: int) -> str:
-        return f"{imaging.sums_folder(self.layer)}/{mip}/done.json"
+        return f"{passes.sums_folder(self.layer)}/{mip}/done.json"
 
     def _pass(self, info: Info) -> Pass:
         """The layer's info with the new levels; levels of the same place that are there stand."""
@@ -177,7 +179,7 @@ class Downsample(Masked, name="image downsample", version=2):
         if self.mip >= have:
             raise SpecError(f"{self.layer} has no mip {self.mip}; there are mips 0 to {have - 1}")
         if (self.keep_sums or self.from_sums) and not self._summed(info):
-            raise SpecError("image downsample: sums are of averages of integers; leave --keep-sums and --from-sums out")
+            raise SpecError("image downsample: sums are of averages; leave --keep-sums and --from-sums out")
         encodings = tuple(imaging.encoding_of(self.encoding, level) for level in range(self.num_mips))
         info = imaging.raised(info, self.mip, self.factor, encodings, settings.parse(self.settings), self.layer)
         method = imaging.method_of(info, self.method)

@@ -6,16 +6,17 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng import imaging
+from igneous_ng import imaging, passes
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import settings
 from igneous_ng.formats.codecs import DTYPES
 from igneous_ng.formats.info import Info, Scale, is_aligned, new_info
 from igneous_ng.geometry import Box, Grid, Vec3, vec
-from igneous_ng.imaging import Pass, Read
+from igneous_ng.imaging import Read
 from igneous_ng.io import IO
 from igneous_ng.kernels.casting import exactly, rescaled
 from igneous_ng.masks import Masked
+from igneous_ng.passes import Pass
 from igneous_ng.sources.layers import LayerSource, open_layer
 from igneous_ng.stage import LayerUrl, arg, opt
 from igneous_ng.store import Compression
@@ -150,7 +151,7 @@ class Transfer(Masked, name="image transfer"):
             sparse=self.sparse,
             base=True,
             memory=self.room,
-            piece=imaging.PIECE_VOXELS if self._over(source.scales[self.mip], info.scales[0]) else imaging.TASK_VOXELS,
+            piece=passes.PIECE_VOXELS if self._over(source.scales[self.mip], info.scales[0]) else passes.TASK_VOXELS,
         )
         if self.sharded:
             made = made.in_shards(0, imaging.packing_of(self.name, self.compress))
