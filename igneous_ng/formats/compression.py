@@ -1,15 +1,17 @@
 """Compression of whole objects and of parts of shards: bytes to bytes, the same each time.
 
-Deflate is written by libdeflate: the same stream on every processor, in the format of all readers of gzip, in less
-time than zlib takes. ``docs/design/009`` has the figures.
+Deflate is written by libdeflate, and for grain by a kernel of our own: the same stream on every processor, in the
+format of all readers of gzip, in less time than zlib takes. ``docs/design/009`` has the figures.
 """
 
 from __future__ import annotations
 
 import gzip
+import struct
 from typing import Literal
 
 from igneous_ng.errors import DataError
+from igneous_ng.native import huffman
 
 Compression = Literal["gzip", "brotli", "zstd", "none"]
 SUFFIXES: dict[Compression, str] = {"none": "", "gzip": ".gz", "brotli": ".br", "zstd": ".zstd"}
@@ -18,6 +20,9 @@ ENCODINGS: dict[Compression, str | None] = {"none": None, "gzip": "gzip", "brotl
 """Content encodings of HTTP, which object stores keep beside an object."""
 
 _GZIP_MAGIC = b"\x1f\x8b\x08"
+_GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # deflate, neither name nor time, of no system
+_SAMPLED, _SAMPLE = 1 << 16, 1 << 12  # of so many bytes, so many are looked at
+_SLACK = 1.03
 _DEFLATE_MOST = 1032  # bytes that one byte can stand for
 _GZIP_LEVEL, _BROTLI_QUALITY, _ZSTD_LEVEL = 6, 5, 3
 
@@ -25,9 +30,7 @@ _GZIP_LEVEL, _BROTLI_QUALITY, _ZSTD_LEVEL = 6, 5, 3
 def compressed(data: bytes, how: Compression) -> bytes:
     """``data`` compressed; the same bytes every time (no clock in the gzip header)."""
     if how == "gzip":
-        import deflate
-
-        return bytes(deflate.gzip_compress(data, _GZIP_LEVEL))
+        return _gzip(data)
     if how == "brotli":
         import brotli
 
@@ -37,6 +40,23 @@ def compressed(data: bytes, how: Compression) -> bytes:
 
         return bytes(zstandard.ZstdCompressor(_ZSTD_LEVEL, write_checksum=True).compress(data))
     return data
+
+
+def _gzip(data: bytes) -> bytes:
+    """By libdeflate, or where looking for repeats would gain next to nothing, as in grain, by a Huffman code alone."""
+    import deflate
+
+    if len(data) < _SAMPLED or not _grainy(data):
+        return bytes(deflate.gzip_compress(data, _GZIP_LEVEL))
+    return _GZIP_HEADER + huffman.deflate(data) + struct.pack("<II", deflate.crc32(data), len(data) & 0xFFFFFFFF)
+
+
+def _grainy(data: bytes) -> bool:
+    """Whether a sample of ``data`` is hardly smaller with repeats than without."""
+    import deflate
+
+    sample = b"".join(data[at : at + _SAMPLE] for at in range(0, len(data), _SAMPLED))
+    return len(huffman.deflate(sample)) <= _SLACK * len(deflate.deflate_compress(sample, _GZIP_LEVEL))
 
 
 def decompressed(data: bytes, how: Compression, where: str) -> bytes:
