@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -19,7 +18,7 @@ from igneous_ng.formats import info as infos
 from igneous_ng.formats.info import Info
 from igneous_ng.geometry import Box
 from igneous_ng.store import Compression, Store, digest
-from igneous_ng.volume import THREADS, Output, Volume
+from igneous_ng.volume import Output, Volume
 
 Array = npt.NDArray[Any]
 
@@ -114,8 +113,7 @@ class IO:
     @_waits
     def copy(self, pairs: Sequence[tuple[str, str]], compress: Compression) -> list[bool]:
         """Copy objects from the first URL to the second without looking inside; False for those that are not there."""
-        with ThreadPoolExecutor(THREADS) as pool:
-            copied = list(pool.map(lambda pair: self.store.copy(pair[0], pair[1], compress), pairs))
+        copied = self.store.map(lambda pair: self.store.copy(pair[0], pair[1], compress), pairs)
         for (source, target), found in zip(pairs, copied, strict=True):
             if found is not None:
                 self.ledger.reads.append({"url": source, "digest": found[0]})

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from blake3 import blake3
 
@@ -22,7 +23,10 @@ from igneous_ng.formats.compression import ENCODINGS, SUFFIXES, Compression, com
 __all__ = ["Compression", "Span", "Store", "compressed", "digest"]
 
 Span = tuple[int, int]
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 _BY_SUFFIX = {suffix: how for how, suffix in SUFFIXES.items()}
+_THREADS = 4  # of each store
 _KEPT_BYTES = 16 << 20  # of indices: those of two thousand shards of a usual size
 
 
@@ -71,10 +75,25 @@ class Store:
     scratch: str | None = None
     _writer: local.Writer = field(init=False, repr=False, compare=False)
     _kept: _Kept = field(init=False, repr=False, compare=False, default_factory=_Kept)
+    _pool: ThreadPoolExecutor = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         scratch = _path(self.scratch) if self.scratch is not None and _is_file(self.scratch) else None
         object.__setattr__(self, "_writer", local.Writer(scratch))
+        object.__setattr__(self, "_pool", ThreadPoolExecutor(_THREADS, "store"))
+
+    def map(self, call: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
+        """``call`` on each item, by several threads, which wait for storage and for codecs; all have ended on return.
+
+        ``call`` must not do so in its turn. The threads are the store's own and stay for the next time.
+        """
+        asked = [self._pool.submit(call, item) for item in items]
+        try:
+            return [one.result() for one in asked]
+        finally:
+            for one in asked:
+                one.cancel()
+            wait(asked)
 
     def get(self, url: str, span: Span | None = None) -> bytes | None:
         """The object's content, or None where there is none; ``span`` is ``[start, stop)`` of its stored bytes."""

@@ -6,8 +6,7 @@ the interpreter's lock. A shard is encoded chunk by chunk and written as one obj
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -24,7 +23,6 @@ from igneous_ng.shards import Run, Shards
 from igneous_ng.store import Compression, Store, digest
 
 Array = npt.NDArray[Any]
-THREADS = 4
 _MISSING = "missing"
 
 
@@ -87,26 +85,32 @@ class Volume:
         if box not in self.bounds:
             raise DataError(f"{self.path} mip {self.mip}: {box} is not inside the level's {self.bounds}")
         out = np.empty((*box.shape, self.channels), self.dtype, order="F")
-        with ThreadPoolExecutor(THREADS) as pool:
-            read = self._read_sharded if self.scale.sharded else self._read_plain
-            return out, digest("".join(read(out, box, pool)).encode())
-
-    def _read_plain(self, out: Array, box: Box, pool: Executor) -> Iterable[str]:
-        return pool.map(partial(self._read_chunk, out, box), self.chunks(box))
+        if self.scale.sharded:
+            found = self._read_sharded(out, box)
+        else:
+            found = self.store.map(partial(self._read_chunk, out, box), self.chunks(box))
+        return out, digest("".join(found).encode())
 
     def _read_chunk(self, out: Array, box: Box, chunk: Box) -> str:
         return self._place(out, box, chunk, self.store.get(self.url(chunk)))
 
-    def _read_sharded(self, out: Array, box: Box, pool: Executor) -> Iterable[str]:
+    def _read_sharded(self, out: Array, box: Box) -> list[str]:
         """All indices first, then the chunks, as many at once as lie together."""
         shards, chunks = self._shards, dict(zip(self._keys(box).tolist(), self.chunks(box), strict=True))
         places = shards.minishards(np.array(list(chunks), np.uint64))
-        runs = [run for found in pool.map(shards.find, places, places.values()) for run in found]
+        runs = self._found(places)
         for key in chunks.keys() - {key for run in runs for key, _ in run.chunks}:
             self._place(out, box, chunks[key], None)
-        read = pool.map(partial(self._read_run, out, box, chunks), runs)
+        read = self.store.map(partial(self._read_run, out, box, chunks), runs)
         digests = {key: fingerprint for found in read for key, fingerprint in found}
         return [digests.get(key, _MISSING) for key in chunks]
+
+    def _found(self, places: dict[tuple[int, int], list[int]]) -> list[Run]:
+        """Where the chunks of minishards lie, those that lie together as one."""
+        shards = self._shards
+        return [
+            run for found in self.store.map(lambda place: shards.find(place, places[place]), places) for run in found
+        ]
 
     def _read_run(self, out: Array, box: Box, chunks: dict[int, Box], run: Run) -> list[tuple[int, str]]:
         return [(key, self._place(out, box, chunks[key], data)) for key, data in self._shards.fetch(run)]
@@ -146,8 +150,7 @@ class Volume:
                 return None
             return url, self.store.put(url, data, compress)
 
-        with ThreadPoolExecutor(THREADS) as pool:
-            return [made for made in pool.map(write, self.chunks(box)) if made]
+        return [made for made in self.store.map(write, self.chunks(box)) if made]
 
     def pack_chunks(self, array: Array, box: Box, background: bool) -> dict[int, bytes]:
         """The chunks of ``box`` by key, as they are stored in shards; without those of zeros unless ``background``."""
@@ -157,9 +160,8 @@ class Volume:
             data = self._encoded(array, box, background, chunk)
             return None if data is None else sharding.packed(data, packing)
 
-        with ThreadPoolExecutor(THREADS) as pool:
-            coded = zip(self._keys(box).tolist(), pool.map(pack, self.chunks(box)), strict=True)
-            return {key: data for key, data in coded if data is not None}
+        coded = zip(self._keys(box).tolist(), self.store.map(pack, self.chunks(box)), strict=True)
+        return {key: data for key, data in coded if data is not None}
 
     def store_shards(self, box: Box, chunks: dict[int, bytes]) -> Iterator[tuple[str, bytes]]:
         """Write the shards of ``box`` from packed ``chunks``, which is emptied; a shard of none is removed."""
@@ -196,15 +198,12 @@ class Volume:
     def absent(self, box: Box) -> list[Box]:
         """The chunks that ``box`` touches and that are not stored."""
         chunks = list(self.chunks(box))
-        with ThreadPoolExecutor(THREADS) as pool:
-            if self.scale.sharded:
-                keys = self._keys(box)
-                places = self._shards.minishards(keys)
-                runs = [run for found in pool.map(self._shards.find, places, places.values()) for run in found]
-                stored = {key for run in runs for key, _ in run.chunks}
-                there = [key in stored for key in keys.tolist()]
-            else:
-                there = list(pool.map(lambda chunk: self.store.exists(self.url(chunk)), chunks))
+        if self.scale.sharded:
+            keys = self._keys(box)
+            stored = {key for run in self._found(self._shards.minishards(keys)) for key, _ in run.chunks}
+            there = [key in stored for key in keys.tolist()]
+        else:
+            there = self.store.map(lambda chunk: self.store.exists(self.url(chunk)), chunks)
         return [chunk for chunk, found in zip(chunks, there, strict=True) if not found]
 
     def url(self, chunk: Box) -> str:

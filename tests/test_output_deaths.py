@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from igneous_ng import records, run, volume
+from igneous_ng import records, run, store
 from igneous_ng.io import IO
 from igneous_ng.records import Run
 from igneous_ng.stage import Stage
@@ -111,7 +111,7 @@ class Life:
 @pytest.fixture(params=["create", "downsample"])
 def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Life:
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    monkeypatch.setattr(volume, "THREADS", 1)  # so that each attempt takes the same steps
+    monkeypatch.setattr(store, "_THREADS", 1)  # so that each attempt takes the same steps
     voxels = np.random.default_rng(0).integers(0, 255, (24, 12, 8), np.uint8)
     np.save(tmp_path / "em.npy", voxels)
     chunk = (8, 8, 8)
