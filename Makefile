@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: demo test test-all check format docs clean
 
-$(STAMP): pyproject.toml setup.py $(wildcard igneous_ng/native/*.cpp)
+$(STAMP): pyproject.toml setup.py $(wildcard igneous_ng/native/*.?pp)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "igneous_ng needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'

@@ -6,7 +6,7 @@ from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
 from setuptools import setup
 
 SOURCES = sorted(Path("igneous_ng/native").glob("*.cpp"))
-FLAGS = ["-O3", "-Wall", "-Wextra", "-fno-math-errno"]
+FLAGS = ["-O3", "-Wall", "-Wextra", "-fno-math-errno", "-ffp-contract=off"]
 
 ParallelCompile("NPY_NUM_BUILD_JOBS").install()
 setup(

@@ -170,7 +170,7 @@ class Bucket:
         """Bytes of an object's pieces once decoded."""
         return int(self.entries["size"][rows].sum())
 
-    def payloads(self, rows: slice) -> Iterator[tuple[bytes, str]]:
+    def payloads(self, rows: slice | Array) -> Iterator[tuple[bytes, str]]:
         """The geometry of an object's pieces that have any, encoded, and where each comes from."""
         for entry, owner in zip(self.entries[rows], self.owners[rows].tolist(), strict=True):
             if entry["length"]:
@@ -186,7 +186,12 @@ def check_dir(name: str, where: str) -> None:
 
 def read_labels(io: IO, volume: Volume, cell: Box) -> Array:
     """``cell`` and a voxel more on each high side that has one, [x, y, z], unsigned; DataError below 0."""
-    labels = io.read(volume, cell.grow((0, 0, 0), (1, 1, 1)) & volume.bounds)[..., 0]
+    return read_box(io, volume, cell.grow((0, 0, 0), (1, 1, 1)) & volume.bounds)
+
+
+def read_box(io: IO, volume: Volume, cell: Box) -> Array:
+    """The labels of ``cell``, [x, y, z], unsigned; DataError below 0."""
+    labels = io.read(volume, cell)[..., 0]
     if labels.dtype.kind == "i":
         if labels.min() < 0:
             raise DataError(
@@ -353,13 +358,17 @@ class Merging(Stage):
             if bucket.voxels(rows) <= self.dust:
                 dusted += 1
                 continue
-            if (needed := self.growth * bucket.size(rows)) > self.memory:
-                raise DataError(
-                    f"{self.layer}: label {label} takes {needed:,} bytes to merge and memory is "
-                    f"{self.memory:,}; give more --memory, or forge at a higher mip"
-                )
+            self.check_size(label, bucket, rows)
             kept += self.merge(label, bucket, rows, io)
         io.note(objects=kept, dust=dusted)
+
+    def check_size(self, label: int, bucket: Bucket, rows: slice) -> None:
+        """DataError if an object is too large for the memory that one task may use."""
+        if (needed := self.growth * bucket.size(rows)) > self.memory:
+            raise DataError(
+                f"{self.layer}: label {label} takes {needed:,} bytes to merge and memory is "
+                f"{self.memory:,}; give more --memory, or forge at a higher mip"
+            )
 
     def spent(self, io: IO) -> tuple[str, ...]:
         """The fragments, if every cell of the layer is forged: else those there are will be merged with more."""

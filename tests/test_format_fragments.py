@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igneous_ng.errors import DataError
+from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import fragments
 from igneous_ng.formats.fragments import Piece
 
@@ -24,7 +24,7 @@ def read(data: bytes, buckets: int) -> dict[int, Piece]:
         a, b = fragments.index_span(data[a:b], "x")
         entries = fragments.read_index(data[a:b], bucket, buckets, "x")
         assert (np.diff(entries["label"].astype(object)) > 0).all()
-        assert (fragments.bucket_of(entries["label"], buckets) == bucket).all()
+        assert (fragments.home_of(entries["label"], buckets) == bucket).all()
         for entry in entries:
             a, b = fragments.payload_span(entry)
             payload = fragments.check_payload(data[a:b], entry, "x")
@@ -47,6 +47,19 @@ def test_the_hash_is_the_finaliser_of_murmur3() -> None:
     counts = np.bincount(fragments.bucket_of(np.arange(1, 20001), 16))
     assert counts.min() > 1100
     assert counts.max() < 1400
+
+
+@pytest.mark.parametrize("size", [0, 10**8, 10**12])
+def test_every_shard_lies_in_one_bucket(size: int) -> None:
+    labels = np.random.default_rng(1).integers(1, 2**64, 20_000, dtype=np.uint64)
+    spec = fragments.spec_for(16, size)
+    shards, homes = spec.locate(labels)[0], fragments.home_of(labels, 16)
+    for shard in np.unique(shards):
+        assert len(np.unique(homes[shards == shard])) == 1
+    assert np.bincount(homes).min() > 1000
+    assert size / 2 < (32 << 20 << (spec.shard_bits - 4)) <= max(2 * size, 32 << 20)
+    with pytest.raises(SpecError, match="power of two"):
+        fragments.spec_for(12, size)
 
 
 @settings(deadline=None)

@@ -39,7 +39,9 @@ def made(layer: Layer, cell: Vec3, folder: str = "skeletons", seed: int = 0, **m
 def read(layer: Layer, label: int, folder: str = "skeletons") -> tuple[Array, Array, Array]:
     stored = IO().get(f"{layer}/{folder}/{label}")
     assert stored is not None
-    return skeleton.decode(stored, "x")
+    info = IO().get_json(f"{layer}/{folder}/info") or {}
+    graph = skeleton.decode(stored, "x", info["vertex_attributes"])
+    return graph.vertices, graph.edges, graph.attributes["radius"]
 
 
 def parts(vertices: Array, edges: Array) -> int:
@@ -129,3 +131,81 @@ def test_cloudvolume_reads_the_skeletons(tmp_path: Path) -> None:
     assert np.array_equal(seen.vertices, vertices)
     assert np.array_equal(seen.edges, edges)
     assert np.array_equal(seen.radius, radii)
+    assert not seen.vertex_types.any()
+
+
+def test_shards_hold_what_the_files_hold(tmp_path: Path) -> None:
+    from cloudvolume import CloudVolume
+
+    labels = tube()
+    for i in range(40):
+        labels[i, 36:40, 11] = 100 + i
+    layer = make_layer(tmp_path, labels, LO, RESOLUTION)
+    plain = files(made(layer, (32, 32, 32)))
+    folder = made(layer, (32, 32, 32), "shards", sharded=True)
+    stored = files(folder)
+    assert files(made(layer, (32, 32, 32), "shards", seed=3, sharded=True)) == stored
+    assert all(name == "info" or name.endswith(".shard") for name in stored)
+    seen = CloudVolume(layer, progress=False, skel_dir="shards").skeleton
+    names = sorted(int(name.removesuffix(".gz")) for name in plain if name != "info")
+    assert len(names) > 20
+    for label in names:
+        vertices, edges, radii = read(layer, label)
+        found = seen.get(label)
+        assert np.array_equal(found.vertices, vertices)
+        assert np.array_equal(found.edges, edges)
+        assert np.array_equal(found.radius, radii)
+    with pytest.raises(SpecError, match="has skeletons in shards"):
+        SkeletonMerge(layer=layer, dir="shards").prepare(IO())
+    run(SkeletonForge(layer=layer, dir="odd", buckets=7))
+    with pytest.raises(SpecError, match="power of two"):
+        SkeletonMerge(layer=layer, dir="odd", sharded=True).prepare(IO())
+
+
+def test_records_say_how_good_the_skeletons_are(tmp_path: Path) -> None:
+    layer = make_layer(tmp_path, tube(), LO, RESOLUTION)
+    noted = run(SkeletonForge(layer=layer, cell=(30, 40, 12), const=100.0))
+    assert noted == {"objects": 4, "traced": 4, "somata": 0, "deferred": 0}
+    noted = run(SkeletonMerge(layer=layer, tick=250.0))
+    assert {k: noted[k] for k in ("objects", "dust", "in_parts")} == {"objects": 2, "dust": 0, "in_parts": 0}
+    assert noted["ends"] == noted["branches"] + 4
+    assert 1 < noted["cable_um"] < 4
+
+
+def test_lines_reach_the_points_that_are_given(tmp_path: Path) -> None:
+    layer = make_layer(tmp_path, tube(), LO, RESOLUTION)
+    spots = np.array([[20, 4, 4], [40, 8, 8], [30, 24, 5]]) + LO
+    rows = [f"{x},{y},{z},{label},{kind}" for (x, y, z), label, kind in (
+        *zip(((spots + 0.5) * RESOLUTION).tolist(), ("", BIG, 3), (7, 8, 9), strict=True),
+        ((0, 0, 0), BIG, 1),  # too far from it
+        ((1e9, 0, 0), "", 1),  # not in the layer
+    )]  # fmt: skip
+    path = tmp_path / "points.csv"
+    path.write_text("x,y,z,label,type\n" + "\n".join(rows))
+    noted = run(SkeletonForge(layer=layer, cell=(16, 16, 16), const=100.0, targets=str(path)))
+    assert noted["targets"] == 3
+    run(SkeletonMerge(layer=layer))
+    attributes = (IO().get_json(f"{layer}/skeletons/info") or {})["vertex_attributes"]
+    for label, wanted in ((BIG, {7: spots[0], 8: spots[1]}), (3, {9: spots[2]})):
+        stored = IO().get(f"{layer}/skeletons/{label}")
+        assert stored is not None
+        graph = skeleton.decode(stored, "x", attributes)
+        for kind, spot in wanted.items():
+            (row,) = np.flatnonzero(graph.attributes["vertex_types"] == kind)
+            assert np.floor(graph.vertices[row] / RESOLUTION).tolist() == spot.tolist()
+    with pytest.raises(DataError, match="no such file"):
+        SkeletonForge(layer=layer, dir="none", targets="/nowhere/points.csv").prepare(IO())
+
+
+def test_areas_are_seen_across_cells(tmp_path: Path) -> None:
+    from cloudvolume import CloudVolume
+
+    layer = make_layer(tmp_path, tube(), LO, RESOLUTION)
+    run(SkeletonForge(layer=layer, cell=(16, 40, 12), const=100.0, cross_section=3, context=8))
+    run(SkeletonMerge(layer=layer, tick=300.0))
+    seen = CloudVolume(layer, progress=False).skeleton.get(BIG)
+    x = seen.vertices[:, 0] / RESOLUTION[0] - LO[0]
+    middle = (x > 12) & (x < 48)
+    assert middle.sum() > 30
+    assert np.median(seen.cross_sectional_area[middle]) == pytest.approx(5 * 5 * 16 * 40, rel=0.05)
+    assert (seen.cross_sectional_area[middle] > 0.9 * 5 * 5 * 16 * 40).all()

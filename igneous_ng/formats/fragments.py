@@ -3,7 +3,7 @@
 Layout, little endian: the magic, the number of buckets B as uint64, B + 1 offsets as uint64 where each
 bucket's index starts, the indexes, the payloads in the order of the indexes. An index is one
 :data:`ENTRY` a piece, sorted by label, and a CRC-32; each entry carries the CRC-32 of its payload. A
-label lives in one bucket, ``bucket_of(label, B)``, in every container, so that whoever merges a bucket
+label lives in one bucket, ``home_of(label, B)``, in every container, so that whoever merges a bucket
 reads 16 bytes and one index a container, and then only the payloads of one object at a time.
 """
 
@@ -18,11 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.errors import DataError
+from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats import sharding
+from igneous_ng.formats.sharding import Spec
 
 Array = npt.NDArray[Any]
 Span = tuple[int, int]
-MAGIC = b"igngfrg1"
+MAGIC = b"igngfrg2"
+MINISHARD_BITS = 9  # as ever: an index of 8 KiB
+_SHARD_BYTES = 32 << 20
 ENTRY = np.dtype(
     [(name, "<u8") for name in ("label", "voxels", "size", "offset")] + [("length", "<u4"), ("crc", "<u4")]
 )
@@ -50,10 +54,28 @@ def bucket_of(labels: npt.ArrayLike, buckets: int) -> Array:
     return (h % np.uint64(buckets)).astype(np.int64)
 
 
+def home_of(labels: npt.ArrayLike, buckets: int) -> Array:
+    """The bucket of each label, from the hash that shards go by: those of one shard by :func:`spec_for` have one."""
+    hashed = sharding.murmur(np.array(labels, dtype=np.uint64)) >> np.uint64(MINISHARD_BITS)
+    return (hashed % np.uint64(buckets)).astype(np.int64)
+
+
+def spec_for(buckets: int, size: int) -> Spec:
+    """How objects of ``size`` bytes a bucket are put in shards of about 32 MB, each of which lies in one bucket.
+
+    SpecError unless ``buckets`` is a power of two.
+    """
+    depth = buckets.bit_length() - 1
+    if buckets != 1 << depth:
+        raise SpecError(f"{buckets} buckets cannot be made into shards; forge with a power of two as --buckets")
+    more = (size // _SHARD_BYTES).bit_length()
+    return Spec(0, MINISHARD_BITS, min(depth + more, 64 - MINISHARD_BITS), "murmurhash3_x86_128", data_encoding="gzip")
+
+
 def pack(pieces: Mapping[int, Piece], buckets: int) -> bytes:
     """The container of ``pieces``, by label; the same pieces give the same bytes, in any order."""
     labels = np.array(sorted(pieces), dtype=np.uint64)
-    home = bucket_of(labels, buckets)
+    home = home_of(labels, buckets)
     order = np.argsort(home, kind="stable")
     counts = np.bincount(home, minlength=buckets)
     sizes = counts * ENTRY.itemsize + _CRC.size

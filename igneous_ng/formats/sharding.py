@@ -267,6 +267,18 @@ def chunk_spans(spec: Spec, shard: int, minishard: int, table: bytes, where: str
     return spans
 
 
+def all_spans(spec: Spec, shard: int, data: bytes, where: str) -> dict[int, Span]:
+    """Where each chunk of a whole shard lies in its ``data``, by key; DataError if some lie beyond."""
+    spans: dict[int, Span] = {}
+    for minishard in range(1 << spec.minishard_bits):
+        span = minishard_span(spec, data[: spec.index_bytes], minishard, where)
+        if span is not None:
+            spans |= chunk_spans(spec, shard, minishard, data[slice(*span)], where)
+    if any(stop > len(data) for _, stop in spans.values()):
+        raise _wrong(where, f"it ends after {len(data)} bytes")
+    return spans
+
+
 def _wrong(where: str, what: str) -> DataError:
     return DataError(f"{where}: not a shard of this level: {what}; write it again")
 

@@ -67,6 +67,12 @@ def label(labels: Array, connectivity: int) -> tuple[Runs, Parts]:
     return Runs(_narrow(lengths), _narrow(ids)), Parts(first, size)
 
 
+def painted(labels: Array, connectivity: int) -> Array:
+    """As :func:`label`: the component of each voxel, uint32 [x, y, z] in Fortran order."""
+    runs, parts = label(labels, connectivity)
+    return runs.paint(np.arange(len(parts.first) + 1, dtype=np.uint32), vec(labels.shape))
+
+
 def _narrow(numbers: Array) -> Array:
     """The same numbers in the smallest unsigned type."""
     return numbers.astype(np.min_scalar_type(numbers.max()))
@@ -134,7 +140,7 @@ def extents(filled: Array, origin: Vec3) -> Iterator[tuple[Box, int]]:
     """The bounding box and the voxels of each 26-connected component of a mask whose first voxel is ``origin``."""
     import scipy.ndimage
 
-    runs, parts = label(filled.view(np.uint8), 26)
-    found = runs.paint(np.arange(len(parts.first) + 1, dtype=np.uint32), vec(filled.shape))
-    for (x, y, z), count in zip(scipy.ndimage.find_objects(found), parts.size.tolist(), strict=True):
+    found = painted(filled.view(np.uint8), 26)
+    sizes = np.bincount(found.ravel(order="K"))[1:].tolist()
+    for (x, y, z), count in zip(scipy.ndimage.find_objects(found), sizes, strict=True):
         yield Box((x.start, y.start, z.start), (x.stop, y.stop, z.stop)).shift(origin), count

@@ -1,13 +1,13 @@
-"""Centre lines of labelled voxels: TEASAR in a cell, and joining of cells into one tree an object.
+"""Centre lines that were drawn in cells, joined into one clean tree an object.
 
-TEASAR: Sato, Bitter, Bender, Kaufman & Nakajima 2000 (Pacific Graphics), through kimimaro. Vertices are
-voxels, as integers, so that pieces join exactly where cells share a plane of voxels.
+Vertices are voxels, as integers, so that pieces join exactly where cells share a plane of voxels.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -15,51 +15,42 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-Graph = tuple[Array, Array, Array]
-"""Vertices [n, 3], edges [m, 2] and radii [n]."""
+Graph = tuple[Array, Array, Mapping[str, Array]]
+"""Vertices [n, 3], edges [m, 2], and attributes of vertices by name, [n]."""
 Links = dict[int, dict[int, float]]
-
-
-def trace(labels: Array, resolution: Sequence[float], teasar: Mapping[str, float]) -> dict[int, Graph]:
-    """The skeletons of the labels (not 0) of ``labels`` [x, y, z]; vertices are int64 voxels of the array.
-
-    ``resolution`` is in nm, ``teasar`` holds kimimaro's parameters, radii are in nm. Where an object
-    meets a face of the array its skeleton ends at a point that depends on that face alone, so two
-    arrays that share a plane of voxels get a common vertex there.
-    """
-    import fastremap
-    import kimimaro
-
-    small, names = fastremap.renumber(labels, preserve_zero=True, in_place=False)
-    found = {small_id: label for label, small_id in names.items()}
-    skeletons = kimimaro.skeletonize(
-        small,
-        teasar_params=dict(teasar),
-        anisotropy=tuple(resolution),
-        dust_threshold=0,
-        progress=False,
-        fix_borders=True,
-        parallel=1,
-    )
-    traced = {}
-    for small_id, skeleton in skeletons.items():
-        vertices = np.rint(skeleton.vertices.astype(np.float64) / resolution).astype(np.int64)
-        traced[int(found[small_id])] = weld([(vertices, skeleton.edges, skeleton.radii)])
-    return traced
 
 
 def weld(pieces: Sequence[Graph]) -> Graph:
     """One graph of many: equal vertices become one, edges are distinct. Piece order does not matter.
 
-    A vertex that several pieces hold keeps its smallest radius: each piece sees only the boundary
-    inside its own cell, so each may only overestimate.
+    Of several vertices that become one the lowest radius stays, for each piece sees only the boundary inside its own
+    cell and may only overestimate; the highest type; and of areas the largest that was seen whole, or else the
+    largest of those that were not. What a piece has no values for is 0.
     """
     starts = np.cumsum([0] + [len(vertices) for vertices, _, _ in pieces[:-1]])
-    edges = [edges.astype(np.int64) + start for (_, edges, _), start in zip(pieces, starts, strict=True)]
-    vertices, index = np.unique(np.concatenate([p[0] for p in pieces]), axis=0, return_inverse=True)
-    radii = np.full(len(vertices), np.inf, np.float32)
-    np.minimum.at(radii, index.ravel(), np.concatenate([p[2] for p in pieces]).astype(np.float32))
-    return vertices, _distinct(index.ravel()[np.concatenate(edges)]), radii
+    edges = np.concatenate([e.astype(np.int64) + start for (_, e, _), start in zip(pieces, starts, strict=True)])
+    every = np.concatenate([vertices for vertices, _, _ in pieces])
+    order = np.lexsort(every.T[::-1])
+    ranked = every[order]
+    new = np.append(True, (ranked[1:] != ranked[:-1]).any(axis=1))
+    place = np.empty(len(every), np.int64)
+    place[order] = np.cumsum(new) - 1
+    first = np.flatnonzero(new)
+    names = sorted({name for _, _, a in pieces for name in a})
+    values = {name: np.concatenate([a.get(name, np.zeros(len(v))) for v, _, a in pieces])[order] for name in names}
+    welded = {name: _one_of(name, several, first) for name, several in values.items()}
+    return ranked[first], _distinct(place[edges]), welded
+
+
+def _one_of(name: str, values: Array, first: Array) -> Array:
+    """One value for each run of ``values`` that begins at ``first``."""
+    if name == "radius":
+        least: Array = np.minimum.reduceat(values, first)
+        return least
+    most: Array = np.maximum.reduceat(values, first)
+    if name == "cross_sectional_area":
+        most = np.where(most > 0, most, np.minimum.reduceat(values, first))  # 0: not measured
+    return most
 
 
 def _distinct(edges: Array) -> Array:
@@ -68,46 +59,49 @@ def _distinct(edges: Array) -> Array:
     return distinct
 
 
-def tidy(points: Array, edges: Array, radii: Array, tick: float, min_length: float) -> Graph:
+@dataclass(frozen=True)
+class Cleaning:
+    """Twigs below ``tick`` nm go, and parts below ``min_length``; a line covers scale radii + const nm around it."""
+
+    tick: float = 0.0
+    min_length: float = 0.0
+    scale: float = 0.0
+    const: float = 0.0
+
+
+def tidy(points: Array, edges: Array, radii: Array, seams: Array, rules: Cleaning) -> tuple[Array, Array]:
     """One clean forest: loops are cut, touching parts joined, short twigs and short parts removed.
 
-    ``points`` [n, 3] and ``radii`` [n] are in nm. A loop is cut where it is thinnest. Parts are joined
-    at their nearest points while these are no further apart than their two radii together. A twig is a
-    path shorter than ``tick`` from an end to a branch; the shortest goes first, and a part never loses
-    its last path. Parts shorter than ``min_length`` go. The result has no vertex without an edge.
+    Returns the indices of the points that are left and the edges [m, 2] between these.
+
+    ``points`` [n, 3] and ``radii`` [n] are in nm; ``seams`` [n] says which points lie where cells meet. A loop is cut
+    where it is thinnest. Parts are joined at their nearest points while these are no further apart than their two radii
+    together. Twigs that end at a seam and are covered by other lines go, then twigs shorter than ``tick``. A twig is a
+    path from an end to a branch; the shortest goes first, and a part never loses its last path. Parts shorter than
+    ``min_length`` go. No point without an edge is left.
     """
     edges = cut_loops(edges, radii, len(points))
     edges = join_touching(points, edges, radii)
-    edges = without_twigs(points, edges, tick)
-    edges = without_short_parts(points, edges, min_length)
+    edges = without_seams(points, edges, rules.scale * radii + rules.const, seams)
+    edges = without_twigs(points, edges, rules.tick)
+    edges = without_short_parts(points, edges, rules.min_length)
     used, index = np.unique(edges, return_inverse=True)
-    return points[used], index.reshape(-1, 2).astype(np.uint32), radii[used]
+    return used, index.reshape(-1, 2).astype(np.uint32)
 
 
 def _forest(edges: Array, order: Array, count: int) -> Array:
     """The edges of the spanning forest that takes them in ``order``; unique, so the same everywhere."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import minimum_spanning_tree
+    from igneous_ng.native import forest
 
-    if not len(edges):
-        return edges
-    rank = np.empty(len(edges), np.float64)
-    rank[order] = np.arange(1, len(edges) + 1)
-    weights = coo_matrix((rank, (edges[:, 0], edges[:, 1])), shape=(count, count))
-    kept = minimum_spanning_tree(weights.tocsr()).data.astype(np.int64)
-    forest: Array = edges[np.sort(order[kept - 1])]
-    return forest
+    kept: Array = edges[forest.spanning(edges, order, count)]
+    return kept
 
 
 def _parts(edges: Array, count: int) -> Array:
     """The number of each vertex's connected part, counted in the order of vertices."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
+    from igneous_ng.native import forest
 
-    ones = np.ones(len(edges), np.int8)
-    graph = coo_matrix((ones, (edges[:, 0], edges[:, 1])), shape=(count, count))
-    part: Array = connected_components(graph, directed=False)[1]
-    return part
+    return forest.parts(edges, count)
 
 
 def cut_loops(edges: Array, radii: Array, count: int) -> Array:
@@ -122,7 +116,7 @@ def join_touching(points: Array, edges: Array, radii: Array) -> Array:
         part = _parts(edges, len(points))
         if not len(points) or not part.any():
             return edges
-        near, distance = _nearest_foreign(points, part)
+        near, distance = _nearest_foreign(points, part, 2 * float(radii.max()))
         here = np.flatnonzero(distance <= radii + radii[near])
         if not len(here):
             return edges
@@ -131,37 +125,73 @@ def join_touching(points: Array, edges: Array, radii: Array) -> Array:
         bridges, first = np.unique(np.sort(part[ends[order]], axis=1), axis=0, return_index=True)
         chosen = _forest(bridges, np.argsort(first), int(part.max()) + 1)
         taken = first[np.isin(_keys(bridges), _keys(chosen))]
-        edges = np.concatenate([edges, ends[order[taken]]])
+        edges = np.concatenate([edges, np.sort(ends[order[taken]], axis=1)])
 
 
 def _keys(pairs: Array) -> Array:
     return pairs[:, 0].astype(np.int64) << 32 | pairs[:, 1].astype(np.int64)
 
 
-def _nearest_foreign(points: Array, part: Array) -> tuple[Array, Array]:
-    """For each point the nearest one of another part, and how far it is.
+def _nearest_foreign(points: Array, part: Array, reach: float) -> tuple[Array, Array]:
+    """For each point the nearest one of another part, and how far it is; infinite from ``reach`` on.
 
-    Two parts differ in some bit of their numbers, so searching across each bit meets every pair.
+    Two parts differ in some bit of their numbers, so searching across each bit meets every pair. The largest part is
+    not asked: each other one asks for it.
     """
     from scipy.spatial import cKDTree
 
     near = np.zeros(len(points), np.int64)
     distance = np.full(len(points), np.inf)
+    asking = part != np.bincount(part).argmax()
     for bit in range(int(part.max()).bit_length()):
         for side in (0, 1):
-            own = np.flatnonzero(part >> bit & 1 == side)
+            own = np.flatnonzero((part >> bit & 1 == side) & asking)
             other = np.flatnonzero(part >> bit & 1 != side)
-            found, index = cKDTree(points[other]).query(points[own])
+            found, index = cKDTree(points[other]).query(points[own], distance_upper_bound=reach * (1 + 1e-9))
             better = found < distance[own]
             distance[own[better]] = found[better]
             near[own[better]] = other[index[better]]
     return near, distance
 
 
+def without_seams(points: Array, edges: Array, covers: Array, seams: Array) -> Array:
+    """The forest ``edges`` without twigs that are there only because cells see one side of an object each.
+
+    Such a twig ends on a seam, where a cell had to draw a line to the border, and all of it lies within ``covers`` [n]
+    nm of points of other lines: a cell that had seen both sides would not have drawn it.
+    """
+    from scipy.spatial import cKDTree
+
+    ends = np.bincount(edges.ravel(), minlength=len(points)) == 1
+    if not (ends & seams).any():
+        return edges
+    tree, widest, gone = cKDTree(points), float(covers.max()), np.zeros(len(points), bool)
+
+    def near(at: int) -> bool:
+        others = np.array(tree.query_ball_point(points[at], widest), np.int64)
+        others = others[~gone[others]]
+        return bool((np.linalg.norm(points[others] - points[at], axis=1) < covers[others]).any())
+
+    def superfluous(_: float, path: list[int]) -> bool:
+        if not seams[path[0]]:
+            return False
+        own = path[:-1]
+        gone[own] = True
+        gone[own] = found = all(map(near, own))
+        return found
+
+    return _pruned(points, edges, superfluous)
+
+
 def without_twigs(points: Array, edges: Array, tick: float) -> Array:
     """The forest ``edges`` without twigs shorter than ``tick``, removed from the shortest on."""
     if tick <= 0 or not len(edges):
         return edges
+    return _pruned(points, edges, lambda length, _: length < tick)
+
+
+def _pruned(points: Array, edges: Array, superfluous: Callable[[float, list[int]], bool]) -> Array:
+    """``edges`` without the twigs, judged by length and path from the shortest on, that are ``superfluous``."""
     lengths = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     links: Links = {}
     for (a, b), length in zip(edges.tolist(), lengths.tolist(), strict=True):
@@ -169,12 +199,12 @@ def without_twigs(points: Array, edges: Array, tick: float) -> Array:
         links.setdefault(b, {})[a] = length
     heap = [_walk(links, [leaf], 0.0) for leaf in sorted(links) if len(links[leaf]) == 1]
     heapq.heapify(heap)
-    while heap and heap[0][0] < tick:
+    while heap:
         length, path = heapq.heappop(heap)
         degree = len(links[path[-1]])
         if degree == 2:  # the branch went with another twig: this one reaches further now
             heapq.heappush(heap, _walk(links, path, length))
-        elif degree > 2:
+        elif degree > 2 and superfluous(length, path):
             for a, b in pairwise(path):
                 del links[a][b], links[b][a]
     kept = [(a, b) for a in links for b in links[a] if a < b]
@@ -202,3 +232,11 @@ def without_short_parts(points: Array, edges: Array, min_length: float) -> Array
     lengths = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     kept: Array = edges[np.bincount(part, weights=lengths)[part] >= min_length]
     return kept
+
+
+def figures(points: Array, edges: Array) -> tuple[int, float, int, int]:
+    """Parts, length of cable, branch points and ends of a graph without bare points."""
+    degree = np.bincount(edges.ravel(), minlength=len(points))
+    length = float(np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1).sum())
+    parts = int(_parts(edges, len(points)).max()) + 1
+    return parts, length, int((degree > 2).sum()), int((degree == 1).sum())
