@@ -219,4 +219,5 @@ def main(igneous: str, labels: str, image: str, *wanted: str) -> None:
                     bench.run(step, processes, base)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from measuring import Cost, measured
+from image import Cost, measured
 
 OURS = [sys.executable, "-m", "igneous_ng.cli"]
 TEASAR = ["--scale", "1.5", "--const", "300"]
@@ -73,4 +73,5 @@ def main(igneous: str, labels: str, side: str = "256", cell: str = "128") -> Non
             print(f"| {size}^3 | {of_task}^3 | {forged.cpu:.1f} | {merged.cpu:.1f} | {forged.peak / 1e6:.0f} |")
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

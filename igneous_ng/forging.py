@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import fragments
+from igneous_ng.formats import fragments, remaps
 from igneous_ng.formats.fragments import Piece
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.io import IO
-from igneous_ng.stage import LayerUrl, Stage, arg, opt
+from igneous_ng.stage import Layer, LayerUrl, Stage, arg, opt
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -224,6 +224,30 @@ def only(labels: Array, wanted: Sequence[int]) -> Array:
     return masked
 
 
+def without(labels: Array, unwanted: Sequence[int]) -> Array:
+    """``labels`` with ``unwanted`` set to 0."""
+    import fastremap
+
+    fits = [label for label in unwanted if label <= np.iinfo(labels.dtype).max]
+    masked: Array = fastremap.mask(labels, fits, in_place=False) if fits else labels
+    return masked
+
+
+def remapped(labels: Array, old: Array, new: Array) -> Array:
+    """``labels`` with each of ``old``, ascending, made its label in ``new``; uint64 where there is any."""
+    import fastremap
+
+    present = fastremap.unique(labels).astype(np.uint64)
+    at = np.searchsorted(old, present)
+    there = at < len(old)
+    there[there] = old[at[there]] == present[there]
+    if not there.any():
+        return labels
+    table = dict(zip(present[there].tolist(), new[at[there]].tolist(), strict=True))
+    found: Array = fastremap.remap(labels.astype(np.uint64), table, preserve_missing_labels=True, in_place=True)
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Forging(Stage):
     """What forging is for any kind of object; a kind adds ``parameters`` and ``execute``."""
@@ -236,6 +260,8 @@ class Forging(Stage):
     dir: str = opt("", "Folder of the results, inside the layer.")
     roi: Box | None = opt(None, "Only the cells that see some of this box, in voxels of the mip.")
     labels: tuple[int, ...] = opt((), "Only these labels; all of them where none is given.")
+    exclude: tuple[int, ...] = opt((), "All but these labels.")
+    remap: Layer | None = opt(None, "Table of the object of each label (.json, .csv, .npz, .npy); others stay objects.")
     fill_missing: bool = opt(False, "Read missing chunks as background.")
     buckets: int = opt(0, "Parts in which merging is done; 0 chooses by the number of cells.")
 
@@ -246,8 +272,9 @@ class Forging(Stage):
             raise SpecError(f"{self.name}.cell: {self.cell}; each side must be at least 1 voxel")
         if self.buckets < 0:
             raise SpecError(f"{self.name}.buckets: {self.buckets}; give 0 or a positive number")
-        if bad := [label for label in self.labels if not 0 < label < 1 << 64]:
-            raise SpecError(f"{self.name}.labels: {bad[0]} is no label; labels go from 1 to 2**64 - 1")
+        for name, asked in (("labels", self.labels), ("exclude", self.exclude)):
+            if bad := [label for label in asked if not 0 < label < 1 << 64]:
+                raise SpecError(f"{self.name}.{name}: {bad[0]} is no label; labels go from 1 to 2**64 - 1")
 
     def home(self) -> str:
         """The layer keeps the records."""
@@ -259,7 +286,22 @@ class Forging(Stage):
 
     def parameters(self) -> dict[str, Any]:
         """What shapes the pieces beside the cells, in JSON's types."""
-        return {"labels": [str(label) for label in sorted(set(self.labels))]}
+        named = {"labels": self.labels, "exclude": self.exclude}
+        asked = {name: [str(label) for label in sorted(set(labels))] for name, labels in named.items()}
+        return {**asked, "remap": self.remap}
+
+    def seen(self, io: IO, volume: Volume, cell: Box) -> Array:
+        """The objects in ``cell`` and a voxel beyond its high sides, [x, y, z]: remapped, and those that are wanted."""
+        return self.objects(read_labels(io, volume, cell), io)
+
+    def objects(self, labels: Array, io: IO) -> Array:
+        """``labels`` remapped, and those that are wanted."""
+        if self.remap is not None:
+            table = io.get(self.remap)
+            if table is None:
+                raise DataError(f"{self.remap}: this table of labels is missing")
+            labels = remapped(labels, *remaps.parse(table, self.remap))
+        return without(only(labels, self.labels), self.exclude)
 
     def volume(self, io: IO) -> Volume:
         """The level that is read; SpecError unless it holds labels."""
@@ -329,11 +371,15 @@ class Merging(Stage):
         shelf.plan(self.kind)
         shelf.completed(self.kind)
         found = io.get_json(f"{self.layer}/{self.dir}/info")
-        if found is not None and found.get("@type") != self.type:
+        if found is not None and found.get("@type") != self.made():
             raise SpecError(
                 f"{self.layer}/{self.dir} is a folder of {found.get('@type')} and this stage makes "
-                f"{self.type}; give another --dir"
+                f"{self.made()}; give another --dir"
             )
+
+    def made(self) -> str:
+        """The type of the folder that is made, as its ``info`` says it."""
+        return self.type
 
     def units(self, io: IO) -> Sequence[int]:
         """The numbers of the buckets."""
@@ -353,22 +399,22 @@ class Merging(Stage):
     def execute(self, unit: int, io: IO) -> None:
         """Merge the objects of a bucket, one after the other."""
         bucket = self.bucket(unit, io)
-        kept = dusted = 0
+        io.note(objects=sum(self.merge(label, bucket, rows, io) for label, rows in self.wanted(bucket, io)))
+
+    def wanted(self, bucket: Bucket, io: IO) -> Iterator[tuple[int, slice]]:
+        """The labels to merge and the rows of their pieces; notes how many are left out as dust."""
+        dusted = 0
         for label, rows in bucket.objects():
             if bucket.voxels(rows) <= self.dust:
                 dusted += 1
                 continue
-            self.check_size(label, bucket, rows)
-            kept += self.merge(label, bucket, rows, io)
-        io.note(objects=kept, dust=dusted)
-
-    def check_size(self, label: int, bucket: Bucket, rows: slice) -> None:
-        """DataError if an object is too large for the memory that one task may use."""
-        if (needed := self.growth * bucket.size(rows)) > self.memory:
-            raise DataError(
-                f"{self.layer}: label {label} takes {needed:,} bytes to merge and memory is "
-                f"{self.memory:,}; give more --memory, or forge at a higher mip"
-            )
+            if (needed := self.growth * bucket.size(rows)) > self.memory:
+                raise DataError(
+                    f"{self.layer}: label {label} takes {needed:,} bytes to merge and memory is "
+                    f"{self.memory:,}; give more --memory, or forge at a higher mip"
+                )
+            yield label, rows
+        io.note(dust=dusted)
 
     def spent(self, io: IO) -> tuple[str, ...]:
         """The fragments, if every cell of the layer is forged: else those there are will be merged with more."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from igneous_ng.errors import DataError
 from igneous_ng.formats import sharding
-from igneous_ng.formats.fragments import home_of
+from igneous_ng.formats.fragments import bucket_of
 from igneous_ng.formats.sharding import Spec
 from igneous_ng.io import IO
 
@@ -68,7 +68,7 @@ class Holding:
 
     def _labels(self, unit: int) -> list[int]:
         found = sorted({int(name) for name in self.io.list(self.folder) if name.isascii() and name.isdigit()})
-        homes = home_of(np.array(found, np.uint64), self.parts)
+        homes = bucket_of(np.array(found, np.uint64), self.parts)
         return [label for label, home in zip(found, homes.tolist(), strict=True) if home == unit]
 
     def _sharded(self, spec: Spec, unit: int, wanted: Collection[int]) -> Iterator[tuple[int, bytes]]:

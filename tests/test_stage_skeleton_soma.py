@@ -159,3 +159,14 @@ def test_joints_are_where_lines_cross_the_faces(layer: Layer) -> None:
             for region in regions(plan, cells):
                 joints = np.array(list(region.joints(bucket, rows)))
                 assert sorted(map(tuple, joints.tolist())) == [(0, 48, 48), (48, 0, 48)] or len(joints) in (0, 4)
+
+
+def test_objects_of_a_table_are_traced_as_one(layer: Layer, tmp_path: Path) -> None:
+    table = tmp_path / "table.json"
+    table.write_text(f'{{"5": {BIG}}}')
+    run(SkeletonForge(layer=layer, dir="r", cell=CELL, defer=900.0, remap=Layer.parse(str(table)), **RULES))
+    run(SkeletonSoma(layer=layer, dir="r"))
+    run(SkeletonMerge(layer=layer, dir="r"))
+    vertices, edges, _ = read(layer, BIG, "r")
+    assert parts(vertices, edges) == 2
+    assert not IO().exists(f"{layer}/r/5")

@@ -3,8 +3,9 @@
 Layout, little endian: the magic, the number of buckets B as uint64, B + 1 offsets as uint64 where each
 bucket's index starts, the indexes, the payloads in the order of the indexes. An index is one
 :data:`ENTRY` a piece, sorted by label, and a CRC-32; each entry carries the CRC-32 of its payload. A
-label lives in one bucket, ``home_of(label, B)``, in every container, so that whoever merges a bucket
-reads 16 bytes and one index a container, and then only the payloads of one object at a time.
+label lives in one bucket, ``bucket_of(label, B)``, in every container, so that whoever merges a bucket
+reads 16 bytes and one index a container, and then only the payloads of one object at a time. Buckets are
+shards: what is merged of one can be written as one.
 """
 
 from __future__ import annotations
@@ -12,27 +13,26 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import sharding
-from igneous_ng.formats.sharding import Spec
+from igneous_ng.formats.sharding import Spec, murmur
 
 Array = npt.NDArray[Any]
 Span = tuple[int, int]
 MAGIC = b"igngfrg2"
-MINISHARD_BITS = 9  # as ever: an index of 8 KiB
-_SHARD_BYTES = 32 << 20
 ENTRY = np.dtype(
     [(name, "<u8") for name in ("label", "voxels", "size", "offset")] + [("length", "<u4"), ("crc", "<u4")]
 )
 """One piece: its label, its voxels in the cell proper, its bytes once decoded, and where its payload lies."""
 _HEAD = struct.Struct("<8sQ")
 _CRC = struct.Struct("<I")
+_SHARD_BYTES = 32 << 20
+_MINISHARD_BITS = 8  # 256 in each shard: an index of 4 KiB
 
 
 @dataclass(frozen=True)
@@ -45,37 +45,30 @@ class Piece:
 
 
 def bucket_of(labels: npt.ArrayLike, buckets: int) -> Array:
-    """The bucket of each label: the finaliser of MurmurHash3 (Appleby 2011, 64 bits) modulo ``buckets``."""
-    h = np.array(labels, dtype=np.uint64)
-    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-        h ^= h >> np.uint64(33)
-        h *= np.uint64(factor)  # wraps by design
-    h ^= h >> np.uint64(33)
-    return (h % np.uint64(buckets)).astype(np.int64)
+    """The bucket of each label: the bits of its hash that name its shard, modulo ``buckets``."""
+    h = murmur(np.atleast_1d(np.array(labels, dtype=np.uint64))) >> np.uint64(_MINISHARD_BITS)
+    return (h % np.uint64(buckets)).astype(np.int64).reshape(np.shape(labels))
 
 
-def home_of(labels: npt.ArrayLike, buckets: int) -> Array:
-    """The bucket of each label, from the hash that shards go by: those of one shard by :func:`spec_for` have one."""
-    hashed = sharding.murmur(np.array(labels, dtype=np.uint64)) >> np.uint64(MINISHARD_BITS)
-    return (hashed % np.uint64(buckets)).astype(np.int64)
+def shards(buckets: int) -> Spec:
+    """How objects are spread over as many shards as there are buckets, by the same number; SpecError if not."""
+    bits = buckets.bit_length() - 1
+    if buckets != 1 << bits:
+        raise SpecError(f"{buckets} buckets: shards need a power of two; forge with another --buckets")
+    return Spec(0, _MINISHARD_BITS, bits, "murmurhash3_x86_128")
 
 
 def spec_for(buckets: int, size: int) -> Spec:
-    """How objects of ``size`` bytes a bucket are put in shards of about 32 MB, each of which lies in one bucket.
-
-    SpecError unless ``buckets`` is a power of two.
-    """
-    depth = buckets.bit_length() - 1
-    if buckets != 1 << depth:
-        raise SpecError(f"{buckets} buckets cannot be made into shards; forge with a power of two as --buckets")
-    more = (size // _SHARD_BYTES).bit_length()
-    return Spec(0, MINISHARD_BITS, min(depth + more, 64 - MINISHARD_BITS), "murmurhash3_x86_128", data_encoding="gzip")
+    """As :func:`shards`, several to a bucket: of about 32 MB each, if a bucket has ``size`` bytes of objects."""
+    spec = shards(buckets)
+    bits = spec.shard_bits + (size // _SHARD_BYTES).bit_length()
+    return replace(spec, shard_bits=min(bits, 64 - _MINISHARD_BITS), data_encoding="gzip")
 
 
 def pack(pieces: Mapping[int, Piece], buckets: int) -> bytes:
     """The container of ``pieces``, by label; the same pieces give the same bytes, in any order."""
     labels = np.array(sorted(pieces), dtype=np.uint64)
-    home = home_of(labels, buckets)
+    home = bucket_of(labels, buckets)
     order = np.argsort(home, kind="stable")
     counts = np.bincount(home, minlength=buckets)
     sizes = counts * ENTRY.itemsize + _CRC.size

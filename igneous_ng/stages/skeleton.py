@@ -1,6 +1,6 @@
 """Skeletons: the centre lines of objects, made in cells and merged into one tree an object."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from igneous_ng import reach
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.forging import Bucket, Forging, Merging, count_voxels, only, read_box
+from igneous_ng.forging import Bucket, Forging, Merging, count_voxels, read_box
 from igneous_ng.formats import fragments, points, sharding
 from igneous_ng.formats import skeleton as files
 from igneous_ng.formats.fragments import Piece
@@ -25,6 +25,8 @@ from igneous_ng.stage import Layer, opt
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
+Objects = list[tuple[int, slice]]
+"""Labels, and the rows of their pieces in a bucket."""
 _SUSPECTS = 100  # labels named in a record
 
 
@@ -119,11 +121,12 @@ class SkeletonForge(Forging, name="skeleton forge"):
         """Labels, distances and paths of one cell, and labels around it where areas are measured."""
         # Measured as growth of the resident set with one object that fills the cell: docs/design/015.
         volume = self.volume(io)
+        size = volume.dtype.itemsize if self.remap is None else 8
         voxels = unit.grow((0, 0, 0), (1, 1, 1)).voxels
-        seen = (self._seen(unit, volume).voxels if self.cross_section else 0) * (2 * volume.dtype.itemsize + 9)
-        return seen + voxels * (3 * volume.dtype.itemsize + 40 + self.threads)
+        seen = (self._around(unit, volume).voxels if self.cross_section else 0) * (2 * size + 9)
+        return seen + voxels * (3 * size + 40 + self.threads)
 
-    def _seen(self, unit: Box, volume: Volume) -> Box:
+    def _around(self, unit: Box, volume: Volume) -> Box:
         """The cell, the voxels that it shares with those behind it, and those that areas are followed in."""
         more = self.context if self.cross_section else 0
         return unit.grow((more, more, more), (max(1, more),) * 3) & volume.bounds
@@ -131,14 +134,14 @@ class SkeletonForge(Forging, name="skeleton forge"):
     def execute(self, unit: Box, io: IO) -> None:
         """Make the pieces of one cell."""
         volume = self.volume(io)
-        seen, mine = self._seen(unit, volume), unit.grow((0, 0, 0), (1, 1, 1)) & volume.bounds
-        around = only(read_box(io, volume, seen), self.labels)
-        labels = around[mine.slices(seen.lo)]
+        outer, mine = self._around(unit, volume), unit.grow((0, 0, 0), (1, 1, 1)) & volume.bounds
+        around = self.objects(read_box(io, volume, outer), io)
+        labels = around[mine.slices(outer.lo)]
         voxels = count_voxels(labels, unit)
         later = set(self.defer_labels) & voxels.keys()
         trees, thick = self._trace(labels, mine, later, io)
         pieces = {label: Piece(count, 0, b"") for label, count in voxels.items()}
-        cuts = self._areas(around, vec(np.subtract(mine.lo, seen.lo)), trees, volume)
+        cuts = self._areas(around, vec(np.subtract(mine.lo, outer.lo)), trees, volume)
         for label, tree in trees.items():
             attributes = {"radius": tree.radii, "vertex_types": tree.types, **next(cuts)}
             piece = files.Graph(tree.vertices + np.subtract(unit.lo, volume.bounds.lo), tree.edges, attributes)
@@ -181,7 +184,6 @@ class Tally:
     """Quality figures of the objects that one task made."""
 
     objects: int = 0
-    dust: int = 0
     cable_um: float = 0.0
     branches: int = 0
     ends: int = 0
@@ -267,8 +269,8 @@ class SkeletonMerge(Merging, name="skeleton merge"):
         """Merge the objects of a bucket, one after the other, and write each, or each shard of them."""
         bucket, spec, tally = self.bucket(unit, io), self.spec(io), Tally()
         folder = f"{self.layer}/{self.dir}"
-        for shard, objects in _by_shard(bucket, spec):
-            made = self._made(objects, bucket, io, tally)
+        for shard, objects in _by_shard(list(self.wanted(bucket, io)), spec):
+            made = self._made(objects, bucket, tally)
             if spec is None:
                 for label, data in made:
                     io.put(f"{folder}/{label}", data, "gzip")
@@ -276,16 +278,10 @@ class SkeletonMerge(Merging, name="skeleton merge"):
                 io.put(f"{folder}/{spec.name(shard)}", sharding.pack(spec, packed))
         io.note(**tally.notes())
 
-    def _made(
-        self, objects: Iterable[tuple[int, slice]], bucket: Bucket, io: IO, tally: Tally
-    ) -> Iterator[tuple[int, bytes]]:
+    def _made(self, objects: Objects, bucket: Bucket, tally: Tally) -> Iterator[tuple[int, bytes]]:
         """The skeletons of ``objects`` that have one, encoded."""
         somata = Somata(bucket)
         for label, rows in objects:
-            if bucket.voxels(rows) <= self.dust:
-                tally.dust += 1
-                continue
-            self.check_size(label, bucket, rows)
             if (graph := self.joined(somata, bucket, rows)) is not None:
                 tally.add(label, graph)
                 yield label, files.encode(graph)
@@ -314,9 +310,8 @@ class SkeletonMerge(Merging, name="skeleton merge"):
         io.edit_info(self.layer, skeletons=self.dir)
 
 
-def _by_shard(bucket: Bucket, spec: Spec | None) -> Iterator[tuple[int, list[tuple[int, slice]]]]:
-    """The objects of a bucket, shard by shard; all as shard 0 where there are none."""
-    objects = list(bucket.objects())
+def _by_shard(objects: Objects, spec: Spec | None) -> Iterator[tuple[int, Objects]]:
+    """Objects shard by shard; all as shard 0 where there are none."""
     if spec is None:
         yield 0, objects
         return

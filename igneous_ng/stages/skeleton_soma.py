@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from igneous_ng import somata
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.forging import Bucket, Plan, Shelf, check_dir
+from igneous_ng.forging import Bucket, Plan, Shelf, check_dir, read_box, remapped
+from igneous_ng.formats import remaps
 from igneous_ng.formats import skeleton as files
 from igneous_ng.geometry import Box, Vec3, Vec3f, vec
 from igneous_ng.io import IO
@@ -19,7 +20,7 @@ from igneous_ng.stage import LayerUrl, Stage, arg, opt
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
-_VOXEL_BYTES = 60  # of memory for a voxel of the region, labels apart
+_VOXEL_BYTES = 60  # of memory for a voxel of the region, beside its label, of 8 if it is remapped
 _REACHES = (0, 1, 2, 4, 8, 16, 32)  # voxels: how far an object may shrink at a coarser level
 
 
@@ -65,7 +66,7 @@ class SkeletonSoma(Stage, name="skeleton soma"):
         for _, rows in bucket.objects():
             for region in somata.regions(bucket.plan, somata.deferred(bucket, rows)):
                 volume = self._level(region, io)
-                needed.append(_cost(volume, _coarse(region.box, volume, bucket.plan)))
+                needed.append(_cost(_coarse(region.box, volume, bucket.plan)))
         return 3 * (bucket.entries.nbytes + bucket.owners.nbytes) + max(needed)
 
     def execute(self, unit: int, io: IO) -> None:
@@ -88,7 +89,7 @@ class SkeletonSoma(Stage, name="skeleton soma"):
         plan, info = region.plan, io.info(self.layer)
         for mip in range(max(self.mip, plan.mip), len(info.scales)):
             volume = io.volume(self.layer, mip, self.fill_missing)
-            if min(_factor(volume, plan)) and _cost(volume, _coarse(region.box, volume, plan)) <= self.memory:
+            if min(_factor(volume, plan)) and _cost(_coarse(region.box, volume, plan)) <= self.memory:
                 return volume
         raise DataError(
             f"{self.layer}: no level holds {region.box} (mip {plan.mip}) in {self.memory:,} bytes; make coarser levels "
@@ -100,7 +101,7 @@ class SkeletonSoma(Stage, name="skeleton soma"):
         plan, volume = bucket.plan, self._level(region, io)
         factor, box = np.array(_factor(volume, plan)), _coarse(region.box, volume, plan)
         corner = np.array(box.lo) * factor + factor // 2 - plan.bounds.lo  # the first voxel, among those of pieces
-        mask = io.read(volume, box)[..., 0] == np.array(label, np.uint64).astype(volume.dtype)
+        mask = self._labels(volume, box, plan, io) == label
         _keep_inside(mask, region, factor, corner)
         joints = np.array(list(region.joints(bucket, rows)), np.int64).reshape(-1, 3)
         met = _nearest(mask, np.rint((joints - corner) / factor).astype(np.int64), volume.resolution)
@@ -109,6 +110,15 @@ class SkeletonSoma(Stage, name="skeleton soma"):
         tree = trace_mask(mask, volume.resolution, Method(rules), met)
         graph = _joined(tree, met, joints, factor, corner)
         return replace(graph, vertices=np.clip(graph.vertices, 0, np.array(plan.bounds.shape) - 1))
+
+    def _labels(self, volume: Volume, box: Box, plan: Plan, io: IO) -> Array:
+        """The objects in ``box``, as forging saw them."""
+        labels = read_box(io, volume, box)
+        if (where := plan.parameters.get("remap")) is None:
+            return labels
+        if (table := io.get(where)) is None:
+            raise DataError(f"{where}: this table of labels is missing")
+        return remapped(labels, *remaps.parse(table, where))
 
 
 def _factor(volume: Volume, plan: Plan) -> Vec3:
@@ -121,8 +131,8 @@ def _coarse(box: Box, volume: Volume, plan: Plan) -> Box:
     return (box // _factor(volume, plan)) & volume.bounds
 
 
-def _cost(volume: Volume, box: Box) -> int:
-    return box.voxels * (volume.dtype.itemsize + _VOXEL_BYTES)
+def _cost(box: Box) -> int:
+    return box.voxels * (8 + _VOXEL_BYTES)
 
 
 def _keep_inside(mask: Array, region: Region, factor: Array, corner: Array) -> None:
