@@ -11,6 +11,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,8 @@ from igneous_ng.formats import fragments, remaps
 from igneous_ng.formats.fragments import Piece
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.io import IO
+from igneous_ng.labelled import only, remapped, unsigned, without
+from igneous_ng.masks import Masked
 from igneous_ng.stage import Layer, LayerUrl, Stage, arg, opt
 from igneous_ng.volume import Volume
 
@@ -184,72 +187,8 @@ def check_dir(name: str, where: str) -> None:
         raise SpecError(f"{where}: {name!r} is no folder name; give one such as mesh, of letters, digits, - and _")
 
 
-def read_labels(io: IO, volume: Volume, cell: Box) -> Array:
-    """``cell`` and a voxel more on each high side that has one, [x, y, z], unsigned; DataError below 0."""
-    return read_box(io, volume, cell.grow((0, 0, 0), (1, 1, 1)) & volume.bounds)
-
-
-def read_box(io: IO, volume: Volume, cell: Box) -> Array:
-    """The labels of ``cell``, [x, y, z], unsigned; DataError below 0."""
-    labels = io.read(volume, cell)[..., 0]
-    if labels.dtype.kind == "i":
-        if labels.min() < 0:
-            raise DataError(
-                f"{volume.path} mip {volume.mip}: {cell} has labels below 0; renumber the objects from 1 on"
-            )
-        labels = labels.view(labels.dtype.str.replace("i", "u"))
-    return labels
-
-
-def count_voxels(labels: Array, cell: Box) -> dict[int, int]:
-    """Voxels in the cell proper of every label but 0, also of those that lie only beyond it."""
-    import fastremap
-
-    counts = dict.fromkeys(fastremap.unique(labels).tolist(), 0)
-    own = np.asfortranarray(labels[Box.sized((0, 0, 0), cell.shape).slices()])
-    names, numbers = fastremap.unique(own, return_counts=True)
-    counts.update(zip(names.tolist(), numbers.tolist(), strict=True))
-    counts.pop(0, None)
-    return counts
-
-
-def only(labels: Array, wanted: Sequence[int]) -> Array:
-    """``labels`` with all but ``wanted`` set to 0; everything where none is named."""
-    import fastremap
-
-    if not wanted:
-        return labels
-    fits = [label for label in wanted if label <= np.iinfo(labels.dtype).max]
-    masked: Array = fastremap.mask_except(labels, fits, in_place=False)
-    return masked
-
-
-def without(labels: Array, unwanted: Sequence[int]) -> Array:
-    """``labels`` with ``unwanted`` set to 0."""
-    import fastremap
-
-    fits = [label for label in unwanted if label <= np.iinfo(labels.dtype).max]
-    masked: Array = fastremap.mask(labels, fits, in_place=False) if fits else labels
-    return masked
-
-
-def remapped(labels: Array, old: Array, new: Array) -> Array:
-    """``labels`` with each of ``old``, ascending, made its label in ``new``; uint64 where there is any."""
-    import fastremap
-
-    present = fastremap.unique(labels).astype(np.uint64)
-    at = np.searchsorted(old, present)
-    there = at < len(old)
-    there[there] = old[at[there]] == present[there]
-    if not there.any():
-        return labels
-    table = dict(zip(present[there].tolist(), new[at[there]].tolist(), strict=True))
-    found: Array = fastremap.remap(labels.astype(np.uint64), table, preserve_missing_labels=True, in_place=True)
-    return found
-
-
 @dataclass(frozen=True, kw_only=True)
-class Forging(Stage):
+class Forging(Masked):
     """What forging is for any kind of object; a kind adds ``parameters`` and ``execute``."""
 
     kind: ClassVar[str]
@@ -267,6 +206,7 @@ class Forging(Stage):
 
     def check(self) -> None:
         """Raise SpecError where the fields cannot go together."""
+        super().check()
         check_dir(self.dir, f"{self.name}.dir")
         if min(self.cell) < 1:
             raise SpecError(f"{self.name}.cell: {self.cell}; each side must be at least 1 voxel")
@@ -288,14 +228,12 @@ class Forging(Stage):
         """What shapes the pieces beside the cells, in JSON's types."""
         named = {"labels": self.labels, "exclude": self.exclude}
         asked = {name: [str(label) for label in sorted(set(labels))] for name, labels in named.items()}
-        return {**asked, "remap": self.remap}
+        return {**asked, "remap": self.remap, "masked": self.mask_parameters()}
 
-    def seen(self, io: IO, volume: Volume, cell: Box) -> Array:
-        """The objects in ``cell`` and a voxel beyond its high sides, [x, y, z]: remapped, and those that are wanted."""
-        return self.objects(read_labels(io, volume, cell), io)
-
-    def objects(self, labels: Array, io: IO) -> Array:
-        """``labels`` remapped, and those that are wanted."""
+    def objects(self, io: IO, volume: Volume, box: Box) -> Array:
+        """The objects in ``box``, [x, y, z]: what a mask does not leave out, remapped, and of that what is wanted."""
+        voxels, _ = self.seen(io, volume.info, volume.mip, box, partial(io.read, volume))
+        labels = unsigned(voxels, volume, box)
         if self.remap is not None:
             table = io.get(self.remap)
             if table is None:

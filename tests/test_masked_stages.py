@@ -23,6 +23,8 @@ from igneous_ng.stages.image_quantize import Quantize
 from igneous_ng.stages.image_reorder import Reorder
 from igneous_ng.stages.image_roi import Roi
 from igneous_ng.stages.image_transfer import Transfer
+from igneous_ng.stages.mesh import MeshForge, MeshMerge
+from igneous_ng.stages.skeleton import SkeletonForge, SkeletonMerge
 from tests.layers import create, files, notes, whole
 
 Array = npt.NDArray[Any]
@@ -172,3 +174,20 @@ def test_labelling_otherwise_masked_is_another_plan(tmp_path: Path) -> None:
     run.inline(Label(source=source, layer=f"{tmp_path}/out", cell=(8, 8, 8)))
     with pytest.raises(Exception, match="cells were labelled otherwise .mask"):
         run.inline(Label(source=source, layer=f"{tmp_path}/out", cell=(8, 8, 8), mask=f"{tmp_path}/mask"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("forge", "merge"), [(MeshForge, MeshMerge), (SkeletonForge, SkeletonMerge)])
+def test_objects_are_those_of_what_is_kept(tmp_path: Path, forge: Any, merge: Any) -> None:
+    blocks = np.random.default_rng(2).integers(0, 4, (6, 4, 3, 1)).astype("uint32")
+    array = blocks.repeat(4, 0).repeat(4, 1).repeat(3, 2)
+    kept = half(tmp_path / "mask")
+    mask = {"mask": str(tmp_path / "mask"), "mask_labels": (2,)}
+    made: list[dict[str, bytes]] = []
+    for name, voxels, masked in (("old", array, mask), ("blank", blank(array, kept), {})):
+        layer = create(tmp_path / name, voxels, LO, kind="segmentation")
+        run.inline(forge(layer=str(layer), dir="made", cell=(8, 8, 9), **masked))
+        run.inline(merge(layer=str(layer), dir="made"))
+        found = {path.name: path.read_bytes() for path in (layer / "made").iterdir() if path.is_file()}
+        made.append(found)
+    assert len(made[0]) > 3
+    assert made[0] == made[1]

@@ -24,7 +24,7 @@ from tests.data import data
 
 SIDE = 160
 MEASURE = """
-import json, sys
+import json, sys, time
 from pathlib import Path
 from igneous_ng import catalog
 from igneous_ng.io import IO
@@ -33,6 +33,7 @@ io = IO()
 units = stage.units(io)
 warm = catalog.decode(json.loads(sys.argv[2]))
 warm.execute(warm.units(io)[0], io)
+io.store.map(lambda _: time.sleep(0.05), range(8))  # its threads begin
 def resident(key):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))

@@ -149,7 +149,7 @@ def test_wrong_data_becomes_a_dead_letter_with_its_reason_and_the_rest_is_done(t
     next((tmp_path / "layer" / "4_4_40").glob("*_3-19.gz")).unlink()
     before = (tmp_path / "layer" / "info").read_bytes()
     url = f"fq://{tmp_path}/queue"
-    run.enqueue(Downsample(layer=str(tmp_path / "layer"), memory=300_000), url)
+    run.enqueue(Downsample(layer=str(tmp_path / "layer"), memory=350_000), url)
     done = subprocess.run([*CLI, "execute", url], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     (letter,) = queues.connect(url).dead()

@@ -1,8 +1,7 @@
 """Meshes as bytes: Neuroglancer's legacy single-resolution format, and the pieces that cells hand to merging.
 
 Source of the format: Neuroglancer's "Precomputed mesh" specification (src/datasource/precomputed/meshes.md).
-A :class:`Lattice` mesh has its vertices on the half-voxel lattice, as integers, so that pieces of one
-object join exactly.
+A piece holds the code of the cubes that a surface passes in a cell (native/march).
 """
 
 from __future__ import annotations
@@ -10,65 +9,32 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import DataError
+from igneous_ng.geometry import Vec3, vec
 
 Array = npt.NDArray[Any]
 TYPE = "neuroglancer_legacy_mesh"
-_COUNTS = struct.Struct("<II")
+_PLACE = struct.Struct("<6q")
 
 
-@dataclass(frozen=True)
-class Lattice:
-    """``vertices`` [n, 3] int64 in half voxels and ``faces`` [m, 3] uint32, right-handed from outside."""
-
-    vertices: Array
-    faces: Array
+def encode_piece(corner: Vec3, cubes: Vec3, code: bytes) -> bytes:
+    """The bytes of a piece: the voxel of its first corner, its cubes along each axis, and their code, deflated."""
+    return _PLACE.pack(*corner, *cubes) + zlib.compress(code, 1)
 
 
-def encode_piece(mesh: Lattice) -> bytes:
-    """The bytes of a piece: deltas of vertices and corners, their bytes grouped by weight, deflated."""
-    deltas = np.diff(mesh.vertices, axis=0, prepend=np.zeros((1, 3), np.int64))
-    first = np.diff(mesh.faces[:, 0].astype(np.int64), prepend=0)
-    others = mesh.faces[:, 1:].astype(np.int64) - mesh.faces[:, :1]
-    corners = np.column_stack([first, others])
-    body = _grouped(deltas) + _grouped(corners)
-    return _COUNTS.pack(len(mesh.vertices), len(mesh.faces)) + zlib.compress(body, 1)
-
-
-def _grouped(values: Array) -> bytes:
-    """int32 values, column by column, lowest bytes first: most high bytes are equal and deflate well."""
-    zigzag = ((values << 1) ^ (values >> 63)).astype("<u4")
-    return zigzag.T.copy().view(np.uint8).reshape(-1, 4).T.tobytes()
-
-
-def _ungrouped(data: bytes, rows: int) -> Array:
-    flat = np.frombuffer(data, np.uint8).reshape(4, -1).T.copy().view("<u4")
-    zigzag = flat.reshape(3, rows).T.astype(np.int64)
-    return (zigzag >> 1) ^ -(zigzag & 1)
-
-
-def decode_piece(data: bytes, where: str) -> Lattice:
-    """The mesh that :func:`encode_piece` wrote; DataError, naming ``where``, for other bytes."""
+def decode_piece(data: bytes, where: str) -> tuple[Vec3, Vec3, bytes]:
+    """What :func:`encode_piece` was given; DataError, naming ``where``, for other bytes."""
     try:
-        nv, nf = _COUNTS.unpack_from(data)
-        body = zlib.decompress(data[_COUNTS.size :])
-        if len(body) != 12 * (nv + nf):
-            raise ValueError(f"{len(body)} bytes for {nv} vertices and {nf} faces")
-        vertices = np.cumsum(_ungrouped(body[: 12 * nv], nv), axis=0)
-        corners = _ungrouped(body[12 * nv :], nf)
-    except (struct.error, zlib.error, ValueError) as error:
+        numbers = _PLACE.unpack_from(data)
+        code = zlib.decompress(data[_PLACE.size :])
+    except (struct.error, zlib.error) as error:
         raise DataError(f"{where}: not a piece of a mesh ({error}); forge this cell again") from error
-    first = np.cumsum(corners[:, :1], axis=0)
-    faces = np.column_stack([first, first + corners[:, 1:]])
-    if nf and (faces.min() < 0 or faces.max() >= nv):
-        raise DataError(f"{where}: a piece with corners beyond its {nv} vertices; forge this cell again")
-    return Lattice(vertices, faces.astype(np.uint32))
+    return vec(numbers[:3]), vec(numbers[3:]), code
 
 
 def encode(vertices: Array, faces: Array) -> bytes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 from math import prod
 from typing import Any, Literal, get_args
 
@@ -187,12 +187,15 @@ class Layout:
         return self.spec.preshift_bits + self.spec.minishard_bits
 
 
-def pack(spec: Spec, chunks: Mapping[int, bytes]) -> bytes:
-    """The bytes of a shard that holds ``chunks`` by key; the order in which they are given does not matter."""
-    return joined(spec, {key: packed(data, spec.data_encoding) for key, data in chunks.items()})
+def pack(spec: Spec, chunks: Mapping[int, bytes], before: Mapping[int, bytes] | None = None) -> bytes:
+    """The bytes of a shard that holds ``chunks`` by key; the order in which they are given does not matter.
+
+    What ``before`` holds for a key lies directly before its chunk, plain, where no index names it.
+    """
+    return joined(spec, {key: packed(data, spec.data_encoding) for key, data in chunks.items()}, before)
 
 
-def joined(spec: Spec, chunks: Mapping[int, bytes]) -> bytes:
+def joined(spec: Spec, chunks: Mapping[int, bytes], before: Mapping[int, bytes] | None = None) -> bytes:
     """As :func:`pack`, of chunks that are :func:`packed` already."""
     keys = np.array(sorted(chunks), np.uint64)
     minishards = spec.locate(keys)[1]
@@ -204,13 +207,15 @@ def joined(spec: Spec, chunks: Mapping[int, bytes]) -> bytes:
     for minishard, rows in groupby(order, key=lambda i: int(minishards[i])):
         found = [int(keys[i]) for i in rows]
         stored = [chunks[key] for key in found]
+        leading = [(before or {}).get(key, b"") for key in found]
         table = np.zeros((3, len(found)), "<u8")
         table[0] = np.diff(np.array(found, np.uint64), prepend=np.uint64(0))
-        table[1, 0] = at
+        table[1] = [len(data) for data in leading]
+        table[1, 0] += at
         table[2] = [len(data) for data in stored]
         tables.append((minishard, packed(table.tobytes(), spec.minishard_index_encoding)))
-        bodies += stored
-        at += sum(map(len, stored))
+        bodies += chain.from_iterable(zip(leading, stored, strict=True))
+        at += sum(map(len, leading)) + sum(map(len, stored))
     for minishard, data in tables:
         index[minishard] = at, at + len(data)
         at += len(data)

@@ -1,116 +1,119 @@
-"""Surfaces of labelled voxels: marching cubes on exact coordinates, joining, and simplification.
+"""Surfaces of labelled voxels: marching cubes on exact coordinates, joining, simplification.
 
-Marching cubes: Lorensen & Cline 1987 (SIGGRAPH), through zmesh. Coordinates are in *half voxels*: voxel i
-fills [2i, 2i + 2] and has its centre at 2i + 1, so every vertex is an integer and pieces join exactly.
-Simplification: quadric error metrics, Garland & Heckbert 1997 (SIGGRAPH), in the batched form of zmesh.
+Marching cubes: Lorensen & Cline 1987 (SIGGRAPH), in native/march and native/surface. Coordinates are in *half voxels*:
+voxel i fills [2i, 2i + 2] and has its centre at 2i + 1, so every vertex is an integer and pieces join exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import DataError
+from igneous_ng.geometry import Box, Vec3, vec
+from igneous_ng.native import march as native_march
+from igneous_ng.native import simplify as native_simplify
+from igneous_ng.native import smooth as native_smooth
+from igneous_ng.native import surface as native_surface
 
 Array = npt.NDArray[Any]
 Mesh = tuple[Array, Array]
 """Vertices [n, 3] and faces [m, 3], corners in the right-hand order seen from outside."""
-_PASSES, _START, _GROWTH = 20, 3, 7  # the schedule by which the error allowed to each collapse grows
+Sides = tuple[bool, bool, bool]
+FEWEST = 4
+"""Faces of the smallest closed surface."""
 
 
-def march(labels: Array) -> Iterator[tuple[int, Mesh]]:
-    """The surface of each label but 0 in ``labels`` [x, y, z], label by label in ascending order, canonical.
+@dataclass(frozen=True)
+class Piece:
+    """What a box holds of a surface: the voxel of its first corner, its cubes along each axis, and which they are."""
 
-    A surface covers the space between the voxels' centres: pad where objects shall be closed. Vertices
-    are int64, in half voxels from the array's corner. Labels may be any unsigned integers.
+    corner: Vec3
+    cubes: Vec3
+    code: bytes
+
+
+@dataclass(frozen=True)
+class Found:
+    """A label in a box: its voxels, its triangles, and its surface, of which the code is empty where there is none.
+
+    The surface lies in ``box``, in voxels.
     """
-    import fastremap
-    import zmesh
 
-    small, names = fastremap.renumber(labels, preserve_zero=True, in_place=False)
-    found = {small_id: label for label, small_id in names.items() if label != 0}
-    mesher = zmesh.Mesher((1, 1, 1))
-    mesher.mesh(small)
-    present = set(mesher.ids())
-    for small_id, label in sorted(found.items(), key=lambda item: item[1]):
-        if small_id in present:
-            mesh = mesher.get(small_id, voxel_centered=True)
-            mesher.erase(small_id)
-            vertices = np.rint(mesh.vertices.astype(np.float64) * 2).astype(np.int64)
-            yield int(label), canonical(vertices, mesh.faces)
+    label: int
+    voxels: int
+    triangles: int
+    box: Box
+    piece: Piece
 
 
-def weld(pieces: Sequence[Mesh]) -> Mesh:
-    """One mesh of many on the same lattice: equal vertices become one. Piece order does not matter."""
-    starts = np.cumsum([0] + [len(vertices) for vertices, _ in pieces[:-1]])
-    vertices = np.concatenate([vertices for vertices, _ in pieces])
-    faces = [faces.astype(np.int64) + start for (_, faces), start in zip(pieces, starts, strict=True)]
-    return canonical(vertices, np.concatenate(faces))
+def march(labels: Array, corner: Vec3, own: Vec3, low: Sides, high: Sides) -> Iterator[Found]:
+    """Each label but 0 in ``labels`` [x, y, z], of any unsigned integers, in ascending order.
 
-
-def canonical(vertices: Array, faces: Array) -> Mesh:
-    """The one form of a set of triangles with integer ``vertices``: equal sets give equal arrays.
-
-    Vertices are distinct and sorted by z, y, x; faces without area are dropped, each starts at its
-    lowest corner, and they are sorted. Faces are uint32.
+    ``corner`` is the voxel of the array's first corner; of the array the first ``own`` voxels are counted. A surface
+    covers the space between the voxels' centres, and half a voxel more at each end that ``low`` or ``high`` names.
     """
-    if not len(faces):
-        return np.zeros((0, 3), np.int64), np.zeros((0, 3), np.uint32)
-    low = vertices.min(axis=0)
-    sx, sy, sz = (int(n) for n in vertices.max(axis=0) - low + 1)
-    if sx * sy * sz >= 1 << 63:
-        raise DataError(f"an object of {sx} x {sy} x {sz} half voxels is too large to join; use a higher mip")
-    x, y, z = (vertices - low).T
-    keys, index = np.unique((z * sy + y) * sx + x, return_inverse=True)
-    joined = np.column_stack([keys % sx, keys // sx % sy, keys // (sx * sy)]) + low
-    return joined, _sorted_faces(index[faces])
+    first = vec(c - end for c, end in zip(corner, low, strict=True))
+    cubes = vec(n - 1 + a + b for n, a, b in zip(labels.shape, low, high, strict=True))
+    for label, voxels, triangles, start, stop, code in native_march.march(labels, own, low, high):
+        box = Box(vec(start), vec(stop)).grow((0, 0, 0), (1, 1, 1)).shift(first)  # a cube of corners spans two voxels
+        yield Found(label, voxels, triangles, box, Piece(first, cubes, code))
 
 
-def _sorted_faces(faces: Array) -> Array:
-    a, b, c = faces.T
-    faces = faces[(a != b) & (b != c) & (c != a)]
-    turn = (faces.argmin(axis=1)[:, np.newaxis] + np.arange(3)) % 3
-    faces = np.take_along_axis(faces, turn, axis=1).astype(np.uint32)
-    lead = faces[:, 0].astype(np.uint64) << np.uint64(32) | faces[:, 1]  # two sorts instead of three
-    return faces[np.lexsort((faces[:, 2], lead))]
+def join(pieces: Sequence[Piece]) -> Mesh:
+    """The mesh of an object from its pieces: vertices int32 in half voxels, distinct, and faces uint32.
+
+    Equal surfaces give equal arrays, whatever the pieces: vertices are sorted by z, y, x, and each face starts at its
+    lowest corner. Each edge belongs to two faces, but where the surface ends. DataError where a piece is damaged or all
+    span too much.
+    """
+    try:
+        return native_surface.surface([(piece.corner, piece.cubes, piece.code) for piece in pieces])
+    except ValueError as error:
+        raise DataError(f"an object cannot be joined: {error}") from error
 
 
 def simplify(vertices: Array, faces: Array, max_error: float, reduction: float) -> Mesh:
-    """``vertices`` [n, 3] and ``faces`` with about ``reduction`` times fewer triangles, as the error allows.
+    """``vertices`` [n, 3] and ``faces`` with up to ``reduction`` times fewer triangles, as the error allows.
 
-    Collapses are made while their quadric error, a sum of squared distances to the planes of the
-    triangles replaced, stays below ``max_error`` squared; units are those of ``vertices``, and the
-    space must be isotropic (nm). The surface stays closed. The same input gives the same output.
+    Edges are collapsed (Garland & Heckbert 1997) while the surface stays within ``max_error``; units are those of
+    ``vertices``, and the space must be isotropic (nm). Its topology is kept: what is closed stays closed, nothing joins
+    or parts. The same input gives the same output.
     """
-    import zmesh
+    target = max(FEWEST, int(len(faces) / reduction))
+    if max_error <= 0 or len(faces) <= target:
+        return vertices, faces
+    origin = vertices.min(axis=0)  # single precision goes farthest around 0
+    near = (vertices - origin).astype(np.float32)
+    found, left = native_simplify.simplify(near, faces, max_error, target)
+    return found.astype(np.float64) + origin, left
 
-    if max_error <= 0 or len(faces) <= 4:
-        return vertices, faces
-    origin = vertices.min(axis=0)
-    mesh = zmesh.Mesh((vertices - origin).astype(np.float32), faces.astype(np.uint32))
-    simple = zmesh.simplify_fqmr(
-        mesh,
-        max(4, int(len(faces) / reduction)),
-        max_iterations=_PASSES,
-        alpha=max_error**2 / (_PASSES - 1 + _START) ** _GROWTH,
-        K=_START,
-        aggressiveness=_GROWTH,
-        preserve_border=True,
-    )
-    kept = without_fins(simple.faces)
-    if not len(kept):
-        return vertices, faces
+
+def smooth(vertices: Array, faces: Array, rounds: int) -> Array:
+    """``vertices`` [n, 3], in an isotropic space (nm), without the steps of voxels; the volume stays (Taubin 1995).
+
+    Where a surface ends, it stays as it is.
+    """
+    return native_smooth.smooth(vertices, faces, rounds)
+
+
+def filled(vertices: Array, faces: Array) -> Mesh:
+    """A closed mesh with integer ``vertices`` without its surfaces that face inwards: the walls of its cavities.
+
+    What lies inside of a cavity stays.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ends = np.concatenate([faces[:, :2], faces[:, 1:]])
+    graph = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), (len(vertices), len(vertices)))
+    surface = connected_components(graph, directed=False)[1][faces[:, 0]]
+    a, b, c = (vertices[faces[:, i]] - vertices[0].astype(np.float64) for i in range(3))
+    volumes = np.bincount(surface, np.einsum("ij,ij->i", a, np.cross(b, c)))
+    kept = faces[volumes[surface] > 0]
     used, index = np.unique(kept, return_inverse=True)
-    return simple.vertices[used].astype(np.float64) + origin, index.reshape(-1, 3).astype(np.uint32)
-
-
-def without_fins(faces: Array) -> Array:
-    """``faces`` without pairs of the same corners seen from both sides, which enclose nothing."""
-    a, b, c = (faces[:, i].astype(np.int64) for i in range(3))
-    side = np.where((a < b) ^ (b < c) ^ (c < a), 1, -1)
-    _, group = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True)
-    kept: Array = faces[np.bincount(group.ravel(), weights=side)[group.ravel()] != 0]
-    return kept
+    return vertices[used], index.reshape(-1, 3).astype(np.uint32)

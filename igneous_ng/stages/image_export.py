@@ -17,7 +17,7 @@ from igneous_ng.masks import Masked
 from igneous_ng.stage import LayerUrl, arg, opt
 from igneous_ng.volume import Volume
 
-_COPIES = 5  # of the voxels read held at once: chunks as stored, the array, turned, as bytes, packed
+_COPIES = 6  # of the voxels read held at once: chunks as stored, decoded, the array, turned, as bytes, packed
 
 
 @dataclass(frozen=True, kw_only=True)

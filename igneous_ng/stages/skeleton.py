@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from igneous_ng import reach
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.forging import Bucket, Forging, Merging, count_voxels, read_box
+from igneous_ng.forging import Bucket, Forging, Merging
 from igneous_ng.formats import fragments, points, sharding
 from igneous_ng.formats import skeleton as files
 from igneous_ng.formats.fragments import Piece
@@ -20,6 +20,7 @@ from igneous_ng.kernels import skeletonising
 from igneous_ng.kernels.skeleton_sections import areas
 from igneous_ng.kernels.skeleton_tracing import SOMA, Method, Tree, trace
 from igneous_ng.kernels.skeletonising import Cleaning
+from igneous_ng.labelled import beyond, count_voxels
 from igneous_ng.somata import DEFERRED, Somata
 from igneous_ng.stage import Layer, opt
 from igneous_ng.volume import Volume
@@ -77,6 +78,8 @@ class SkeletonForge(Forging, name="skeleton forge"):
                 f"skeleton forge: pdrf_exponent is {self.pdrf_exponent} and threads is {self.threads}; "
                 "both go up to 1024, and threads start at 1"
             )
+        if self.mask is not None and (self.defer or self.defer_labels):
+            raise SpecError("skeleton forge: `skeleton soma` sees no masks; leave out --mask, or all that is deferred")
 
     def teasar(self) -> dict[str, float]:
         """The parameters as kimimaro calls them."""
@@ -124,7 +127,8 @@ class SkeletonForge(Forging, name="skeleton forge"):
         size = volume.dtype.itemsize if self.remap is None else 8
         voxels = unit.grow((0, 0, 0), (1, 1, 1)).voxels
         seen = (self._around(unit, volume).voxels if self.cross_section else 0) * (2 * size + 9)
-        return seen + voxels * (3 * size + 40 + self.threads)
+        masking = self.mask_bytes(io, self._around(unit, volume), volume.resolution)
+        return seen + voxels * (3 * size + 40 + self.threads) + masking
 
     def _around(self, unit: Box, volume: Volume) -> Box:
         """The cell, the voxels that it shares with those behind it, and those that areas are followed in."""
@@ -134,8 +138,8 @@ class SkeletonForge(Forging, name="skeleton forge"):
     def execute(self, unit: Box, io: IO) -> None:
         """Make the pieces of one cell."""
         volume = self.volume(io)
-        outer, mine = self._around(unit, volume), unit.grow((0, 0, 0), (1, 1, 1)) & volume.bounds
-        around = self.objects(read_box(io, volume, outer), io)
+        outer, mine = self._around(unit, volume), beyond(unit, volume)
+        around = self.objects(io, volume, outer)
         labels = around[mine.slices(outer.lo)]
         voxels = count_voxels(labels, unit)
         later = set(self.defer_labels) & voxels.keys()

@@ -8,13 +8,14 @@ import numpy.typing as npt
 
 from igneous_ng import somata
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.forging import Bucket, Plan, Shelf, check_dir, read_box, remapped
+from igneous_ng.forging import Bucket, Plan, Shelf, check_dir
 from igneous_ng.formats import remaps
 from igneous_ng.formats import skeleton as files
 from igneous_ng.geometry import Box, Vec3, Vec3f, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels.skeleton_tracing import RULES, Method, Tree, trace_mask
 from igneous_ng.kernels.skeletonising import weld
+from igneous_ng.labelled import read_box, remapped
 from igneous_ng.somata import Region
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
 from igneous_ng.volume import Volume
