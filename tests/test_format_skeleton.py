@@ -43,7 +43,7 @@ def test_pieces_that_are_none_are_refused() -> None:
 
 def test_the_layout_is_counts_positions_edges_attributes() -> None:
     data = skeleton.encode(SKELETON)
-    parts = [POINTS.astype("<f4"), np.array([0, 1], "<u4"), *VALUES.values()]
+    parts = [POINTS.astype("<f4"), np.array([0, 1], "<u4"), *(a.astype("<f4") for a in VALUES.values())]
     assert data == b"\2\0\0\0\1\0\0\0" + b"".join(p.tobytes() for p in parts)
     again = skeleton.decode(data, "x", KNOWN)
     assert again.vertices.tolist() == POINTS.tolist()

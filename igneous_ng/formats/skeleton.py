@@ -22,8 +22,8 @@ from igneous_ng.formats.sharding import Spec
 Array = npt.NDArray[Any]
 TYPE = "neuroglancer_skeletons"
 ATTRIBUTES = {"radius": "<f4", "vertex_types": "<u1", "cross_sectional_area": "<f4"}
-"""What a vertex may have, in the order in which it is stored: radius in nm, the type of a node in SWC, and the area of
-the cut across in nm^2, negative where the cut was not seen whole, 0 where it was not measured."""
+"""What a vertex may have, in the order in which it is stored, and how pieces store it: radius in nm, the type of a node
+in SWC, and the area of the cut across in nm^2, negative where it was not seen whole, 0 where it was not measured."""
 _DTYPES = {
     "float32": "<f4",
     "int8": "<i1",
@@ -95,8 +95,9 @@ def _check_edges(graph: Graph, where: str) -> None:
 
 
 def encode(graph: Graph) -> bytes:
-    """A skeleton, its vertices in nm and stored as float32, its attributes in their order."""
-    parts = [graph.vertices.astype("<f4"), graph.edges.astype("<u4"), *graph.attributes.values()]
+    """A skeleton, its vertices in nm, its attributes in their order, all as float32: Neuroglancer draws no other."""
+    attributes = (values.astype("<f4") for values in graph.attributes.values())
+    parts = [graph.vertices.astype("<f4"), graph.edges.astype("<u4"), *attributes]
     return _COUNTS.pack(len(graph.vertices), len(graph.edges)) + b"".join(p.tobytes() for p in parts)
 
 
@@ -119,11 +120,7 @@ def info(
     mip: int, attributes: Sequence[str] = ("radius", "vertex_types"), sharding: Spec | None = None
 ) -> dict[str, Any]:
     """The ``info`` of a folder of skeletons, made from level ``mip``; vertices are in nm already."""
-    described = [
-        {"id": name, "data_type": np.dtype(ATTRIBUTES[name]).name, "num_components": 1}
-        for name in ATTRIBUTES
-        if name in attributes
-    ]
+    described = [{"id": name, "data_type": "float32", "num_components": 1} for name in ATTRIBUTES if name in attributes]
     shards = {} if sharding is None else {"sharding": sharding.to_json()}
     return {
         "@type": TYPE,
