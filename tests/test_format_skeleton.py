@@ -66,6 +66,7 @@ def test_cloudvolume_reads_the_same() -> None:
     info = skeleton.info(1)
     assert info["@type"] == "neuroglancer_skeletons"
     assert [a["id"] for a in info["vertex_attributes"]] == ["radius", "vertex_types"]
+    assert {a["data_type"] for a in info["vertex_attributes"]} == {"float32"}  # Neuroglancer draws no other
     read = Skeleton.from_precomputed(skeleton.encode(SKELETON), vertex_attributes=info["vertex_attributes"])
     assert read.vertices.tolist() == POINTS.tolist()
     assert read.edges.tolist() == [[0, 1]]
