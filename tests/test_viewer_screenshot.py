@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pytest
 
 from igneous_ng.errors import DataError, SpecError, TransientError
+from igneous_ng.formats import sharding
 from igneous_ng.viewer import screenshot as camera
 from igneous_ng.viewer.screenshot import ScreenshotUnavailable, write_png
 from igneous_ng.viewer.view import client_folder, labels_to_show, serving, view
@@ -373,3 +374,21 @@ def test_without_the_wheel_what_to_install_is_said(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(SpecError, match="pip install neuroglancer"):
         client_folder()
+
+
+def test_what_is_in_shards_is_found_by_their_indices(tmp_path: Path) -> None:
+    spec = sharding.Spec(0, 1, 1, "murmurhash3_x86_128", data_encoding="gzip")
+    objects = {label: bytes(range(250)) * label for label in range(1, 14)}
+    shards = spec.locate(np.array(list(objects), np.uint64))[0].tolist()
+    folder = tmp_path / "mesh"
+    folder.mkdir()
+    (folder / "info").write_text(json.dumps({"sharding": spec.to_json()}))
+    for shard in set(shards):
+        inside = {label: objects[label] for label, at in zip(objects, shards, strict=True) if at == shard}
+        (folder / spec.name(shard)).write_bytes(sharding.pack(spec, inside))
+    chosen = labels_to_show(tmp_path, {"mesh": "mesh"})
+    assert len(chosen) == 10
+    assert set(chosen) <= set(objects)
+    (folder / spec.name(shards[0])).write_bytes(b"torn, but long enough to have an index of some kind or other")
+    with pytest.raises(DataError, match="not a shard"):
+        labels_to_show(tmp_path, {"mesh": "mesh"})

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import chain, groupby
 from math import prod
+from mmap import mmap
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -272,7 +273,7 @@ def chunk_spans(spec: Spec, shard: int, minishard: int, table: bytes, where: str
     return spans
 
 
-def all_spans(spec: Spec, shard: int, data: bytes, where: str) -> dict[int, Span]:
+def all_spans(spec: Spec, shard: int, data: bytes | mmap, where: str) -> dict[int, Span]:
     """Where each chunk of a whole shard lies in its ``data``, by key; DataError if some lie beyond."""
     spans: dict[int, Span] = {}
     for minishard in range(1 << spec.minishard_bits):

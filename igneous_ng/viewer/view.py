@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import importlib.util
 import json
+import mmap
 import re
 import threading
 import urllib.error
@@ -18,11 +19,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from igneous_ng.errors import DataError, SpecError, TransientError
+from igneous_ng.formats import sharding
 from igneous_ng.viewer import screenshot as camera
 from igneous_ng.viewer.server import CLIENT, LayerServer, stored
 from igneous_ng.viewer.state import Shown, is_segmentation, state, unique_names
 
 _STATE = "/state.json"
+_SHARDS = 64
 _MANY = 10  # segments that a 3-D panel shows at once and a person tells apart
 _MANIFESTS = 2000  # manifests read to find the largest meshes; the folder may hold millions
 _TIMEOUT = 30.0  # seconds, for the info file of a remote layer
@@ -99,13 +102,13 @@ def client_folder() -> Path:
 def labels_to_show(layer: Path, info: dict[str, Any]) -> tuple[int, ...]:
     """Up to ten labels with the largest meshes, or else skeletons, of a layer's folder; ties to the smaller.
 
-    Objects in shards are not looked into. Sizes of legacy meshes are summed over the fragments of the
-    first 2,000 manifests.
+    Sizes of legacy meshes are summed over the fragments of the first 2,000 manifests; of shards the first 64 are looked
+    into, where a mesh counts as large as its manifest.
     """
     for key, sizes in (("mesh", _mesh_sizes), ("skeletons", _skeleton_sizes)):
         folder = layer / str(info.get(key) or "")
         if info.get(key) and folder.is_dir():
-            found = sizes(folder)
+            found = sizes(folder) or _sharded_sizes(folder)
             if found:
                 return tuple(sorted(sorted(found, key=lambda label: (-found[label], label))[:_MANY]))
     return ()
@@ -193,6 +196,20 @@ def _mesh_sizes(folder: Path) -> dict[int, int]:
     multi = {label: _size(folder / str(label)) for label in _names(folder, r"([0-9]+)\.index")}
     legacy = {label: _fragments(folder, label) for label in _names(folder, r"([0-9]+):0")[:_MANIFESTS]}
     return {label: size for label, size in {**legacy, **multi}.items() if size}
+
+
+def _sharded_sizes(folder: Path) -> dict[int, int]:
+    """Bytes of what the shards of ``folder`` hold by label, if it is sharded."""
+    raw = _read(folder / "info")
+    described = json.loads(raw).get("sharding") if raw else None
+    if described is None:
+        return {}
+    spec, sizes = sharding.Spec.parse(described), {}
+    for path in sorted(folder.glob("*.shard"))[:_SHARDS]:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for label, (start, stop) in sharding.all_spans(spec, int(path.stem, 16), data, str(path)).items():
+                sizes[label] = stop - start
+    return sizes
 
 
 def _skeleton_sizes(folder: Path) -> dict[int, int]:
