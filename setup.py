@@ -5,13 +5,20 @@ from pathlib import Path
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
 from setuptools import setup
 
-SOURCES = sorted(Path("igneous_ng/native").glob("*.cpp"))
+NATIVE = Path("igneous_ng/native")
+HEADERS = sorted(map(str, NATIVE.glob("*.hpp")))
 FLAGS = ["-O3", "-Wall", "-Wextra", "-fno-math-errno", "-ffp-contract=off"]
 
 ParallelCompile("NPY_NUM_BUILD_JOBS").install()
 setup(
     ext_modules=[
-        Pybind11Extension(f"igneous_ng.native.{source.stem}", [str(source)], cxx_std=17, extra_compile_args=FLAGS)
-        for source in SOURCES
+        Pybind11Extension(
+            f"igneous_ng.native.{source.stem}",
+            [str(source)],
+            cxx_std=17,
+            extra_compile_args=FLAGS,
+            depends=HEADERS,
+        )
+        for source in sorted(NATIVE.glob("*.cpp"))
     ]
 )
