@@ -392,3 +392,6 @@ def test_what_is_in_shards_is_found_by_their_indices(tmp_path: Path) -> None:
     (folder / spec.name(shards[0])).write_bytes(b"torn, but long enough to have an index of some kind or other")
     with pytest.raises(DataError, match="not a shard"):
         labels_to_show(tmp_path, {"mesh": "mesh"})
+    (folder / "info").write_text("[")
+    with pytest.raises(DataError, match="not a description in JSON"):
+        labels_to_show(tmp_path, {"mesh": "mesh"})

@@ -19,7 +19,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from igneous_ng.errors import DataError, SpecError, TransientError
-from igneous_ng.formats import sharding
 from igneous_ng.viewer import screenshot as camera
 from igneous_ng.viewer.server import CLIENT, LayerServer, stored
 from igneous_ng.viewer.state import Shown, is_segmentation, state, unique_names
@@ -201,9 +200,14 @@ def _mesh_sizes(folder: Path) -> dict[int, int]:
 def _sharded_sizes(folder: Path) -> dict[int, int]:
     """Bytes of what the shards of ``folder`` hold by label, if it is sharded."""
     raw = _read(folder / "info")
-    described = json.loads(raw).get("sharding") if raw else None
+    try:
+        described = json.loads(raw).get("sharding") if raw else None
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{folder}/info: not a description in JSON ({error}); merge again") from error
     if described is None:
         return {}
+    from igneous_ng.formats import sharding  # it imports numpy: a server that shows no shards does without
+
     spec, sizes = sharding.Spec.parse(described), {}
     for path in sorted(folder.glob("*.shard"))[:_SHARDS]:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
