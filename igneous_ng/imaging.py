@@ -103,11 +103,6 @@ def reader(io: IO, volume: Volume) -> Read:
     return read
 
 
-def read(io: IO, volume: Volume, box: Box) -> Array:
-    """The voxels of ``box``, all that a task reads of ``volume``; as :func:`reader`."""
-    return reader(io, volume)(box)
-
-
 def refuse_missing(volume: Volume, box: Box, absent: list[Box], cause: Exception | None = None) -> None:
     """DataError that counts the chunks of ``box`` that are missing, if there are any."""
     if absent:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from igneous_ng.errors import DataError
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
+from igneous_ng.native.labels import count
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -40,11 +41,8 @@ def unsigned(voxels: Array, volume: Volume, cell: Box) -> Array:
 
 def count_voxels(labels: Array, cell: Box) -> dict[int, int]:
     """Voxels in the cell proper of every label but 0, also of those that lie only beyond it."""
-    import fastremap
-
-    counts = dict.fromkeys(fastremap.unique(labels).tolist(), 0)
-    own = np.asfortranarray(labels[Box.sized((0, 0, 0), cell.shape).slices()])
-    names, numbers = fastremap.unique(own, return_counts=True)
+    counts = dict.fromkeys(count(labels)[0].tolist(), 0)
+    names, numbers = count(labels[Box.sized((0, 0, 0), cell.shape).slices()])
     counts.update(zip(names.tolist(), numbers.tolist(), strict=True))
     counts.pop(0, None)
     return counts
@@ -74,7 +72,7 @@ def remapped(labels: Array, old: Array, new: Array) -> Array:
     """``labels`` with each of ``old``, ascending, made its label in ``new``; uint64 where there is any."""
     import fastremap
 
-    present = fastremap.unique(labels).astype(np.uint64)
+    present = count(labels)[0].astype(np.uint64)
     at = np.searchsorted(old, present)
     there = at < len(old)
     there[there] = old[at[there]] == present[there]

@@ -19,6 +19,7 @@ from igneous_ng.native import march as native_march
 from igneous_ng.native import simplify as native_simplify
 from igneous_ng.native import smooth as native_smooth
 from igneous_ng.native import surface as native_surface
+from igneous_ng.native.components import sets
 
 Array = npt.NDArray[Any]
 Mesh = tuple[Array, Array]
@@ -106,12 +107,8 @@ def filled(vertices: Array, faces: Array) -> Mesh:
 
     What lies inside of a cavity stays.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     ends = np.concatenate([faces[:, :2], faces[:, 1:]])
-    graph = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), (len(vertices), len(vertices)))
-    surface = connected_components(graph, directed=False)[1][faces[:, 0]]
+    surface = sets(len(vertices), ends[:, 0], ends[:, 1])[faces[:, 0]]
     a, b, c = (vertices[faces[:, i]] - vertices[0].astype(np.float64) for i in range(3))
     volumes = np.bincount(surface, np.einsum("ij,ij->i", a, np.cross(b, c)))
     kept = faces[volumes[surface] > 0]

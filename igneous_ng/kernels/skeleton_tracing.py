@@ -77,18 +77,14 @@ def trace(labels: Array, resolution: Vec3f, method: Method, extra: Array = NOWHE
     arrays that share a plane of voxels get a common vertex there. Lines also reach the voxels ``extra`` [n, 3]. Objects
     of one voxel have no skeleton. The centre of a soma has the type 1, all else 0.
     """
-    import fastremap
-
-    small, _ = fastremap.renumber(labels, preserve_zero=True, in_place=False)  # cc3d takes no labels of 64 bits
-    components = parts.painted(small, 26)
+    components = parts.painted(labels, 26)
     names = _names(components, labels)
     block = Block.of(components, resolution)
     if method.holes:
         block = fill_holes(block)
     if method.avocados:
         block = join_avocados(block, method.thick)
-    targets = (border_targets(small, resolution), extra, NOWHERE)
-    del small
+    targets = (border_targets(labels, resolution), extra, NOWHERE)
     left = {int(names[i]) for i in np.flatnonzero(block.depth() > method.most)}
     ids = np.flatnonzero(block.voxels > 1)
     ids = ids[(ids > 0) & ~np.isin(names[ids], np.array(sorted(left), names.dtype))]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -75,7 +74,7 @@ class Export(Masked, name="image export"):
     def execute(self, unit: Box, io: IO) -> None:
         """Read a box and write it."""
         volume = self._volume(io)
-        voxels, _ = self.seen(io, volume.info, volume.mip, unit, partial(imaging.read, io, volume))
+        voxels, _ = self.seen(io, volume.info, volume.mip, unit, imaging.reader(io, volume))
         for name, data in self._objects(volume, unit, voxels):
             io.put(f"{self.dest}{name}", data)
 
