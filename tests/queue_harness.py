@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,3 +138,34 @@ def use_emulator(monkeypatch: pytest.MonkeyPatch) -> str:
     }.items():
         monkeypatch.setenv(key, value)
     return address
+
+
+class Watched:
+    """Every call that changes the file system below a queue goes by :meth:`tick` first, and writes by :meth:`write`."""
+
+    CALLS: tuple[str, ...]
+
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in self.CALLS:
+            monkeypatch.setattr(os, name, self.guard(name, getattr(os, name)))
+        self.real_open, self.real_write = os.open, os.pwrite
+        monkeypatch.setattr(os, "open", self.open)
+        monkeypatch.setattr(os, "pwrite", self.write)
+
+    def tick(self, name: str) -> None:
+        raise NotImplementedError
+
+    def write(self, handle: int, data: bytes, offset: int) -> int:
+        raise NotImplementedError
+
+    def guard(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*args: Any, **options: Any) -> Any:
+            self.tick(name)
+            return call(*args, **options)
+
+        return guarded
+
+    def open(self, path: str, flags: int, *rest: Any, **options: Any) -> int:
+        if flags & os.O_CREAT:
+            self.tick("open")
+        return self.real_open(path, flags, *rest, **options)

@@ -21,7 +21,7 @@ import pytest
 from igneous_ng.queues import Counts, Lease, files
 from igneous_ng.queues.directory import PAGE
 from igneous_ng.queues.posix import PosixQueue
-from tests.queue_harness import PosixStand, taken, tree
+from tests.queue_harness import PosixStand, Watched, taken, tree
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -38,7 +38,7 @@ class Death(BaseException):
     """The process is no more: nothing may catch it, and nothing works after it."""
 
 
-class Mortal:
+class Mortal(Watched):
     """Every call that changes the file system, counted; from the k-th on, all of them die."""
 
     CALLS = ("mkdir", "rename", "unlink", "rmdir", "utime", "fsync", "link", "replace", "remove")
@@ -46,11 +46,7 @@ class Mortal:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, last: int) -> None:
         self.left, self.dead = last, False
         self.met: set[str] = set()
-        for name in self.CALLS:
-            monkeypatch.setattr(os, name, self.guard(name, getattr(os, name)))
-        self.real_open, self.real_write = os.open, os.pwrite
-        monkeypatch.setattr(os, "open", self.open)
-        monkeypatch.setattr(os, "pwrite", self.write)
+        self.watch(monkeypatch)
         for name in ("write", "writev", "pwritev", "truncate", "ftruncate", "symlink", "sendfile"):
             monkeypatch.setattr(os, name, None)  # nobody may change the file system by these unseen
 
@@ -60,18 +56,6 @@ class Mortal:
         if self.left <= 0:
             self.dead = True
             raise Death
-
-    def guard(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(*args: Any, **options: Any) -> Any:
-            self.tick(name)
-            return call(*args, **options)
-
-        return guarded
-
-    def open(self, path: str, flags: int, *rest: Any, **options: Any) -> int:
-        if flags & os.O_CREAT:
-            self.tick("open")
-        return self.real_open(path, flags, *rest, **options)
 
     def write(self, handle: int, data: bytes, offset: int) -> int:
         """Death comes in the middle of a write; or the system writes but a half, and is asked for the rest."""

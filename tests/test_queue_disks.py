@@ -8,18 +8,17 @@ import random
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from igneous_ng.errors import SpecError, TransientError
 from igneous_ng.queues import Counts
 from igneous_ng.queues.posix import PosixQueue
-from tests.queue_harness import PosixStand, tree
+from tests.queue_harness import PosixStand, Watched, tree
 from tests.test_queue_deaths import History, bequest
 
 WORDS: dict[int, tuple[type[Exception], str]] = {
@@ -36,36 +35,20 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "queue"
 
 
-class Failing:
+class Failing(Watched):
     """The k-th change to the file system fails once, a write after half of its bytes."""
 
     CALLS = ("mkdir", "rename", "link", "unlink", "rmdir", "fsync", "utime")
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int, last: int) -> None:
         self.number, self.left, self.failed = number, last, ""
-        for name in self.CALLS:
-            monkeypatch.setattr(os, name, self.guard(name, getattr(os, name)))
-        self.real_open, self.real_write = os.open, os.pwrite
-        monkeypatch.setattr(os, "open", self.open)
-        monkeypatch.setattr(os, "pwrite", self.write)
+        self.watch(monkeypatch)
 
     def tick(self, name: str) -> None:
         self.left -= 1
         if self.left == 0:
             self.failed = name
             raise OSError(self.number, os.strerror(self.number))
-
-    def guard(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(*args: Any, **options: Any) -> Any:
-            self.tick(name)
-            return call(*args, **options)
-
-        return guarded
-
-    def open(self, path: str, flags: int, *rest: Any, **options: Any) -> int:
-        if flags & os.O_CREAT:
-            self.tick("open")
-        return self.real_open(path, flags, *rest, **options)
 
     def write(self, handle: int, data: bytes, offset: int) -> int:
         written = self.real_write(handle, data[: (len(data) + 1) // 2], offset)
