@@ -184,4 +184,4 @@ def _hosts(entries: Sequence[Entry]) -> tuple[Host, ...]:
 
 def host_of(line: Line) -> str:
     """The machine that made a record."""
-    return str(line.get("host") or line.get("runtime", {}).get("host", "unknown"))
+    return str(line.get("host", "unknown"))
