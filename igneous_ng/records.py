@@ -29,7 +29,7 @@ from typing import Any, Literal
 
 from igneous_ng.errors import DataError, SpecError, VersionError
 from igneous_ng.geometry import ceil_div
-from igneous_ng.spans import Spans, gaps, size, without
+from igneous_ng.spans import Span, Spans, gaps, size, without
 from igneous_ng.store import Store, digest
 from igneous_ng.subsets import Subset
 
@@ -190,10 +190,10 @@ def save_prepared(store: Store, run: Run, ledger: dict[str, Any]) -> None:
     store.put_json(f"{run.folder}/prepared.json", ledger)
 
 
-def frame(store: Store, run: Run) -> list[Line]:
-    """What was read and written beside the units: by preparing the run, and by publishing its result."""
-    found = (store.get_json(f"{run.folder}/{name}.json") for name in ("prepared", "finished"))
-    return [ledger for ledger in found if ledger]
+def frame(store: Store, run: Run) -> dict[str, Line]:
+    """What was read and written beside the units: when the run was ``prepared``, and when it was ``finished``."""
+    found = {name: store.get_json(f"{run.folder}/{name}.json") for name in ("prepared", "finished")}
+    return {name: ledger for name, ledger in found.items() if ledger is not None}
 
 
 def save_subset(store: Store, run: Run, subset: Subset) -> None:
@@ -279,13 +279,16 @@ def drop_checkpoints(store: Store, message: Message) -> None:
             store.delete(file.url)
 
 
-def all_lines(store: Store, run: Run) -> Iterator[Line]:
-    """Every record of a run, one for each finished unit, in the order of their files."""
+def all_lines(store: Store, run: Run, within: Span | None = None) -> Iterator[Line]:
+    """Every record of a run, one for each finished unit, in the order of their files; only of units ``within``."""
+    low, high = within or (0, run.units)
     for first in _groups(run):
+        if first >= high or first + run.span * GROUP <= low:
+            continue
         seen: set[int] = set()
         for file in _files(store, run, first):
-            for line in lines_of(store, file):
-                if line["unit"] not in seen:
+            for line in lines_of(store, file) if file.touches([(low, high)]) else ():
+                if low <= line["unit"] < high and line["unit"] not in seen:
                     seen.add(line["unit"])
                     yield line
 
