@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from igneous_ng import environments, history, inputs, queues, records, steering, words
+from igneous_ng import environments, guards, history, inputs, queues, records, steering, words
 from igneous_ng.errors import IgneousError, SpecError
 from igneous_ng.io import IO
 from igneous_ng.queues.protocol import Priority
@@ -167,6 +167,7 @@ def _begin(
     found = steering.earlier(io.store, planned, missing, place and place[0])
     if found is not None:
         return found, True
+    guards.check(io.store, planned, stage, subset)
     about = _about(io.store, stage)
     _prepare(stage, planned)
     if subset is not None:
@@ -174,7 +175,18 @@ def _begin(
     if place is not None:
         records.set_queue(io.store, planned, *place)  # before the run can be seen: it is never without
     records.save(io.store, planned, about)
+    _withdraw(io.store, planned, guards.rivals(io.store, planned, stage, subset))
     return planned, False
+
+
+def _withdraw(store: Store, run: Run, rivals: list[Run]) -> None:
+    """Cancel a run just begun where ``rivals`` were begun at the same moment: one of two sees the other, or both do."""
+    if rivals:
+        records.set_mark(store, run, "cancelled")
+        raise SpecError(
+            f"{run.name}: {rivals[0].name} {rivals[0].id} was begun in the same place at the same moment; "
+            "give the command again when it is finished"
+        )
 
 
 def _prepare(stage: Stage, run: Run) -> None:
