@@ -5,7 +5,7 @@ Told from ledgers alone, through whatever halos, levels and shards a stage has: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -162,14 +162,3 @@ def subset_of(request: Request, store: Store, units: Iterable[Unit]) -> Subset:
     run = request.newest
     own = records.subset(store, run)
     return Subset.of_units(own.of if own else run.units, ((unit.number, unit.former) for unit in units))
-
-
-def following(
-    standing: Standing, later: Iterable[Request], touched: Touched, note: Callable[[Request, Unit], None]
-) -> None:
-    """Tell ``note`` of all units that read what is touched, or what such units wrote, and so on; enter that, too."""
-    for request in later:
-        found = [unit for unit in standing.units(request) if touched.read_by(unit.line)]
-        for unit in found:
-            note(request, unit)
-            touched.add_written(unit.line)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from igneous_ng import catalog, ledger, records
 from igneous_ng.dependence import Request, Standing, Touched, Unit, requests, subset_of
@@ -19,6 +20,7 @@ from igneous_ng.geometry import Box, vec
 from igneous_ng.inputs import Inputs
 from igneous_ng.io import IO
 from igneous_ng.records import Line, Run
+from igneous_ng.spans import Spans, joined, size
 from igneous_ng.stage import Stage
 from igneous_ng.store import MISSING, Store
 from igneous_ng.subsets import Subset
@@ -53,6 +55,30 @@ class Look:
     unknown: int = 0
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """Of a request, by its newest run, the ranges of units that are stale, and of those that may be soon."""
+
+    run: Run
+    units: int
+    stale_units: Spans
+    following_units: Spans
+
+    @property
+    def stale(self) -> int:
+        """How many are stale."""
+        return size(self.stale_units)
+
+    @property
+    def following(self) -> int:
+        """How many may be soon."""
+        return size(self.following_units)
+
+    def to_json(self) -> dict[str, Any]:
+        """It in JSON's types."""
+        return {**vars(self), "run": self.run.folder, "stage": self.run.stage}
+
+
 class Redo:
     """One redo of the layers at ``layers``, in ``region`` if one is given."""
 
@@ -76,6 +102,20 @@ class Redo:
                 for wave in self._restored(self.requests[:number], look.gone):
                     self._enter((yield wave))
                 self._enter((yield self._wave(request, look.stale)))
+
+    def forecast(self) -> Iterator[Forecast]:
+        """For each request what is stale now, and what of it reads that, or reads what reads that."""
+        touched = Touched()
+        for request in self.requests:
+            look = self.look(request)
+            self.unknown += look.unknown
+            stale = {unit.number for unit in look.stale}
+            more = [u for u in self._standing.units(request) if u.number not in stale and touched.read_by(u.line)]
+            own = records.subset(self._store, request.newest)
+            total = own.of if own else request.newest.units
+            yield Forecast(request.newest, total, joined(sorted(stale)), joined(sorted(unit.number for unit in more)))
+            for unit in (*look.stale, *more):
+                touched.add_written(unit.line)
 
     def look(self, request: Request) -> Look:
         """Which units of a request are stale now."""
@@ -141,6 +181,20 @@ class Outcome:
     new: int = 0
     removed: int = 0
 
+    @property
+    def altered(self) -> int:
+        """Objects that are not as they were."""
+        return self.changed + self.new + self.removed
+
+    def add(self, other: Outcome) -> None:
+        """Count those of another run, too."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    def __str__(self) -> str:
+        told = [f"{value} objects {name}" for name, value in vars(self).items() if value]
+        return ", ".join(told) or "no objects"
+
 
 def outcome(store: Store, wave: Wave, run: Run) -> Outcome:
     """What ``run``, of the units of ``wave``, changed."""
@@ -181,11 +235,3 @@ def carried_out(redo: Redo, execute: Callable[[Wave], Run]) -> Iterator[tuple[Wa
             wave = waves.send(ready)
         except StopIteration:
             return
-
-
-def unfinished(store: Store, layers: Sequence[str]) -> Iterator[Run]:
-    """The runs of some units that were begun at ``layers`` and are not over, the oldest first."""
-    for run in sorted((run for layer in layers for run in ledger.runs(store, layer)), key=lambda run: run.id):
-        over = records.finished(store, run) or records.marked(store, run, "cancelled")
-        if run.subset and not over:
-            yield run
