@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from igneous_ng import catalog, environments, history, records
@@ -21,7 +22,7 @@ from igneous_ng.store import Store
 from igneous_ng.subsets import Subset
 
 _MARK = "archive.json"
-_OVER = ("finished", "cancelled", "rolledback")
+_OVER = ("finished", "cancelled", "stopped", "rolledback")
 _APART = ("roi", "memory")  # fields that leave the grid of cells as it is
 
 
@@ -87,12 +88,21 @@ def _nested(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
+def over(store: Store, run: Run) -> bool:
+    """Whether nobody works on a run any more, as far as can be told from here."""
+    if any(records.marked(store, run, word) for word in _OVER) or records.settled(store, run):
+        return True
+    begun = records.about(store, run)
+    here = begun.get("host") == environments.host() and records.queue_of(store, run) is None
+    return here and not Path(f"/proc/{begun.get('process')}").exists() and Path("/proc/self").exists()
+
+
 def rivals(store: Store, wanted: Run, stage: Stage, subset: Subset | None) -> list[Run]:
     """The runs at the same layer that are not over and write where ``wanted`` will; not those of its very request."""
     found, own, io = [], Claim(wanted, stage, subset), IO(store)
     for run in history.runs(store, wanted.home):
         same = run.id == wanted.id or (run.stage, run.subset) == (wanted.stage, wanted.subset)
-        if same or any(records.marked(store, run, word) for word in _OVER):
+        if same or over(store, run):
             continue
         try:
             its = catalog.decode(run.stage)

@@ -11,6 +11,7 @@ Below ``<home>/runs/<run id>/``::
     failures/<unit>-<n>.json                  how attempt n of a unit failed
     dead/<lo>-<hi>.json                       units that were given up, with the reason
     cancelled.json, paused.json               what the user wants of workers
+    stopped.json                              who executed it himself has ended before it did
     finished.json                             every unit is recorded and the result published; what that wrote
     replaced/<scheme>/<path>                  objects as they were before the run
     rolledback.json                           nothing of it holds any more

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -132,10 +134,11 @@ def here(
     queue = queues.connect(f"memory://{ready.id}")
     left = steering.lacking(Store(), ready) if known else None
     queue.put(message.to_json() for message in ready.messages(left))
-    try:
-        _work(Supervisor(queue, Policy(processes=processes, idle=_IDLE_HERE_S), sink, crew))
-    finally:
-        queue.purge()
+    with _to_its_end(ready):
+        try:
+            _work(Supervisor(queue, Policy(processes=processes, idle=_IDLE_HERE_S), sink, crew))
+        finally:
+            queue.purge()
     return ready
 
 
@@ -143,10 +146,21 @@ def inline(stage: Stage, subset: Subset | None = None) -> Run:
     """Plan, prepare and execute in this very process, unit after unit; errors are raised as they come."""
     ready, _ = _begin(stage, missing=False, subset=subset)
     store = task.store_of(ready)
-    for message in ready.messages():
-        Task(message, store, tell=_raise).execute()
-    task.finish(message, store)
+    with _to_its_end(ready):
+        for message in ready.messages():
+            Task(message, store, tell=_raise).execute()
+        task.finish(message, store)
     return ready
+
+
+@contextmanager
+def _to_its_end(ready: Run) -> Iterator[None]:
+    """Say of a run that is executed here, where that fails, that nobody works on it any more."""
+    try:
+        yield
+    except BaseException:
+        records.set_mark(Store(), ready, "stopped")
+        raise
 
 
 def _raise(event: str, details: dict[str, Any]) -> None:
@@ -206,6 +220,7 @@ def _about(store: Store, stage: Stage) -> dict[str, Any]:
         "planned": time.time(),
         "by": environments.person(),
         "host": environments.host(),
+        "process": os.getpid(),
         "code": {**environments.own()["code"], **environments.revision()},
         "environment": environments.name(),
         "inputs": [{**one, **history.state(store, one["url"])} for one in found if one],

@@ -73,6 +73,7 @@ def earlier(store: Store, wanted: Run, missing: bool, queue: str | None) -> Run 
                 f"{wanted.home}/runs; ask without --missing to begin one"
             )
         records.clear_mark(store, found, "cancelled")
+        records.clear_mark(store, found, "stopped")
         return found
     if found is None or queue is None or records.queue_of(store, found) != queue:
         return None

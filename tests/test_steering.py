@@ -218,7 +218,12 @@ def test_another_queue_a_cancelled_run_and_another_request_begin_anew(stage: Cre
     steering.cancel(STORE, second)
     third = run.enqueue(stage, elsewhere.url)
     assert third.id not in (first.id, second.id)
-    assert run.enqueue(dataclasses.replace(stage, memory=10**9), elsewhere.url).id != third.id
+    other = dataclasses.replace(stage, memory=10**9)
+    with pytest.raises(SpecError, match="writes there, too, and is not finished"):
+        run.enqueue(other, elsewhere.url)
+    for one in (first, third):
+        steering.cancel(STORE, one)
+    assert run.enqueue(other, elsewhere.url).id != third.id
 
 
 # --missing.
