@@ -88,7 +88,7 @@ class Stage:
         """The URL of the layer under which the records of a run are kept."""
         raise NotImplementedError
 
-    def inputs(self) -> tuple[str, ...]:
+    def inputs(self, io: IO) -> tuple[str, ...]:
         """URLs of what it may read, whose versions are recorded; by default of all layers that fields name."""
         return tuple(sorted({value for value in vars(self).values() if isinstance(value, Layer)}))
 

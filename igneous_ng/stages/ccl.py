@@ -128,6 +128,10 @@ class Phase(Stage):
         """Records lie with the new layer."""
         return self.layer
 
+    def inputs(self, io: IO) -> tuple[str, ...]:
+        """The layer whose components they are."""
+        return (self.desk(io).plan.source,)
+
     def desk(self, io: IO) -> Desk:
         """Where the phases leave what they know."""
         return Desk(io, self.layer)
