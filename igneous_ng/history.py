@@ -46,6 +46,6 @@ def usual_seconds(store: Store, home: str, stage: str) -> float | None:
         if run.name == stage:
             files = list(records.stored(store, run))
             sample = files[:: max(1, len(files) // _SAMPLED)]
-            if seconds := [line["seconds"] for file in sample for line in records.lines_of(store, file)]:
+            if seconds := [line["seconds"] for file in sample for line in records.lines_of(store, file, ("seconds",))]:
                 return float(statistics.median(seconds))
     return None
