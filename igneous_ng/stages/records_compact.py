@@ -19,7 +19,7 @@ from igneous_ng.spans import gaps
 from igneous_ng.stage import LayerUrl, Stage, arg, opt, sampled
 from igneous_ng.store import Store
 
-_COPIES = 24  # of the text of lines that are read at once, as objects of Python, twice, and as columns
+_COPIES = 16  # of the text of lines that are read at once, as objects of Python, twice, and as columns
 _LEAST = 1 << 24  # bytes that a task takes anyhow
 Unit = tuple[str, int]
 """A run, by its id, and the number of one of its folders of records."""
