@@ -7,7 +7,6 @@ usage: python bench/status.py FOLDER
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import resource
 import sys
@@ -55,8 +54,8 @@ def compacted(run: Run) -> Run:
         folder, lo, hi = records.group(run, number)
         path = Path(sheets.compacted(folder).removeprefix("file://"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        short = (line(unit, 1) for unit in range(lo, hi))
-        path.write_bytes(ledgers.pack(iter(lambda: list(itertools.islice(short, sheets.ROWS)), [])))
+        ends = range(lo, hi, sheets.ROWS)
+        path.write_bytes(ledgers.pack([line(unit, 1) for unit in range(at, min(at + sheets.ROWS, hi))] for at in ends))
     records.mark_finished(Store(), run)
     return run
 
