@@ -23,7 +23,7 @@ def line(unit: int, chunks: int = 64) -> records.Line:
     """A record with 64 chunks read and written, of some 15 kB."""
     touched = [{"url": f"file:///layer/8_8_40/{unit}-{n}", "bytes": 9999, "digest": "0" * 32} for n in range(chunks)]
     return {"unit": unit, "start": unit / 1e3, "seconds": 1.0, "cpu_seconds": 0.9, "peak_bytes": 10**9,
-            "reads": touched, "writes": touched, "runtime": {"host": f"node{unit % 7}"}}  # fmt: skip
+            "reads": touched, "writes": touched, "host": f"node{unit % 7}"}  # fmt: skip
 
 
 def measure(name: str, run: Run) -> None:

@@ -25,7 +25,7 @@ _WINDOWS_S = (600, 3600, 6 * 3600, 86400, 7 * 86400)
 _ENOUGH = 20  # units that must have ended within a window to tell the speed by it
 _ENOUGH_FILES = 5  # and where lines are a sample, out of so many files
 _SHOWN = 5  # slowest units
-_READ = ("start", "seconds", "cpu_seconds", "peak_bytes", "host", "runtime")  # of lines
+_READ = ("start", "seconds", "cpu_seconds", "peak_bytes", "host")  # of lines
 _READERS = 16  # files read at once: object stores are slow to answer and quick to serve many
 
 
@@ -185,4 +185,4 @@ def _hosts(entries: Sequence[Entry]) -> tuple[Host, ...]:
 
 def host_of(line: Line) -> str:
     """The machine that made a record."""
-    return str(line.get("host") or line.get("runtime", {}).get("host", "unknown"))
+    return str(line.get("host", "unknown"))

@@ -149,12 +149,13 @@ class Bucket:
         self.entries, self.owners = entries[order], owners[order]
 
     def _index(self, cell: Box) -> Array:
-        url = self.shelf.container(cell)
-        span = fragments.index_span(self._read(url, fragments.table_span(self.number)), url)
-        return fragments.read_index(self._read(url, span), self.number, self.plan.buckets, url)
+        url, io = self.shelf.container(cell), self.shelf.io
+        data = self._read(url, fragments.index_span(self._read(url, fragments.table_span(self.number)), url))
+        io.saw_part(url, self.number, fragments.identity(data))
+        return fragments.read_index(data, self.number, self.plan.buckets, url)
 
     def _read(self, url: str, span: tuple[int, int]) -> bytes:
-        data = self.shelf.io.get(url, span)
+        data = self.shelf.io.peek(url, span)
         if data is None:
             raise DataError(f"{url}: this container is missing; forge the cell again")
         return data

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator
 
 from igneous_ng import records
-from igneous_ng.errors import DataError, VersionError
+from igneous_ng.errors import DataError, SpecError, VersionError
 from igneous_ng.records import Run
 from igneous_ng.store import Store
 
@@ -36,8 +36,11 @@ def find(store: Store, where: str, ident: str = "") -> Run:
 
 def same(store: Store, wanted: Run) -> Run | None:
     """The newest run of the very request that ``wanted`` is, of as many units; None where there is none."""
-    found = runs(store, wanted.home, f"-{records.mark(wanted.stage)}")
-    return next((run for run in found if run.stage == wanted.stage and run.units == wanted.units), None)
+    for run in runs(store, wanted.home, f"-{records.mark(wanted.stage, wanted.subset)}"):
+        same = (run.stage, run.subset, run.units) == (wanted.stage, wanted.subset, wanted.units)
+        if same and not records.marked(store, run, "rolledback"):
+            return run
+    return None
 
 
 def usual_seconds(store: Store, home: str, stage: str) -> float | None:
@@ -49,3 +52,12 @@ def usual_seconds(store: Store, home: str, stage: str) -> float | None:
             if seconds := [line["seconds"] for file in sample for line in records.lines_of(store, file, ("seconds",))]:
                 return float(statistics.median(seconds))
     return None
+
+
+def state(store: Store, layer: str) -> dict[str, str]:
+    """The newest finished run of a layer, if it has any that can be seen: what is in it may have come from that."""
+    with contextlib.suppress(SpecError):  # HTTP lists nothing
+        for run in runs(store, layer):
+            if records.finished(store, run) and not records.marked(store, run, "rolledback"):
+                return {"run": run.id}
+    return {}

@@ -17,7 +17,7 @@ from igneous_ng.formats import codecs
 from igneous_ng.formats import info as infos
 from igneous_ng.formats.info import Info
 from igneous_ng.geometry import Box
-from igneous_ng.store import Compression, Store, digest
+from igneous_ng.store import Compression, Store, Written, digest, digest_of, parsed
 from igneous_ng.volume import Output, Volume
 
 Array = npt.NDArray[Any]
@@ -25,10 +25,14 @@ Array = npt.NDArray[Any]
 
 @dataclass
 class Ledger:
-    """What one task read and wrote, with digests, and the quality figures that it noted."""
+    """What one task read and wrote, with digests, and the quality figures that it noted: ``docs/design/017``.
+
+    ``reads`` say what the result depends on, ``writes`` what became of objects, ``covers`` of which boxes.
+    """
 
     reads: list[dict[str, Any]] = field(default_factory=list)
     writes: list[dict[str, Any]] = field(default_factory=list)
+    covers: list[dict[str, Any]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -83,6 +87,14 @@ class IO:
         stored = np.ascontiguousarray(array.T).data.cast("B")  # in Fortran order, without a copy where it is so already
         self.ledger.reads.append({"url": url, "box": str(box), "digest": digest(stored)})
 
+    def saw_part(self, url: str, part: int, identity: bytes) -> None:
+        """Enter that the result depends on one part of the container at ``url``, of which this is the identity."""
+        self.ledger.reads.append({"url": url, "part": part, "digest": digest(identity)})
+
+    def wrote_box(self, volume: Volume, box: Box) -> None:
+        """Enter that the chunks of ``box`` were written by other means than :meth:`write`."""
+        self.ledger.covers.append({"layer": volume.path, "mip": volume.mip, "box": str(box)})
+
     def write(
         self, volume: Volume, box: Box, array: Array, compress: Compression = "gzip", delete_background: bool = False
     ) -> None:
@@ -109,25 +121,30 @@ class IO:
         yield put
         with self.away():
             self._enter(output.close())
+        self.wrote_box(volume, box)
 
     @_waits
     def copy(self, pairs: Sequence[tuple[str, str]], compress: Compression) -> list[bool]:
         """Copy objects from the first URL to the second without looking inside; False for those that are not there."""
         copied = self.store.map(lambda pair: self.store.copy(pair[0], pair[1], compress), pairs)
-        for (source, target), found in zip(pairs, copied, strict=True):
+        for (source, _), found in zip(pairs, copied, strict=True):
             if found is not None:
-                self.ledger.reads.append({"url": source, "digest": found[0]})
-                self._wrote(target, found[1])
+                fingerprint, as_stored, made = found
+                more = {"stored": True} if as_stored else {}
+                self.ledger.reads.append({"url": source, "digest": fingerprint, **more})
+                self._enter([made])
         return [found is not None for found in copied]
 
     @_waits
     def create_layer(self, layer: str, info: Info) -> None:
         """Write the ``info`` of a new layer; the same again is fine, another one is a SpecError."""
-        wanted = infos.encode(info)
-        found = self.store.get(f"{layer}/info")
+        url, wanted = f"{layer}/info", infos.encode(info)
+        found = self.store.get(url)
         if found is None:
-            self._wrote(f"{layer}/info", self.store.put(f"{layer}/info", wanted))
-        elif not _holds(infos.parse(self.store.get_json(f"{layer}/info"), layer), info):
+            self._enter([self.store.put(url, wanted)])
+        elif _holds(infos.parse(self.store.get_json(url), layer), info):
+            self._found(url)
+        else:
             raise SpecError(
                 f"{layer}: another layer is already here, of another shape, type or encoding; "
                 "choose another place or remove it"
@@ -139,27 +156,32 @@ class IO:
         old = self.info(layer)
         new = dataclasses.replace(old.with_scales(*scales), extra={**old.extra, **keys})
         if new != old:
-            self._wrote(f"{layer}/info", self.store.put(f"{layer}/info", infos.encode(new)))
+            self._enter([self.store.put(f"{layer}/info", infos.encode(new))])
+        else:
+            self._found(f"{layer}/info")
 
     @_waits
     def put(self, url: str, data: bytes, compress: Compression = "none") -> None:
         """Store an object whole."""
-        self._wrote(url, self.store.put(url, data, compress))
+        self._enter([self.store.put(url, data, compress)])
 
     @_waits
     def get(self, url: str, span: tuple[int, int] | None = None) -> bytes | None:
         """An object's content, or None; ``span`` is ``[start, stop)`` of an object stored plain."""
         data = self.store.get(url, span)
-        if data is not None:
-            part = {} if span is None else {"span": list(span)}
-            self.ledger.reads.append({"url": url, "digest": digest(data), **part})
+        part = {} if span is None else {"span": list(span)}
+        self.ledger.reads.append({"url": url, "digest": digest_of(data), **part})
         return data
+
+    @_waits
+    def peek(self, url: str, span: tuple[int, int] | None = None) -> bytes | None:
+        """As :meth:`get`, of what the ledger tells otherwise, or what no result depends on."""
+        return self.store.get(url, span)
 
     @_waits
     def delete(self, url: str) -> None:
         """Remove an object, if it is there."""
-        self.store.delete(url)
-        self.ledger.writes.append({"url": url, "deleted": True})
+        self._enter([self.store.delete(url)])
 
     @_waits
     def exists(self, url: str) -> bool:
@@ -169,28 +191,41 @@ class IO:
     @_waits
     def list(self, url: str) -> list[str]:
         """Names directly in the folder ``url``, sorted, without compression suffix."""
-        return self.store.list(url)
+        names = self.store.list(url)
+        self.ledger.reads.append({"list": url, "digest": digest("\n".join(names).encode())})
+        return names
 
     @_waits
     def put_json(self, url: str, value: Any) -> None:
         """Store a JSON value."""
-        self._wrote(url, self.store.put_json(url, value))
+        self._enter([self.store.put_json(url, value)])
 
     @_waits
     def get_json(self, url: str) -> Any | None:
         """A stored JSON value, or None."""
-        return self.store.get_json(url)
+        data = self.store.get(url)
+        self.ledger.reads.append({"url": url, "digest": digest_of(data)})
+        return None if data is None else parsed(data, url)
 
     def note(self, **figures: Any) -> None:
         """Enter quality figures in the record of this task."""
         self.ledger.notes.update(figures)
 
-    def _enter(self, written: Iterable[tuple[str, bytes]]) -> None:
-        for url, stored in written:
-            self._wrote(url, stored)
+    def _enter(self, made: Iterable[Written]) -> None:
+        for one in made:
+            replaced = {"replaced": True} if one.replaced else {}
+            if one.stored is None:
+                self.ledger.writes.append({"url": one.url, "deleted": True, **replaced})
+            else:
+                figures = {"bytes": len(one.stored), "digest": one.digest}
+                self.ledger.writes.append({"url": one.url, **figures, **replaced})
 
-    def _wrote(self, url: str, stored: bytes) -> None:
-        self.ledger.writes.append({"url": url, "bytes": len(stored), "digest": digest(stored)})
+    def _found(self, url: str) -> None:
+        """Enter an object that is there already, as it should be."""
+        found = self.store.stored(url)
+        if found is not None:
+            figures = {"bytes": len(found[0]), "digest": digest(found[0])}
+            self.ledger.writes.append({"url": url, **figures, "kept": True})
 
 
 def _holds(old: Info, new: Info) -> bool:

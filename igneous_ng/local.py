@@ -27,6 +27,7 @@ TEMPORARY = ".tmp-"
 _LOOKS = (
     SUFFIXES + SUFFIXES[:-1]
 )  # twice where writers may have put it after we looked and before they removed the other
+_NO_LINK = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOENT)
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -88,6 +89,28 @@ class Writer:
             return False
         with told(path, "written"):
             return self._publish(path, stored, os.link)
+
+    def keep(self, path: str, suffix: str, place: str, stored: bytes) -> None:
+        """Let ``place`` hold the object that is at ``path`` under ``suffix``, unless it holds one; durable on return.
+
+        It is a link to the same file, which whoever replaces the object leaves alone; a copy of ``stored``, its bytes,
+        where there are no links.
+        """
+        target, folder = place + suffix, os.path.dirname(place)
+        with told(target, "written"):
+            if exists(place):
+                return
+            if not os.path.isdir(folder):
+                os.makedirs(folder, exist_ok=True)
+            try:
+                os.link(path + suffix, target)
+            except FileExistsError:
+                return
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                self._publish(target, stored, os.link)
+            self._sync(os.path.realpath(folder))
 
     def delete(self, path: str) -> None:
         """Remove an object under any suffix, the one that is read first as the last, so that no older one shows."""

@@ -2,7 +2,9 @@
 
 Below ``<home>/runs/<run id>/``::
 
-    run.json                                  the request
+    run.json                                  the request, and about it: code, inputs, who and when
+    prepared.json                             what preparing read and wrote
+    subset.json                               which units of the stage these are, where they are not all
     queue.json                                where it was enqueued last, and how urgent
     records/<group>/<lo>-<hi>.jsonl           one line for each unit of [lo, hi), all of them
     records/<group>/<lo>-<hi>.<owner>.part    a checkpoint: lines of the units finished so far by one holder
@@ -10,7 +12,9 @@ Below ``<home>/runs/<run id>/``::
     failures/<unit>-<n>.json                  how attempt n of a unit failed
     dead/<lo>-<hi>.json                       units that were given up, with the reason
     cancelled.json, paused.json               what the user wants of workers
-    finished.json                             every unit is recorded and the result published
+    finished.json                             every unit is recorded and the result published; what that wrote
+    replaced/<scheme>/<path>                  objects as they were before the run
+    rolledback.json                           nothing of it holds any more
 
 A checkpoint belongs to the holder of one lease, so a holder who was thought dead and comes back cannot take away
 what another recorded meanwhile. Whether a run is complete is seen from names alone.
@@ -31,8 +35,9 @@ from igneous_ng.geometry import ceil_div
 from igneous_ng.sheets import File as File
 from igneous_ng.spans import Spans, gaps, size, without
 from igneous_ng.store import Store, digest
+from igneous_ng.subsets import Subset
 
-FORMAT = 2
+FORMAT = 3
 GROUP = 1000  # planned messages whose records share a folder
 _RANGE_S = 600.0  # work in one message, where the time of a unit is known
 _MOST_UNITS = 1000  # in one message, where it is not
@@ -41,7 +46,10 @@ _LEAST_MESSAGES = 1000  # of a run, units permitting
 
 @dataclass(frozen=True)
 class Run:
-    """One planned stage: its JSON, the number of its units, how many a message carries, and what a unit needs."""
+    """One planned stage: its JSON, the number of its units, how many a message carries, and what a unit needs.
+
+    ``subset`` is the digest of which units of the stage they are, where they are not all of them.
+    """
 
     id: str
     home: str
@@ -50,6 +58,7 @@ class Run:
     span: int
     peak_bytes: int = 0
     device_bytes: int = 0
+    subset: str = ""
 
     @property
     def folder(self) -> str:
@@ -139,7 +148,13 @@ def _check_format(found: Any, what: str) -> None:
 
 
 def new_run(
-    stage: dict[str, Any], home: str, units: int, *, seconds: float | None = None, peaks: tuple[int, int] = (0, 0)
+    stage: dict[str, Any],
+    home: str,
+    units: int,
+    *,
+    seconds: float | None = None,
+    peaks: tuple[int, int] = (0, 0),
+    subset: str = "",
 ) -> Run:
     """A run of ``units`` units of about ``seconds`` each, that take ``peaks`` bytes of memory and of device memory.
 
@@ -147,12 +162,12 @@ def new_run(
     """
     now = time.time()
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}"
-    return Run(f"{stamp}-{mark(stage)}", home, stage, units, span(units, seconds), *peaks)
+    return Run(f"{stamp}-{mark(stage, subset)}", home, stage, units, span(units, seconds), *peaks, subset)
 
 
-def mark(stage: dict[str, Any]) -> str:
+def mark(stage: dict[str, Any], subset: str = "") -> str:
     """The digest of a request, by which equal ones are known."""
-    return digest(json.dumps(stage, sort_keys=True).encode())[:8]
+    return digest((json.dumps(stage, sort_keys=True) + subset).encode())[:8]
 
 
 def span(units: int, seconds: float | None = None) -> int:
@@ -172,10 +187,28 @@ def about(store: Store, run: Run) -> dict[str, Any]:
     return dict(raw.get("about", {}))
 
 
-def frame(store: Store, run: Run) -> list[Line]:
-    """What was read and written beside the units: by preparing the run, and by publishing its result."""
-    found = (store.get_json(f"{run.folder}/{name}.json") for name in ("prepared", "finished"))
-    return [ledger for ledger in found if ledger]
+def save_prepared(store: Store, run: Run, ledger: dict[str, Any]) -> None:
+    """Store what preparing the run read and wrote."""
+    store.put_json(f"{run.folder}/prepared.json", ledger)
+
+
+def frame(store: Store, run: Run) -> dict[str, Line]:
+    """What was read and written beside the units: when the run was ``prepared``, and when it was ``finished``."""
+    found = {name: store.get_json(f"{run.folder}/{name}.json") for name in ("prepared", "finished")}
+    return {name: ledger for name, ledger in found.items() if ledger is not None}
+
+
+def save_subset(store: Store, run: Run, subset: Subset) -> None:
+    """Store which units of the stage are the run's."""
+    store.put_json(f"{run.folder}/subset.json", subset.to_json())
+
+
+def subset(store: Store, run: Run) -> Subset | None:
+    """Which units of the stage are the run's, if not all; DataError where that is lost."""
+    if not run.subset:
+        return None
+    url = f"{run.folder}/subset.json"
+    return Subset.parse(store.get_json(url), url)
 
 
 def load(store: Store, folder: str) -> Run:
@@ -366,18 +399,18 @@ def finished(store: Store, run: Run) -> bool:
     return marked(store, run, "finished")
 
 
-def mark_finished(store: Store, run: Run) -> None:
-    """Say that the run was completed and its result published."""
-    set_mark(store, run, "finished", units=run.units)
+def mark_finished(store: Store, run: Run, ledger: dict[str, Any] | None = None) -> None:
+    """Say that the run was completed and its result published, which read and wrote what ``ledger`` says."""
+    set_mark(store, run, "finished", units=run.units, **(ledger or {}))
 
 
 def marked(store: Store, run: Run, word: str) -> bool:
-    """Whether the run was marked ``finished``, ``cancelled`` or ``paused``."""
+    """Whether the run was marked ``finished``, ``cancelled``, ``paused`` or ``rolledback``."""
     return store.exists(f"{run.folder}/{word}.json")
 
 
 def set_mark(store: Store, run: Run, word: str, **details: Any) -> None:
-    """Mark a run ``finished``, ``cancelled`` or ``paused``."""
+    """Mark a run ``finished``, ``cancelled``, ``paused`` or ``rolledback``."""
     store.put_json(f"{run.folder}/{word}.json", {"time": time.time(), **details})
 
 

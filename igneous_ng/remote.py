@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from igneous_ng.errors import DataError, SpecError, TransientError
+from igneous_ng.formats.compression import ENCODINGS, Compression
 
+_BY_ENCODING = {encoding: how for how, encoding in ENCODINGS.items()}
 _DENIED = (401, 403)
 _PASSING = {"RequestTimeTooSkewed", "ExpiredToken"}  # a clock that is set, a token that is renewed
 _ADVICE = {
@@ -30,6 +32,16 @@ def read(url: str, span: tuple[int, int] | None) -> bytes | None:
     with _told(url, "read"):
         data = _files(folder).get(name)  # cloud-files undoes the stored encoding itself
     return None if data is None else bytes(data)
+
+
+def stored(url: str) -> tuple[bytes, Compression] | None:
+    """An object's bytes as they are stored, and how they are compressed; None: there is none."""
+    folder, name = _split(url)
+    with _told(url, "read"):
+        found = _files(folder).get([{"path": name}], raw=True)[0]
+    if found["content"] is None:
+        return None
+    return bytes(found["content"]), _BY_ENCODING[found["compress"] or None]
 
 
 def _read_part(folder: str, name: str, span: tuple[int, int]) -> bytes | None:

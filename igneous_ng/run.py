@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from igneous_ng import history, queues, records, steering, words
+from igneous_ng import environments, history, inputs, queues, records, steering, words
 from igneous_ng.errors import IgneousError, SpecError
 from igneous_ng.io import IO
 from igneous_ng.queues.protocol import Priority
@@ -151,11 +152,36 @@ def _begin(stage: Stage, missing: bool, place: tuple[str, Priority] | None = Non
     found = steering.earlier(io.store, planned, missing, place and place[0])
     if found is not None:
         return found, True
-    stage.prepare(io)
+    about = _about(io.store, stage)
+    _prepare(stage, planned)
     if place is not None:
         records.set_queue(io.store, planned, *place)  # before the run can be seen: it is never without
-    records.save(io.store, planned)
+    records.save(io.store, planned, about)
     return planned, False
+
+
+def _prepare(stage: Stage, run: Run) -> None:
+    """Prepare the outputs, and store what that read and wrote."""
+    io = IO(Store(attic=f"{run.folder}/replaced"))
+    stage.prepare(io)
+    records.save_prepared(io.store, run, task.ledger(io))
+    io.store.flush()
+
+
+def _about(store: Store, stage: Stage) -> dict[str, Any]:
+    """What is known of a run when it is made: who asked, when, the code, and what its inputs are now."""
+    home = stage.home()
+    environments.keep(store, home)
+    found = [inputs.version(store, url) for url in stage.inputs() if url != home or store.exists(f"{home}/info")]
+    return {
+        "planned": time.time(),
+        "by": environments.person(),
+        "host": environments.host(),
+        "code": {**environments.own()["code"], **environments.revision()},
+        "environment": environments.name(),
+        "inputs": [{**one, **history.state(store, one["url"])} for one in found if one],
+        "makes_data": stage.makes_data,
+    }
 
 
 def _work(supervisor: Supervisor) -> None:

@@ -63,6 +63,8 @@ class Stage:
 
     name: ClassVar[str]
     version: ClassVar[int]
+    makes_data: ClassVar[bool] = True
+    """Whether it makes data, and not only says something about data: then it shows in the provenance."""
 
     memory: int = opt(3_000_000_000, "Bytes of memory that one task may use; larger plans are refused.")
 
@@ -85,6 +87,10 @@ class Stage:
     def home(self) -> str:
         """The URL of the layer under which the records of a run are kept."""
         raise NotImplementedError
+
+    def inputs(self) -> tuple[str, ...]:
+        """URLs of what it may read, whose versions are recorded; by default of all layers that fields name."""
+        return tuple(sorted({value for value in vars(self).values() if isinstance(value, Layer)}))
 
     def prepare(self, io: IO) -> None:
         """Check the request against what is stored, and write what tasks need and no viewer shows. Idempotent."""

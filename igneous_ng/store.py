@@ -35,6 +35,42 @@ def digest(data: bytes | memoryview) -> str:
     return blake3(data).hexdigest(length=16)
 
 
+MISSING = "missing"
+"""Stands for the digest of what is not there."""
+
+
+def digest_of(data: bytes | None) -> str:
+    """The digest of an object's content, or :data:`MISSING`."""
+    return MISSING if data is None else digest(data)
+
+
+def parsed(data: bytes, url: str) -> Any:
+    """The JSON value in ``data``, the content of ``url``."""
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise DataError(f"{url}: not JSON ({error}); restore it or remove it") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An object that was stored, with its bytes as they are stored, or removed, without any; and their digest.
+
+    ``replaced``: something else was there, which only a store that has an attic knows.
+    """
+
+    url: str
+    stored: bytes | None = field(repr=False)
+    digest: str = ""
+    replaced: bool = False
+
+
+def kept_at(attic: str, url: str) -> str:
+    """Where an attic keeps the object ``url``."""
+    scheme, _, path = url.partition("://")
+    return f"{attic}/{scheme}/{path.lstrip('/')}"
+
+
 class _Kept:
     """What was read lately, by URL and span, the latest up to a number of bytes. Threads may share one."""
 
@@ -66,9 +102,10 @@ class _Kept:
 class Store:
     """Access to objects by URL; threads may share one.
 
-    Where ``attic`` is a URL, an object about to be replaced by another is kept below it. Where ``scratch`` is a ``file://``
-    folder, files are begun there rather than beside their place, if both are on one file system. A store makes
-    its scratch folder once; when it is gone (:meth:`sweep`), writing files is a TransientError.
+    Where ``attic`` is a URL, objects are kept below it as they were before this store, or an earlier one of the same
+    attic, replaced or deleted them (:func:`kept_at`). Where ``scratch`` is a ``file://`` folder, files are begun there
+    rather than beside their place, if both are on one file system. A store makes its scratch folder once; when it
+    is gone (:meth:`sweep`), writing files is a TransientError.
     """
 
     attic: str | None = None
@@ -116,29 +153,36 @@ class Store:
                 self._kept.put(url, span, found)
         return found
 
-    def put(self, url: str, data: bytes, compress: Compression = "none") -> bytes:
-        """Store the object whole, replacing any of its name; returns the bytes as stored."""
-        _check_writable(url)
-        if self.attic is not None:
-            old = self.get(url)
-            if old is not None and old != data:
-                self._replace(f"{self.attic}/{url.replace('://', '/')}/{digest(old)}", old, "none")
-        stored = compressed(data, compress)
-        self._replace(url, stored, compress)
-        return stored
+    def stored(self, url: str) -> tuple[bytes, Compression] | None:
+        """The object's bytes as they are stored, and how they are compressed; None where there is none."""
+        if not _is_file(url):
+            return remote.stored(url)
+        found = local.read(_path(url))
+        return None if found is None else (found[0], _BY_SUFFIX[found[1]])
 
-    def copy(self, source: str, target: str, compress: Compression) -> tuple[str, bytes] | None:
-        """Store the object ``source`` as ``target``; the digest of what was read and the bytes stored, or None.
+    def put(self, url: str, data: bytes, compress: Compression = "none") -> Written:
+        """Store the object whole, replacing any of its name."""
+        return self.put_stored(url, compressed(data, compress), compress)
+
+    def put_stored(self, url: str, stored: bytes, compress: Compression) -> Written:
+        """As :meth:`put`, of bytes that are compressed so already."""
+        _check_writable(url)
+        replaced = self._put_away(url, (stored, compress))
+        self._replace(url, stored, compress)
+        return Written(url, stored, digest(stored), replaced)
+
+    def copy(self, source: str, target: str, compress: Compression) -> tuple[str, bool, Written] | None:
+        """Store the object ``source`` as ``target``: the digest of what was read, whether of stored bytes; or None.
 
         Stored bytes are taken as they are where ``source`` is a file that is compressed so already.
         """
         _check_writable(target)
         found = local.read(_path(source)) if _is_file(source) else None
-        if found is not None and found[1] == SUFFIXES[compress] and self.attic is None:
-            self._replace(target, found[0], compress)
-            return digest(found[0]), found[0]
+        if found is not None and found[1] == SUFFIXES[compress]:
+            made = self.put_stored(target, found[0], compress)
+            return made.digest, bool(found[1]), made
         data = self.get(source)
-        return None if data is None else (digest(data), self.put(target, data, compress))
+        return None if data is None else (digest(data), False, self.put(target, data, compress))
 
     def create(self, url: str, data: bytes) -> bool:
         """Store the object if there is none of its name; whether it was stored.
@@ -154,14 +198,16 @@ class Store:
         remote.replace(url, data, None)
         return True
 
-    def delete(self, url: str) -> None:
+    def delete(self, url: str) -> Written:
         """Remove the object of this name, under any compression, if it is there."""
         _check_writable(url)
+        replaced = self._put_away(url, None)
         if _is_file(url):
             self._writer.delete(_path(url))
         else:
             remote.delete(url)
             self._kept.forget(url)
+        return Written(url, None, replaced=replaced)
 
     def exists(self, url: str) -> bool:
         """Whether there is an object of this name, under any compression."""
@@ -175,15 +221,10 @@ class Store:
     def get_json(self, url: str) -> Any | None:
         """The JSON value stored at ``url``, or None where there is none."""
         data = self.get(url)
-        if data is None:
-            return None
-        try:
-            return json.loads(data)
-        except ValueError as error:
-            raise DataError(f"{url}: not JSON ({error}); restore it or remove it") from error
+        return None if data is None else parsed(data, url)
 
-    def put_json(self, url: str, value: Any) -> bytes:
-        """Store ``value`` as JSON; returns the bytes as stored."""
+    def put_json(self, url: str, value: Any) -> Written:
+        """Store ``value`` as JSON."""
         return self.put(url, (json.dumps(value, indent=2) + "\n").encode())
 
     def adopt(self, urls: Iterable[str]) -> None:
@@ -201,6 +242,19 @@ class Store:
     def sweep(self) -> None:
         """Remove the scratch folder, with what killed writers left there; to be called when all work is over."""
         self._writer.sweep()
+
+    def _put_away(self, url: str, new: tuple[bytes, Compression] | None) -> bool:
+        """Keep in the attic what ``new`` is about to replace; whether it holds what was here before all this."""
+        if self.attic is None:
+            return False
+        place, old = kept_at(self.attic, url), self.stored(url)
+        if old is None or old == new:  # if it is ours already, an earlier attempt wrote it
+            return self.exists(place)
+        if _is_file(url) and _is_file(place):
+            self._writer.keep(_path(url), SUFFIXES[old[1]], _path(place), old[0])
+        elif not self.exists(place):
+            self._replace(place, *old)
+        return True
 
     def _replace(self, url: str, stored: bytes, compress: Compression) -> None:
         if _is_file(url):

@@ -20,10 +20,9 @@ from igneous_ng.formats import codecs, sharding
 from igneous_ng.formats.info import Info, Scale, chunk_box, chunk_name, chunk_range, is_aligned
 from igneous_ng.geometry import Box, Vec3, Vec3f, vec
 from igneous_ng.shards import Run, Shards
-from igneous_ng.store import Compression, Store, digest
+from igneous_ng.store import MISSING, Compression, Store, Written, digest, digest_of
 
 Array = npt.NDArray[Any]
-_MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,19 @@ class Volume:
             found = self.store.map(partial(self._read_chunk, out, box), self.chunks(box))
         return out, digest("".join(found).encode())
 
+    def fingerprint(self, box: Box) -> str:
+        """The digest that :meth:`read` would return now, a missing chunk being no error. Decodes nothing."""
+        chunks = list(self.chunks(box & self.bounds))
+        if self.scale.sharded:
+            keys = self._keys(box & self.bounds).tolist()
+            runs = self._found(self._shards.minishards(np.array(keys, np.uint64)))
+            read = self.store.map(lambda run: [(key, digest(data)) for key, data in self._shards.fetch(run)], runs)
+            digests = dict(one for found in read for one in found)
+            found = [digests.get(key, MISSING) for key in keys]
+        else:
+            found = self.store.map(lambda chunk: digest_of(self.store.get(self.url(chunk))), chunks)
+        return digest("".join(found).encode())
+
     def _read_chunk(self, out: Array, box: Box, chunk: Box) -> str:
         return self._place(out, box, chunk, self.store.get(self.url(chunk)))
 
@@ -103,7 +115,7 @@ class Volume:
             self._place(out, box, chunks[key], None)
         read = self.store.map(partial(self._read_run, out, box, chunks), runs)
         digests = {key: fingerprint for found in read for key, fingerprint in found}
-        return [digests.get(key, _MISSING) for key in chunks]
+        return [digests.get(key, MISSING) for key in chunks]
 
     def _found(self, places: dict[tuple[int, int], list[int]]) -> list[Run]:
         """Where the chunks of minishards lie, those that lie together as one."""
@@ -120,7 +132,7 @@ class Volume:
         if data is None:
             if self.fill_missing:
                 out[(chunk & box).slices(box.lo)] = 0
-                return _MISSING
+                return MISSING
             raise DataError(
                 f"{self.path} mip {self.mip}: the chunk {chunk} is missing (read for {box}); "
                 "write it first, or pass --fill-missing to read it as zeros"
@@ -133,24 +145,19 @@ class Volume:
             raise DataError(f"{self.path} mip {self.mip}: chunk {chunk}: {error}") from error
         return digest(data)
 
-    def write(
-        self, box: Box, array: Array, compress: Compression, delete_background: bool = False
-    ) -> list[tuple[str, bytes]]:
+    def write(self, box: Box, array: Array, compress: Compression, delete_background: bool = False) -> list[Written]:
         """Write whole chunks, or whole shards, at once; see :class:`Output`."""
         output = Output(self, box, compress, delete_background)
         return [*output.put(box, array), *output.close()]
 
-    def store_chunks(self, array: Array, box: Box, compress: Compression, background: bool) -> list[tuple[str, bytes]]:
+    def store_chunks(self, array: Array, box: Box, compress: Compression, background: bool) -> list[Written]:
         """Write the chunks of ``box`` as objects of their own; remove those of zeros unless ``background``."""
 
-        def write(chunk: Box) -> tuple[str, bytes] | None:
+        def write(chunk: Box) -> Written:
             url, data = self.url(chunk), self._encoded(array, box, background, chunk)
-            if data is None:
-                self.store.delete(url)
-                return None
-            return url, self.store.put(url, data, compress)
+            return self.store.delete(url) if data is None else self.store.put(url, data, compress)
 
-        return [made for made in self.store.map(write, self.chunks(box)) if made]
+        return _told(self.store.map(write, self.chunks(box)))
 
     def pack_chunks(self, array: Array, box: Box, background: bool) -> dict[int, bytes]:
         """The chunks of ``box`` by key, as they are stored in shards; without those of zeros unless ``background``."""
@@ -163,7 +170,7 @@ class Volume:
         coded = zip(self._keys(box).tolist(), self.store.map(pack, self.chunks(box)), strict=True)
         return {key: data for key, data in coded if data is not None}
 
-    def store_shards(self, box: Box, chunks: dict[int, bytes]) -> Iterator[tuple[str, bytes]]:
+    def store_shards(self, box: Box, chunks: dict[int, bytes]) -> Iterator[Written]:
         """Write the shards of ``box`` from packed ``chunks``, which is emptied; a shard of none is removed."""
         keys = self._keys(box)
         members: dict[int, list[int]] = {}
@@ -172,9 +179,9 @@ class Volume:
         for shard, inside in sorted(members.items()):
             url, found = self._shards.url(shard), {key: chunks.pop(key) for key in inside if key in chunks}
             if found:
-                yield url, self.store.put(url, sharding.joined(self._shards.spec, found))
+                yield self.store.put(url, sharding.joined(self._shards.spec, found))
             else:
-                self.store.delete(url)
+                yield from _told([self.store.delete(url)])
 
     def _encoded(self, array: Array, box: Box, background: bool, chunk: Box) -> bytes | None:
         """The bytes of one chunk; None where it is background, and that is to be left out."""
@@ -217,6 +224,11 @@ class Volume:
         return (chunk_box(self.scale, vec(index)) for index in product(*ranges))
 
 
+def _told(made: list[Written]) -> list[Written]:
+    """What is worth telling: not that nothing is where nothing was."""
+    return [one for one in made if one.stored is not None or one.replaced]
+
+
 class Output:
     """A box of a level that is written part by part, in any order; a part is whole chunks.
 
@@ -235,8 +247,8 @@ class Output:
                 f"{volume.path} mip {volume.mip} is sharded, and shards know no {compress}; use gzip, or none"
             )
 
-    def put(self, part: Box, array: Array) -> list[tuple[str, bytes]]:
-        """Take the voxels of ``part``; returns the URL of each object that was stored, and its bytes as stored."""
+    def put(self, part: Box, array: Array) -> list[Written]:
+        """Take the voxels of ``part``; returns what became of objects."""
         volume = self._volume
         if array.shape != (*part.shape, volume.channels) or array.dtype != volume.dtype:
             raise SpecError(
@@ -249,7 +261,7 @@ class Output:
             return []
         return volume.store_chunks(array, part, self._compress, self._background)
 
-    def close(self) -> list[tuple[str, bytes]]:
+    def close(self) -> list[Written]:
         """Store the shards; as :meth:`put`."""
         if not self._volume.scale.sharded:
             return []

@@ -43,7 +43,7 @@ def diary(tmp_path: Path, what: str = "began") -> Counter[int]:
 def data(tmp_path: Path) -> dict[str, bytes]:
     """Every object of the layer by name: all that lies there but records and the diary."""
     layer = tmp_path / "layer"
-    files = [p for p in layer.rglob("*") if p.is_file() and p.name != "diary.txt"]
+    files = [p for p in layer.rglob("*") if p.is_file() and p.name not in ("diary.txt", "provenance")]
     return {n: p.read_bytes() for p in files if not (n := str(p.relative_to(layer))).startswith("runs/")}
 
 

@@ -45,7 +45,7 @@ def whole(path: Path, mip: int = 0, fill_missing: bool = False) -> Array:
 
 def files(path: Path) -> dict[str, bytes]:
     """What is in a folder, but for the records of runs."""
-    found = (p for p in path.rglob("*") if p.is_file() and "runs" not in p.relative_to(path).parts)
+    found = (p for p in path.rglob("*") if p.is_file() and not {"runs", "provenance"} & {*p.relative_to(path).parts})
     return {str(p.relative_to(path)): p.read_bytes() for p in found}
 
 

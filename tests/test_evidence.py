@@ -18,9 +18,8 @@ RUN = Run("20260101T000000.000000-abcdef01", "file:///layer", {"stage": "s"}, 10
 
 
 def line(unit: int, start: float = 0.0, seconds: float = 1.0, host: str = "a", **more: Any) -> Line:
-    runtime = {"host": host}
     return {"unit": unit, "start": start, "seconds": seconds, "cpu_seconds": seconds / 2, "peak_bytes": 5,
-            "runtime": runtime, **more}  # fmt: skip
+            "host": host, **more}  # fmt: skip
 
 
 def entries(lines: list[Line]) -> list[Entry]:
@@ -132,6 +131,5 @@ def test_of_a_sample_a_window_needs_several_files() -> None:
 
 
 def test_the_host_of_a_record_is_found_in_old_and_new_ones() -> None:
-    assert evidence.host_of({"host": "a", "runtime": {"host": "b"}}) == "a"
-    assert evidence.host_of({"runtime": {"host": "b"}}) == "b"
+    assert evidence.host_of({"host": "a"}) == "a"
     assert evidence.host_of({}) == "unknown"

@@ -31,7 +31,7 @@ entries = st.dictionaries(st.sampled_from(KEYS), st.one_of(values, spans), max_s
 lists = st.one_of(st.lists(entries, max_size=4), st.lists(st.one_of(entries, values), max_size=3), values)
 lines = st.dictionaries(
     st.sampled_from(["attempt", "start", "seconds", "cpu_seconds", "peak_bytes", "environment", "host", "what",
-                     "notes", "log", "runtime", "rest", "more"]),
+                     "notes", "log", "rest", "more"]),
     values, max_size=8,
 ).flatmap(lambda line: st.dictionaries(st.sampled_from(["reads", "writes", "covers"]), lists, max_size=3)
           .map(lambda found: {**line, **found}))  # fmt: skip

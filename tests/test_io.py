@@ -14,7 +14,7 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import Info, coarser, encode, new_info
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
-from igneous_ng.store import digest
+from igneous_ng.store import MISSING, digest
 
 BOUNDS = Box((-2, 0, 5), (6, 8, 9))
 
@@ -43,7 +43,8 @@ def test_a_layer_is_created_once_and_again(layer: str) -> None:
     io.create_layer(layer, info())
     assert io.info(layer) == info()
     stored = encode(info())
-    assert io.ledger.writes == [{"url": f"{layer}/info", "bytes": len(stored), "digest": digest(stored)}]
+    entry = {"url": f"{layer}/info", "bytes": len(stored), "digest": digest(stored)}
+    assert io.ledger.writes == [entry, {**entry, "kept": True}]
 
 
 def test_a_layer_that_later_stages_extended_is_the_same_layer(layer: str) -> None:
@@ -83,9 +84,9 @@ def test_editing_an_info_keeps_the_rest_and_writes_only_changes(layer: str) -> N
     io.edit_info(layer, up, mesh="mesh")
     assert io.info(layer).scales == (info().scales[0], up)
     assert io.info(layer).extra == {"of_others": 1, "mesh": "mesh"}
-    count = len(io.ledger.writes)
+    assert len(io.ledger.writes) == 2
     io.edit_info(layer, up, mesh="mesh")
-    assert len(io.ledger.writes) == count == 2
+    assert io.ledger.writes[2:] == [{**io.ledger.writes[1], "kept": True}]
 
 
 def test_there_may_be_no_layer(layer: str) -> None:
@@ -129,7 +130,10 @@ def test_objects_and_their_spans(layer: str) -> None:
     io.put(f"{layer}/object", b"0123456789")
     assert io.get(f"{layer}/object", (2, 4)) == b"23"
     assert io.get(f"{layer}/absent") is None
-    assert io.ledger.reads == [{"url": f"{layer}/object", "digest": digest(b"23"), "span": [2, 4]}]
+    assert io.ledger.reads == [
+        {"url": f"{layer}/object", "digest": digest(b"23"), "span": [2, 4]},
+        {"url": f"{layer}/absent", "digest": MISSING},
+    ]
     assert io.ledger.writes == [{"url": f"{layer}/object", "bytes": 10, "digest": digest(b"0123456789")}]
     io.put_json(f"{layer}/value.json", [1, "2"])
     assert io.get_json(f"{layer}/value.json") == [1, "2"]

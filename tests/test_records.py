@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from igneous_ng import records
 from igneous_ng.errors import DataError, VersionError
 from igneous_ng.records import Line, Message, Run
-from igneous_ng.store import Store
+from igneous_ng.store import Store, Written
 
 STORE = Store()
 RUN = Run("20260101T000000.000000-abcdef01", "file:///layer", {"stage": "s", "ids": [2**64 - 1]}, 10, 4)
@@ -36,12 +36,13 @@ class Memory(Store):
         self.opened.append(url)
         return self.kept.get(url)
 
-    def put(self, url: str, data: bytes, compress: Any = "none") -> bytes:
+    def put(self, url: str, data: bytes, compress: Any = "none") -> Written:
         self.kept[url] = data
-        return data
+        return Written(url, data)
 
-    def delete(self, url: str) -> None:
+    def delete(self, url: str) -> Written:
         self.kept.pop(url, None)
+        return Written(url, None)
 
     def exists(self, url: str) -> bool:
         return url in self.kept

@@ -21,7 +21,7 @@ from igneous_ng.formats.info import Info, new_info, shard_box, shard_number, sha
 from igneous_ng.formats.sharding import Spec
 from igneous_ng.geometry import Box, Grid, Vec3
 from igneous_ng.io import IO
-from igneous_ng.store import Compression, Store
+from igneous_ng.store import Compression, Store, Written
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -51,7 +51,7 @@ def voxels(made: Info, seed: int = 0) -> Array:
     return np.asfortranarray(array * (array + 20)).astype(made.dtype)
 
 
-def write(made: Volume, array: Array, seed: int = 0, **other: Any) -> list[tuple[str, bytes]]:
+def write(made: Volume, array: Array, seed: int = 0, **other: Any) -> list[Written]:
     """Write all that can be written on its own, by itself, in some order."""
     cells = list(Grid(made.bounds, made.granularity))
     random.Random(seed).shuffle(cells)
@@ -99,7 +99,7 @@ def test_any_sharding_holds_the_same_voxels_everywhere(
 ) -> None:
     layer, array = volume(tmp_path_factory.mktemp("layer"), made), voxels(made)
     written = write(layer, array)
-    assert len({url for url, _ in written}) == len(written)
+    assert len({one.url for one in written}) == len(written)
     found, fingerprint = layer.read(layer.bounds)
     assert np.array_equal(found, array)
     assert np.array_equal(tensorstore(layer), array)
@@ -201,7 +201,7 @@ def test_one_object_a_shard_the_same_in_any_order(tmp_path: Path) -> None:
         written = write(layer, array, seed)
         seen.append(files(tmp_path / str(seed)))
         assert len(seen[0]) == len(Grid(BOUNDS, layer.granularity)) == len(written)
-        assert {url.rpartition("/")[2]: stored for url, stored in written} == seen[0]
+        assert {one.url.rpartition("/")[2]: one.stored for one in written} == seen[0]
     layer = volume(tmp_path / "whole", made)
     layer.write(BOUNDS, array, "none")
     assert [*seen, files(tmp_path / "whole")] == 4 * seen[:1]

@@ -28,7 +28,7 @@ BOX = Box((-7, 3, -21), (14, 30, -4))
 
 def files(path: Path) -> dict[str, bytes]:
     """What is in a folder, but for the records of runs."""
-    found = (p for p in path.rglob("*") if p.is_file() and "runs" not in p.relative_to(path).parts)
+    found = (p for p in path.rglob("*") if p.is_file() and not {"runs", "provenance"} & {*p.relative_to(path).parts})
     return {str(p.relative_to(path)): p.read_bytes() for p in found}
 
 

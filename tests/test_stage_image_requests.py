@@ -109,7 +109,7 @@ def pooled(array: Array, origin: Vec3, factor: Vec3, method: str, sparse: bool, 
 
 def snapshot(path: Path) -> dict[str, bytes]:
     """All but the records of runs."""
-    found = (p for p in path.rglob("*") if p.is_file() and "runs" not in p.relative_to(path).parts)
+    found = (p for p in path.rglob("*") if p.is_file() and not {"runs", "provenance"} & {*p.relative_to(path).parts})
     return {str(p.relative_to(path)): p.read_bytes() for p in found}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -15,7 +16,7 @@ import brotli
 import pytest
 
 from igneous_ng.errors import DataError, SpecError, TransientError
-from igneous_ng.store import Store, digest
+from igneous_ng.store import Store, Written, compressed, digest, kept_at
 from tests.queue_harness import use_emulator
 
 STORE = Store()
@@ -38,9 +39,10 @@ def test_what_is_put_is_got(tmp_path: Path) -> None:
     place = url(tmp_path / "deep" / "er" / "name")
     assert STORE.get(place) is None
     assert not STORE.exists(place)
-    assert STORE.put(place, b"plain") == b"plain"
+    assert STORE.put(place, b"plain") == Written(place, b"plain", digest(b"plain"))
     assert (STORE.get(place), STORE.exists(place)) == (b"plain", True)
-    stored = STORE.put(place, b"packed", "gzip")
+    stored = STORE.put(place, b"packed", "gzip").stored
+    assert stored is not None
     assert gzip.decompress(stored) == b"packed"
     assert STORE.get(place) == b"packed"
     assert files(tmp_path) == {"deep/er/name.gz": stored}
@@ -50,7 +52,7 @@ def test_what_is_put_is_got(tmp_path: Path) -> None:
 def test_a_name_has_one_content(tmp_path: Path, compress: Any) -> None:
     for suffix in ("", ".gz", ".br", ".zstd"):
         (tmp_path / f"name{suffix}").write_bytes(b"stale")
-    stored = STORE.put(url(tmp_path / "name"), b"new", compress)
+    stored = STORE.put(url(tmp_path / "name"), b"new", compress).stored
     assert files(tmp_path) == {"name.gz" if compress == "gzip" else "name": stored}
 
 
@@ -108,8 +110,9 @@ def test_a_span_is_of_plain_objects(tmp_path: Path) -> None:
 def test_json_comes_back_and_what_is_none_is_refused(tmp_path: Path) -> None:
     place = url(tmp_path / "a.json")
     assert STORE.get_json(place) is None
-    stored = STORE.put_json(place, {"id": str(2**64 - 1), "list": [1, 2.5, None]})
+    stored = STORE.put_json(place, {"id": str(2**64 - 1), "list": [1, 2.5, None]}).stored
     assert STORE.get_json(place) == {"id": str(2**64 - 1), "list": [1, 2.5, None]}
+    assert stored is not None
     assert stored.endswith(b"\n")
     STORE.put(place, b'{"half": ')
     with pytest.raises(DataError, match=r"a\.json: not JSON"):
@@ -135,16 +138,43 @@ def test_a_deleted_object_is_gone_under_every_suffix(tmp_path: Path) -> None:
     assert files(tmp_path) == {}
 
 
-def test_the_attic_keeps_what_is_replaced(tmp_path: Path) -> None:
-    attic = url(tmp_path / "attic")
-    keeping = Store(attic=attic)
-    place = url(tmp_path / "name")
-    for content in (b"first", b"second", b"third", b"third"):
-        keeping.put(place, content, "gzip")
-    kept = f"{attic}/file/{tmp_path / 'name'}"
-    assert STORE.list(kept) == sorted([digest(b"first"), digest(b"second")])
-    assert STORE.get(f"{kept}/{digest(b'first')}") == b"first"
+def test_the_attic_keeps_what_was_there_before_all_of_it(tmp_path: Path) -> None:
+    attic, place = url(tmp_path / "attic"), url(tmp_path / "name")
+    assert not Store(attic=attic).put(place, b"first", "gzip").replaced
+    assert not Store(attic=attic).put(place, b"first", "gzip").replaced
+    assert not STORE.exists(kept_at(attic, place))
+    for content in (b"second", b"third", b"third"):
+        assert Store(attic=attic).put(place, content).replaced
+        assert STORE.stored(kept_at(attic, place)) == (compressed(b"first", "gzip"), "gzip")
     assert STORE.get(place) == b"third"
+    assert Store(attic=attic).delete(place).replaced
+    assert Store(attic=attic).delete(place).replaced
+    assert STORE.get(kept_at(attic, place)) == b"first"
+    assert not Store(attic=attic).delete(url(tmp_path / "other")).replaced
+
+
+def test_where_there_are_no_links_the_attic_has_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attic, place, link = url(tmp_path / "attic"), url(tmp_path / "name"), os.link
+
+    def refuse(source: str, target: str) -> None:
+        if str(source) == str(tmp_path / "name"):
+            raise OSError(errno.EPERM, "no links")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", refuse)
+    STORE.put(place, b"first")
+    assert Store(attic=attic).put(place, b"second").replaced
+    assert STORE.get(kept_at(attic, place)) == b"first"
+
+
+def test_an_object_copied_over_another_is_kept_too(tmp_path: Path) -> None:
+    attic, place = url(tmp_path / "attic"), url(tmp_path / "name")
+    STORE.put(place, b"first")
+    STORE.put(url(tmp_path / "other"), b"second", "gzip")
+    found = Store(attic=attic).copy(url(tmp_path / "other"), place, "gzip")
+    assert found is not None
+    assert found[2].replaced
+    assert (STORE.get(place), STORE.get(kept_at(attic, place))) == (b"second", b"first")
 
 
 def test_memory_is_a_store_too(tmp_path: Path) -> None:
@@ -161,8 +191,11 @@ def test_memory_is_a_store_too(tmp_path: Path) -> None:
     STORE.put(f"{place}/deep/b", b"plain")
     assert STORE.get(f"{place}/deep/b") == b"plain"
     Store(attic=f"{place}/attic").put(f"{place}/a", b"new")
-    kept = f"{place}/attic/{place.replace('://', '/')}/a/{digest(b'0123456789')}"
+    kept = f"{place}/attic/{place.replace('://', '/')}/a"
     assert (STORE.get(f"{place}/a"), STORE.get(kept)) == (b"new", b"0123456789")
+    STORE.put(f"{place}/deep/b", b"packed", "gzip")
+    Store(attic=f"{place}/attic").delete(f"{place}/deep/b")
+    assert STORE.stored(kept_at(f"{place}/attic", f"{place}/deep/b")) == (compressed(b"packed", "gzip"), "gzip")
 
 
 # S3, emulated on loopback.
@@ -184,8 +217,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_s3_is_a_store_too(bucket: str) -> None:
     place = f"s3://{bucket}/layer"
     assert (STORE.get(f"{place}/a"), STORE.exists(f"{place}/a"), STORE.list(place)) == (None, False, [])
-    assert STORE.put(f"{place}/a", b"0123456789") == b"0123456789"
-    stored = STORE.put(f"{place}/deep/er/b", b"packed", "gzip")
+    assert STORE.put(f"{place}/a", b"0123456789").stored == b"0123456789"
+    stored = STORE.put(f"{place}/deep/er/b", b"packed", "gzip").stored
+    assert stored is not None
     STORE.put(f"s3://{bucket}/layer-2/c", b"another layer")
     assert gzip.decompress(stored) == b"packed"
     assert (STORE.get(f"{place}/a"), STORE.get(f"{place}/deep/er/b")) == (b"0123456789", b"packed")
@@ -199,7 +233,9 @@ def test_s3_is_a_store_too(bucket: str) -> None:
     assert not STORE.create(f"{place}/a", b"late")
     assert STORE.create(f"{place}/new", b"early")
     Store(attic=f"{place}/attic", scratch=f"{place}/tmp").put(f"{place}/a", b"new")
-    assert STORE.get(f"{place}/attic/s3/{bucket}/layer/a/{digest(b'0123456789')}") == b"0123456789"
+    assert STORE.get(f"{place}/attic/s3/{bucket}/layer/a") == b"0123456789"
+    assert STORE.stored(f"{place}/a") == (b"new", "none")
+    assert STORE.stored(f"{place}/none") is None
     STORE.flush()
     STORE.sweep()
     for name in ("a", "a", "never"):

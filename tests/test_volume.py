@@ -73,7 +73,7 @@ def test_chunks_are_named_after_their_voxels_and_hold_them(tmp_path: Path, chunk
         for c in Grid(BOUNDS, chunk)
     }
     assert files(tmp_path) == expected
-    assert {url.removeprefix(f"file://{tmp_path}/"): stored for url, stored in written} == expected
+    assert {one.url.removeprefix(f"file://{tmp_path}/"): one.stored for one in written} == expected
     assert np.array_equal(made.read(BOUNDS)[0], voxels())
 
 

@@ -2,7 +2,9 @@
 
 Layout, little endian: the magic, the number of buckets B as uint64, B + 1 offsets as uint64 where each
 bucket's index starts, the indexes, the payloads in the order of the indexes. An index is one
-:data:`ENTRY` a piece, sorted by label, and a CRC-32; each entry carries the CRC-32 of its payload. A
+:data:`ENTRY` a piece, sorted by label, then where the bucket's payloads start, as uint64, and a CRC-32 of both. An
+entry carries the digest of its payload, and its place among the bucket's; so the entries alone (:func:`identity`) tell
+whether a bucket has changed, whatever became of others. A
 label lives in one bucket, ``bucket_of(label, B)``, in every container, so that whoever merges a bucket
 reads 16 bytes and one index a container, and then only the payloads of one object at a time. Buckets are
 shards: what is merged of one can be written as one.
@@ -18,19 +20,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
 
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.sharding import Spec, murmur
 
 Array = npt.NDArray[Any]
 Span = tuple[int, int]
-MAGIC = b"igngfrg2"
-ENTRY = np.dtype(
-    [(name, "<u8") for name in ("label", "voxels", "size", "offset")] + [("length", "<u4"), ("crc", "<u4")]
-)
-"""One piece: its label, its voxels in the cell proper, its bytes once decoded, and where its payload lies."""
+MAGIC = b"igngfrg3"
+ENTRY = np.dtype([(name, "<u8") for name in ("label", "voxels", "size", "offset", "length", "digest")])
+"""One piece: its label, voxels in the cell proper, bytes once decoded, where its payload lies, and its digest."""
 _HEAD = struct.Struct("<8sQ")
-_CRC = struct.Struct("<I")
+_TAIL = struct.Struct("<QI")
 _SHARD_BYTES = 32 << 20
 _MINISHARD_BITS = 8  # 256 in each shard: an index of 4 KiB
 
@@ -71,35 +72,37 @@ def pack(pieces: Mapping[int, Piece], buckets: int) -> bytes:
     home = bucket_of(labels, buckets)
     order = np.argsort(home, kind="stable")
     counts = np.bincount(home, minlength=buckets)
-    sizes = counts * ENTRY.itemsize + _CRC.size
+    sizes = counts * ENTRY.itemsize + _TAIL.size
     start = _HEAD.size + 8 * (buckets + 1)
     offsets = start + np.concatenate([[0], np.cumsum(sizes)])
     payloads = [pieces[int(label)] for label in labels[order]]
-    entries = _entries(labels[order], payloads, int(offsets[-1]))
     parts = [_HEAD.pack(MAGIC, buckets), offsets.astype("<u8").tobytes()]
-    at = 0
+    at, place = 0, int(offsets[-1])
     for bucket, count in enumerate(counts.tolist()):
-        body = entries[at : at + count].tobytes()
-        parts += [body, _CRC.pack(_index_crc(body, bucket, buckets))]
-        at += count
+        own = payloads[at : at + count]
+        body = _entries(labels[order[at : at + count]], own).tobytes()
+        parts += [body, _TAIL.pack(place, _index_crc(body, place, bucket, buckets))]
+        at, place = at + count, place + sum(len(piece.payload) for piece in own)
     return b"".join(parts + [piece.payload for piece in payloads])
 
 
-def _entries(labels: Array, pieces: Iterable[Piece], start: int) -> Array:
-    entries = np.zeros(len(labels), ENTRY)
-    entries["label"] = labels
-    for entry, piece in zip(entries, pieces, strict=True):
-        if len(piece.payload) >= 1 << 32:
-            raise DataError(f"label {entry['label']}: a piece of {len(piece.payload):,} bytes; use a smaller cell")
-        entry["voxels"], entry["size"], entry["offset"] = piece.voxels, piece.size, start
-        entry["length"], entry["crc"] = len(piece.payload), zlib.crc32(piece.payload)
-        start += len(piece.payload)
+def _entries(labels: Array, pieces: Iterable[Piece]) -> Array:
+    entries, at = np.zeros(len(labels), ENTRY), 0
+    for entry, label, piece in zip(entries, labels, pieces, strict=True):
+        values = (label, piece.voxels, piece.size, at, len(piece.payload), _digest(piece.payload))
+        for name, value in zip(ENTRY.names or (), values, strict=True):
+            entry[name] = value
+        at += len(piece.payload)
     return entries
 
 
-def _index_crc(body: bytes, bucket: int, buckets: int) -> int:
+def _digest(payload: bytes) -> int:
+    return int.from_bytes(blake3(payload).digest(8), "little")
+
+
+def _index_crc(body: bytes, place: int, bucket: int, buckets: int) -> int:
     """The number of the bucket goes in, so that an index read for another number never passes."""
-    return zlib.crc32(body, zlib.crc32(_HEAD.pack(MAGIC, buckets) + struct.pack("<Q", bucket)))
+    return zlib.crc32(body, zlib.crc32(_HEAD.pack(MAGIC, buckets) + struct.pack("<QQ", bucket, place)))
 
 
 def table_span(bucket: int) -> Span:
@@ -113,20 +116,28 @@ def index_span(table: bytes, where: str) -> Span:
     if len(table) != 16:
         raise DataError(f"{where}: too short to be a fragment container; forge this cell again")
     start, stop = struct.unpack("<QQ", table)
-    if stop < start + _CRC.size or (stop - start - _CRC.size) % ENTRY.itemsize:
+    if stop < start + _TAIL.size or (stop - start - _TAIL.size) % ENTRY.itemsize:
         raise DataError(f"{where}: its table is damaged; forge this cell again")
     return start, stop
 
 
 def read_index(data: bytes, bucket: int, buckets: int, where: str) -> Array:
     """The entries (:data:`ENTRY`, by label) in the bytes of :func:`index_span`; DataError if damaged."""
-    body, tail = data[: -_CRC.size], data[-_CRC.size :]
-    if len(tail) != _CRC.size or _CRC.unpack(tail)[0] != _index_crc(body, bucket, buckets):
+    body, tail = identity(data), data[-_TAIL.size :]
+    place, crc = _TAIL.unpack(tail) if len(tail) == _TAIL.size else (0, -1)
+    if crc != _index_crc(body, place, bucket, buckets):
         raise DataError(
             f"{where}: the index of bucket {bucket} of {buckets} is damaged, or the container has another "
             "number of buckets; forge this cell again"
         )
-    return np.frombuffer(body, ENTRY)
+    entries = np.frombuffer(body, ENTRY).copy()
+    entries["offset"] += np.uint64(place)
+    return entries
+
+
+def identity(data: bytes) -> bytes:
+    """What in the bytes of :func:`index_span` tells one content of the bucket from another."""
+    return data[: -_TAIL.size]
 
 
 def payload_span(entry: Any) -> Span:
@@ -137,6 +148,6 @@ def payload_span(entry: Any) -> Span:
 
 def check_payload(data: bytes, entry: Any, where: str) -> bytes:
     """``data`` if it is what ``entry`` says; DataError otherwise."""
-    if len(data) != int(entry["length"]) or zlib.crc32(data) != int(entry["crc"]):
+    if len(data) != int(entry["length"]) or _digest(data) != int(entry["digest"]):
         raise DataError(f"{where}: the piece of label {entry['label']} is damaged; forge this cell again")
     return data

@@ -86,7 +86,7 @@ _TEXT, _JSON, _DIGEST = _Kind(_text, "string"), _Kind(_json, "string", json.load
 _PLACE = {"layer": _TEXT, "mip": _INT, "box": _TEXT}
 _LINE: Mapping[str, _Kind] = {
     "unit": _INT, "attempt": _INT, "start": _FLOAT, "seconds": _FLOAT, "cpu_seconds": _FLOAT, "peak_bytes": _INT,
-    "environment": _TEXT, "host": _TEXT, "what": _JSON, "notes": _JSON, "log": _JSON, "runtime": _JSON,
+    "environment": _TEXT, "host": _TEXT, "what": _JSON, "notes": _JSON, "log": _JSON,
 }  # fmt: skip
 _LISTS: Mapping[str, Mapping[str, _Kind]] = {
     "reads": {**_PLACE, "url": _TEXT, "span": _Kind(_span, "span"), "part": _INT, "list": _TEXT, "stored": _FLAG,

@@ -224,6 +224,7 @@ class Transfer(Masked, name="image transfer"):
         chunks = list(new.chunks(unit))
         pairs = [(volume.url(self._back(chunk)), new.url(chunk)) for chunk in chunks]
         there = io.copy(pairs, self.compress)
+        io.wrote_box(new, unit)
         missing = [chunk for chunk, found in zip(chunks, there, strict=True) if not found]
         if not self.fill_missing:
             imaging.refuse_missing(volume, self._back(unit), [self._back(chunk) for chunk in missing])

@@ -236,8 +236,7 @@ class Slot:
         """One unit failed: try it again by a message of its own, or give it up."""
         one = job.unit(unit)
         tried = one.tried + 1
-        given = {key: value for key, value in event.items() if key != "runtime"}
-        failure = {"pid": self.child.pid, **given, "unit": unit, "tried": tried, "host": _HOST, "time": time.time()}
+        failure = {"pid": self.child.pid, **event, "unit": unit, "tried": tried, "host": _HOST, "time": time.time()}
         failure["dead"] = verdicts.final(failure["cause"], tried)
         job.failures.append(failure)
         if failure["dead"]:

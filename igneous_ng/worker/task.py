@@ -6,26 +6,24 @@ done exactly when its record exists. A unit that fails leaves the others alone.
 
 from __future__ import annotations
 
-import functools
 import json
-import platform
-import socket
 import threading
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from typing import Any
 
-from igneous_ng import catalog, oserrors, records
+from igneous_ng import catalog, environments, oserrors, provenance, records
 from igneous_ng.errors import ConfigurationError, DataError, SpecError, TransientError
 from igneous_ng.io import IO
 from igneous_ng.records import Line, Message, Run
 from igneous_ng.spans import Spans, joined
 from igneous_ng.stage import Layer, Stage, plain
 from igneous_ng.store import Store
+from igneous_ng.subsets import Picked, Subset
+from igneous_ng.worker.former import Former
 from igneous_ng.worker.logs import captured
 from igneous_ng.worker.meter import Meter
 from igneous_ng.worker.overlap import Depth, Turn
@@ -62,6 +60,7 @@ class Task:
     _stopped: str = ""
     _error: BaseException | None = None
     _checkpointed: bool = False
+    _former: Former = field(init=False)
 
     def __post_init__(self) -> None:
         self._turn, self._meter = Turn(), Meter()
@@ -79,7 +78,9 @@ class Task:
         self._todo = [unit for unit in range(self.message.lo, self.message.hi) if unit not in self._lines]
         self.tell("begun", {"missing": joined(self._todo)})
         if self._todo:
-            self._run_all(stage, _units(stage, self.message, self.store))
+            subset = records.subset(self.store, self.message.run)
+            self._former = Former(self.store, self.message, subset)
+            self._run_all(stage, _units(stage, self.message.run, subset, self.store))
         self._write()
         return self._stopped
 
@@ -152,27 +153,29 @@ class Task:
         io = IO(self.store, self._turn.away)
         start, away = time.time(), self._turn.away_seconds
         with captured() as log, self._meter.measured() as figures:
-            error = self._attempt(stage, units[unit], io)
+            error = self._attempt(stage, units, unit, io)
         if isinstance(error, ConfigurationError):
             raise error  # it is of this machine, not of the unit: the message goes back, for another worker
         seconds = time.time() - start
         self._depth.learn(seconds, self._turn.away_seconds - away)
         self.longest = max(self.longest, seconds)
-        common = {"start": start, "seconds": seconds, **figures, "runtime": runtime(), "log": log}
+        made_by = {"host": environments.host(), "environment": environments.name()}
+        common = {"start": start, "seconds": seconds, **figures, **made_by, "log": log}
         if error is not None:
             self.tell("failed", {"unit": unit, "error": error, **common})
             return
-        line = {"unit": unit, "attempt": self.attempt, "what": _what(units[unit]), **_ledger(io), **common}
+        line = {"unit": unit, "attempt": self.attempt, "what": _what(units[unit]), **ledger(io), **common}
         with self._lock:
             self._lines[unit] = line
         self.tell("unit", {"unit": unit, "line": line})
         self._checkpoint()
 
-    def _attempt(self, stage: Stage, unit: Any, io: IO) -> Exception | None:
+    def _attempt(self, stage: Stage, units: Sequence[Any], unit: int, io: IO) -> Exception | None:
         """Execute one unit; its error, for a defect must reach the dead letters and not end the worker."""
         try:
             with self._turn.prepared():
-                stage.execute(unit, io)
+                stage.execute(units[unit], io)
+                self._former.clear(unit, io)
         except Exception as error:
             return error
         return None
@@ -194,6 +197,7 @@ class Task:
 
 def write(store: Store, message: Message, lines: dict[int, Line]) -> None:
     """Store the records of what was done of a message, a file for each range without a gap. Outputs are synced."""
+    environments.keep(store, message.run.home)
     store.flush()
     for lo, hi in joined(lines):
         records.write(store, replace(message, lo=lo, hi=hi), {unit: lines[unit] for unit in range(lo, hi)})
@@ -206,17 +210,23 @@ def finish(message: Message, store: Store, roots: tuple[str, ...] = (), full: se
     if not records.complete(store, message.run, message.lo, full):
         return False
     if not records.finished(store, message.run):
-        stage.finish(IO(store))
+        io = IO(store)
+        stage.finish(io)
         store.flush()
-        records.mark_finished(store, message.run)
+        records.mark_finished(store, message.run, ledger(io))
+        if stage.makes_data:
+            provenance.publish(store, message.run.home)
         store.flush()
     store.sweep()
     return True
 
 
 def store_of(run: Run) -> Store:
-    """Where the tasks of a run write. Files are begun in its folder: what a killed process leaves is in no layer."""
-    return Store(scratch=f"{run.folder}/scratch")
+    """Where the tasks of a run write. Files are begun in its folder: what a killed process leaves is in no layer.
+
+    What they replace is kept there, too.
+    """
+    return Store(attic=f"{run.folder}/replaced", scratch=f"{run.folder}/scratch")
 
 
 def checked_stage(message: Message, roots: tuple[str, ...]) -> Stage:
@@ -246,31 +256,20 @@ def blame(error: BaseException) -> dict[str, str]:
     return {"cause": cause, "text": f"{type(error).__name__}: {error}"}
 
 
-def _units(stage: Stage, message: Message, store: Store) -> Sequence[Any]:
-    units = stage.units(IO(store))
-    if len(units) != message.run.units:
+def _units(stage: Stage, run: Run, subset: Subset | None, store: Store) -> Sequence[Any]:
+    units, planned = stage.units(IO(store)), subset.of if subset else run.units
+    if len(units) != planned:
         raise SpecError(
-            f"run {message.run.id} was planned with {message.run.units} units and now there are {len(units)}: "
+            f"run {run.id} was planned with {planned} units and now there are {len(units)}: "
             "its layer was changed meanwhile; enqueue the stage again"
         )
-    return units
+    return Picked(units, subset) if subset else units
 
 
 def _what(unit: Any) -> Any:
     return json.loads(json.dumps(plain(unit)))
 
 
-def _ledger(io: IO) -> dict[str, Any]:
-    return {"reads": io.ledger.reads, "writes": io.ledger.writes, "notes": io.ledger.notes}
-
-
-@functools.cache
-def runtime() -> dict[str, str]:
-    """Where and with which versions tasks run here."""
-    return {
-        "igneous_ng": metadata.version("igneous-ng"),
-        "python": platform.python_version(),
-        "numpy": metadata.version("numpy"),
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
-    }
+def ledger(io: IO) -> dict[str, Any]:
+    """What was read, written and noted, in JSON's types."""
+    return dict(vars(io.ledger))
