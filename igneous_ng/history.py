@@ -11,6 +11,8 @@ from igneous_ng.errors import DataError, SpecError, VersionError
 from igneous_ng.records import Run
 from igneous_ng.store import Store
 
+LISTED = ("file://", "s3://", "gs://", "mem://")
+"""Where folders can be listed, so that runs are found."""
 _SAMPLED = 24  # files of records, spread over the run: the first units are seldom like the others
 
 

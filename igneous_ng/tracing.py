@@ -206,8 +206,8 @@ class _Tracer:
     def _of(self, layer: str) -> list[Run]:
         """The runs of a layer that made data and were not undone, the newest first."""
         if layer not in self._runs:
-            found = (run for run in history.runs(self._store, layer) if not self._void(run))
-            self._runs[layer] = list(found)
+            found = history.runs(self._store, layer) if layer.startswith(history.LISTED) else ()
+            self._runs[layer] = [run for run in found if not self._void(run)]
         return self._runs[layer]
 
     def _void(self, run: Run) -> bool:
@@ -303,7 +303,8 @@ class _Tracer:
             source = self._steps[seeker].sources.setdefault(run.folder, Source())
             source.objects += len(objects)
             source.cells += seeker in hit.boxes
-            source.example = source.example or (objects[0]["url"] if objects else hit.boxes[seeker]["box"])
+            if not source.example or isinstance(page, int):
+                source.example = objects[0]["url"] if objects else hit.boxes[seeker]["box"]
 
     def _describe(self, step: Step, environment: str) -> None:
         if environment and environment not in step.environments:

@@ -120,6 +120,7 @@ for _fixed in (
     steering.resume,
     steering.clean,
     tracing.trace,
+    tracing.provenance,
     viewing.view,
 ):
     main.add_command(_fixed)

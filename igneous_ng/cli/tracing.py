@@ -1,4 +1,4 @@
-"""The command trace: how a voxel, an object, or the mesh and skeleton of a label came to be, in words."""
+"""The commands that tell how things came to be: trace, in words, and provenance, as an RO-Crate."""
 
 from __future__ import annotations
 
@@ -51,6 +51,26 @@ def trace(what: str, at: Vec3 | None, mip: int, label: int | None, as_json: bool
     if not found.steps and not found.removed:
         raise DataError(f"{found.what}: no record tells who made it")
     click.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join(_lines(found)))
+
+
+@click.command()
+@click.argument("layer")
+@click.option("--to", metavar="FILE", help="Where to write it, such as LAYER/ro-crate-metadata.json; else it is shown.")
+def provenance(layer: str, to: str | None) -> None:
+    """Tell how LAYER was made as an RO-Crate (Process Run Crate), for other programs and for archives.
+
+    It has all finished runs of LAYER, and of the layers that it was made from where they can be reached.
+    """
+    from igneous_ng import crates
+    from igneous_ng.store import Store
+
+    store = Store()
+    made = crates.crate(store, str(Layer.parse(layer)))
+    if to is None:
+        click.echo(made, nl=False)
+    else:
+        store.put(str(Layer.parse(to)), made)
+        store.flush()
 
 
 def _lines(found: Trace) -> Iterator[str]:
