@@ -221,6 +221,10 @@ class Forging(Masked):
         """The layer keeps the records."""
         return self.layer
 
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The folder of the results, with that of the pieces."""
+        return (f"{self.layer}/{self.dir}",)
+
     def shelf(self, io: IO) -> Shelf:
         """Where the pieces go."""
         return Shelf(io, self.layer, self.dir)
@@ -299,6 +303,10 @@ class Merging(Stage):
     def home(self) -> str:
         """The layer keeps the records."""
         return self.layer
+
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The folder of the results, with that of the pieces."""
+        return (f"{self.layer}/{self.dir}",)
 
     def shelf(self, io: IO) -> Shelf:
         """Where the pieces are."""

@@ -213,12 +213,12 @@ class IO:
 
     def _enter(self, made: Iterable[Written]) -> None:
         for one in made:
-            replaced = {"replaced": True} if one.replaced else {}
+            before = {word: True for word in ("replaced", "same") if getattr(one, word)}
             if one.stored is None:
-                self.ledger.writes.append({"url": one.url, "deleted": True, **replaced})
+                self.ledger.writes.append({"url": one.url, "deleted": True, **before})
             else:
                 figures = {"bytes": len(one.stored), "digest": one.digest}
-                self.ledger.writes.append({"url": one.url, **figures, **replaced})
+                self.ledger.writes.append({"url": one.url, **figures, **before})
 
     def _found(self, url: str) -> None:
         """Enter an object that is there already, as it should be."""

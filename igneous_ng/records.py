@@ -33,7 +33,7 @@ from igneous_ng.errors import DataError, SpecError, VersionError
 from igneous_ng.formats.ledgers import Line as Line
 from igneous_ng.geometry import ceil_div
 from igneous_ng.sheets import File as File
-from igneous_ng.spans import Spans, gaps, size, without
+from igneous_ng.spans import Span, Spans, gaps, size, without
 from igneous_ng.store import Store, digest
 from igneous_ng.subsets import Subset
 
@@ -266,12 +266,21 @@ def drop_checkpoints(store: Store, message: Message) -> None:
             store.delete(file.url)
 
 
-def all_lines(store: Store, run: Run, only: Collection[str] | None = None) -> Iterator[Line]:
-    """Every record of a run, or of each what is named in ``only``; one a finished unit, in the order of their files."""
+def all_lines(
+    store: Store, run: Run, within: Span | None = None, only: Collection[str] | None = None
+) -> Iterator[Line]:
+    """Every record of a run, one for each finished unit, in the order of their files; only of units ``within``.
+
+    With ``only``, of each line ``unit`` and what is named there.
+    """
+    low, high = within or (0, run.units)
     for first in _groups(run):
+        if first >= high or first + run.span * GROUP <= low:
+            continue
         seen: set[int] = set()
-        for line in sheets.lines(store, _files(store, run, first), only):
-            if line["unit"] not in seen:
+        files = (file for file in _files(store, run, first) if file.touches([(low, high)]))
+        for line in sheets.lines(store, files, only):
+            if low <= line["unit"] < high and line["unit"] not in seen:
                 seen.add(line["unit"])
                 yield line
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from igneous_ng import environments, history, inputs, queues, records, steering, words
+from igneous_ng import environments, guards, history, inputs, queues, records, steering, words
 from igneous_ng.errors import IgneousError, SpecError
 from igneous_ng.io import IO
 from igneous_ng.queues.protocol import Priority
@@ -16,6 +16,7 @@ from igneous_ng.records import Run
 from igneous_ng.spans import Spans
 from igneous_ng.stage import Stage, sampled, to_dict
 from igneous_ng.store import Store
+from igneous_ng.subsets import Picked, Subset
 from igneous_ng.worker import task
 from igneous_ng.worker.crew import Crew
 from igneous_ng.worker.events import Sink
@@ -49,10 +50,17 @@ class Plan:
         return self.run.peak_bytes
 
 
-def plan(stage: Stage) -> Plan:
-    """Check that ``stage`` can run as it stands. Writes nothing."""
+def plan(stage: Stage, subset: Subset | None = None) -> Plan:
+    """Check that ``stage``, or what of it is in ``subset``, can run as it stands. Writes nothing."""
     io = IO()
     units = stage.units(io)
+    if subset is not None:
+        if len(units) != subset.of:
+            raise SpecError(
+                f"{stage.name}: it had {subset.of} units and now there are {len(units)}: the layer was changed; "
+                "run the stage as a whole"
+            )
+        units = Picked(units, subset)
     if not len(units):
         raise SpecError(f"{stage.name}: there is nothing to do; does the roi touch the layer?")
     sample = sampled(units)
@@ -64,7 +72,9 @@ def plan(stage: Stage) -> Plan:
         )
     peaks = peak, max(stage.device_bytes(unit, io) for unit in sample)
     seconds = history.usual_seconds(io.store, stage.home(), stage.name)
-    return Plan(stage, records.new_run(to_dict(stage), stage.home(), len(units), seconds=seconds, peaks=peaks))
+    name = subset.name if subset else ""
+    new = records.new_run(to_dict(stage), stage.home(), len(units), seconds=seconds, peaks=peaks, subset=name)
+    return Plan(stage, new)
 
 
 def enqueue(
@@ -73,16 +83,17 @@ def enqueue(
     priority: Priority = "normal",
     missing: bool = False,
     tell: Callable[[str], None] = log.info,
+    subset: Subset | None = None,
 ) -> Run:
     """Plan, prepare the outputs and put the messages on ``queue``; the same request again does nothing twice.
 
     Where the newest run of the very request is on this queue, neither finished nor cancelled, it is continued: what
     it lacks is put unless it waits or is leased, dead letters are put back, and ``tell`` hears of it. A back end that
     cannot show its messages (SQS) gets more only when it has none. With ``missing`` the newest run of the request is
-    continued wherever it was, a cancelled one too, and all that it lacks is put.
+    continued wherever it was, a cancelled one too, and all that it lacks is put. Of a ``subset`` of the units likewise.
     """
     target, store = queues.connect(queue), Store()
-    ready, known = _begin(stage, missing, (target.url, priority))
+    ready, known = _begin(stage, missing, (target.url, priority), subset)
     if not known:
         target.put(_bodies(ready, None, priority), priority=priority)
         return ready
@@ -110,12 +121,14 @@ def here(
     sink: Sink = lambda _: None,
     missing: bool = False,
     crew: Crew | None = None,
+    subset: Subset | None = None,
 ) -> Run:
     """Plan, prepare and execute on this machine with ``processes`` children; DeadLetters where tasks failed.
 
-    With ``missing`` the newest run of the very request is continued instead. Several runs may have one ``crew``.
+    With ``missing`` the newest run of the very request is continued instead. Several runs may have one ``crew``. Of a
+    ``subset`` of the units likewise.
     """
-    ready, known = _begin(stage, missing)
+    ready, known = _begin(stage, missing, subset=subset)
     queue = queues.connect(f"memory://{ready.id}")
     left = steering.lacking(Store(), ready) if known else None
     queue.put(message.to_json() for message in ready.messages(left))
@@ -126,9 +139,9 @@ def here(
     return ready
 
 
-def inline(stage: Stage) -> Run:
+def inline(stage: Stage, subset: Subset | None = None) -> Run:
     """Plan, prepare and execute in this very process, unit after unit; errors are raised as they come."""
-    ready, _ = _begin(stage, missing=False)
+    ready, _ = _begin(stage, missing=False, subset=subset)
     store = task.store_of(ready)
     for message in ready.messages():
         Task(message, store, tell=_raise).execute()
@@ -146,18 +159,34 @@ def execute(queue: str, policy: Policy, sink: Sink = lambda _: None) -> None:
     _work(Supervisor(queues.connect(queue), policy, sink))
 
 
-def _begin(stage: Stage, missing: bool, place: tuple[str, Priority] | None = None) -> tuple[Run, bool]:
+def _begin(
+    stage: Stage, missing: bool, place: tuple[str, Priority] | None = None, subset: Subset | None = None
+) -> tuple[Run, bool]:
     """The run to work on, and whether it was begun before; ``place`` is a queue and the priority there."""
-    planned, io = plan(stage).run, IO()
+    planned, io = plan(stage, subset).run, IO()
     found = steering.earlier(io.store, planned, missing, place and place[0])
     if found is not None:
         return found, True
+    guards.check(io.store, planned, stage, subset)
     about = _about(io.store, stage)
     _prepare(stage, planned)
+    if subset is not None:
+        records.save_subset(io.store, planned, subset)
     if place is not None:
         records.set_queue(io.store, planned, *place)  # before the run can be seen: it is never without
     records.save(io.store, planned, about)
+    _withdraw(io.store, planned, guards.rivals(io.store, planned, stage, subset))
     return planned, False
+
+
+def _withdraw(store: Store, run: Run, rivals: list[Run]) -> None:
+    """Cancel a run just begun where ``rivals`` were begun at the same moment: one of two sees the other, or both do."""
+    if rivals:
+        records.set_mark(store, run, "cancelled")
+        raise SpecError(
+            f"{run.name}: {rivals[0].name} {rivals[0].id} was begun in the same place at the same moment; "
+            "give the command again when it is finished"
+        )
 
 
 def _prepare(stage: Stage, run: Run) -> None:

@@ -92,6 +92,10 @@ class Stage:
         """URLs of what it may read, whose versions are recorded; by default of all layers that fields name."""
         return tuple(sorted({value for value in vars(self).values() if isinstance(value, Layer)}))
 
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The folders below which units write; by default all of :meth:`home`. Others may work elsewhere meanwhile."""
+        return (self.home(),)
+
     def prepare(self, io: IO) -> None:
         """Check the request against what is stored, and write what tasks need and no viewer shows. Idempotent."""
 

@@ -19,6 +19,7 @@ from igneous_ng.store import Store
 _VERDICTS = 200  # read to tell why units were given up
 
 State = Literal[
+    "rolledback",
     "finished",
     "cancelled",
     "paused",
@@ -101,7 +102,7 @@ def look(store: Store, run: Run, now: float | None = None) -> Status:
 
 def _state(store: Store, run: Run, left: tuple[int, int, int | None], work: Work | None) -> State:
     """The state of a run of which ``left`` units failed, are neither done nor failed, and are leased of these."""
-    marks: tuple[State, ...] = ("finished", "cancelled", "paused")
+    marks: tuple[State, ...] = ("rolledback", "finished", "cancelled", "paused")
     for mark in marks:
         if records.marked(store, run, mark):
             return mark

@@ -56,13 +56,14 @@ def parsed(data: bytes, url: str) -> Any:
 class Written:
     """An object that was stored, with its bytes as they are stored, or removed, without any; and their digest.
 
-    ``replaced``: something else was there, which only a store that has an attic knows.
+    ``replaced``: something else was there; ``same``: the very same was. Only a store that has an attic knows.
     """
 
     url: str
     stored: bytes | None = field(repr=False)
     digest: str = ""
     replaced: bool = False
+    same: bool = False
 
 
 def kept_at(attic: str, url: str) -> str:
@@ -167,9 +168,9 @@ class Store:
     def put_stored(self, url: str, stored: bytes, compress: Compression) -> Written:
         """As :meth:`put`, of bytes that are compressed so already."""
         _check_writable(url)
-        replaced = self._put_away(url, (stored, compress))
+        replaced, same = self._put_away(url, (stored, compress))
         self._replace(url, stored, compress)
-        return Written(url, stored, digest(stored), replaced)
+        return Written(url, stored, digest(stored), replaced, same)
 
     def copy(self, source: str, target: str, compress: Compression) -> tuple[str, bool, Written] | None:
         """Store the object ``source`` as ``target``: the digest of what was read, whether of stored bytes; or None.
@@ -201,7 +202,7 @@ class Store:
     def delete(self, url: str) -> Written:
         """Remove the object of this name, under any compression, if it is there."""
         _check_writable(url)
-        replaced = self._put_away(url, None)
+        replaced, _ = self._put_away(url, None)
         if _is_file(url):
             self._writer.delete(_path(url))
         else:
@@ -243,18 +244,19 @@ class Store:
         """Remove the scratch folder, with what killed writers left there; to be called when all work is over."""
         self._writer.sweep()
 
-    def _put_away(self, url: str, new: tuple[bytes, Compression] | None) -> bool:
-        """Keep in the attic what ``new`` is about to replace; whether it holds what was here before all this."""
+    def _put_away(self, url: str, new: tuple[bytes, Compression] | None) -> tuple[bool, bool]:
+        """Keep in the attic what ``new`` is to replace; whether other bytes were here before all this, or the same."""
         if self.attic is None:
-            return False
+            return False, False
         place, old = kept_at(self.attic, url), self.stored(url)
-        if old is None or old == new:  # if it is ours already, an earlier attempt wrote it
-            return self.exists(place)
+        if old is None or old == new:  # it may be ours already, from an earlier attempt
+            replaced = self.exists(place)
+            return replaced, old is not None and not replaced
         if _is_file(url) and _is_file(place):
             self._writer.keep(_path(url), SUFFIXES[old[1]], _path(place), old[0])
         elif not self.exists(place):
             self._replace(place, *old)
-        return True
+        return True, False
 
     def _replace(self, url: str, stored: bytes, compress: Compression) -> None:
         if _is_file(url):

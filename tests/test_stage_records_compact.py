@@ -79,7 +79,7 @@ def test_each_folder_becomes_one_file_and_the_lines_are_the_same(tmp_path: Path,
     assert spelt(records.all_lines(STORE, run)) == spelt(before)
     assert [line["unit"] for line in before] == list(range(29))
     only = [{"unit": line["unit"], "covers": line["covers"]} for line in before]
-    assert list(records.all_lines(STORE, run, ("covers",))) == only
+    assert list(records.all_lines(STORE, run, only=("covers",))) == only
 
 
 @settings(max_examples=30)

@@ -15,7 +15,7 @@ import click
 from igneous_ng.cli.steering import found, run_arguments
 from igneous_ng.errors import SpecError
 
-_OVER = ("finished", "cancelled", "failed")
+_OVER = ("rolledback", "finished", "cancelled", "failed")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
 _WATCH = click.option(
     "--watch", is_flag=False, flag_value=5.0, type=click.FloatRange(0.1), metavar="[SECONDS]",

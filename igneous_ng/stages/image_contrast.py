@@ -52,6 +52,10 @@ class Measure(Masked, name="contrast measure"):
         """Records lie with the layer."""
         return self.layer
 
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The folder of the counts."""
+        return (self._folder(),)
+
     def prepare(self, io: IO) -> None:
         """Refuse to mix with counts that were made otherwise."""
         self._refuse_others(io)

@@ -38,6 +38,10 @@ class Counting(Masked):
         """The layer keeps the counts."""
         return self.layer
 
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The folder of the counts."""
+        return (folder(self.layer, self.mip),)
+
     def _volume(self, io: IO) -> Volume:
         volume = io.volume(self.layer, self.mip, self.fill_missing)
         if volume.dtype.kind == "f":

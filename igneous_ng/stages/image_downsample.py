@@ -72,6 +72,12 @@ class Downsample(Masked, name="image downsample", version=2):
         """Records lie with the layer."""
         return self.layer
 
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The new levels, and the sums."""
+        made = self._pass(io.info(self.layer))
+        sums = (f"{passes.sums_folder(self.layer)}/{self.mip + self.num_mips}",) if self.keep_sums else ()
+        return (*(f"{self.layer}/{scale.key}" for scale in made.scales[1:]), *sums)
+
     def prepare(self, io: IO) -> None:
         """Refuse what cannot be made; the new levels are published only at the end."""
         made = self._pass(io.info(self.layer))

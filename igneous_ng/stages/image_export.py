@@ -47,6 +47,10 @@ class Export(Masked, name="image export"):
         """Records lie with the layer, for a file has no room for them."""
         return self.layer
 
+    def places(self, io: IO) -> tuple[str, ...]:
+        """What is written."""
+        return (self.dest,)
+
     def prepare(self, io: IO) -> None:
         """Refuse to write over what is there."""
         self._bounds(self._volume(io))

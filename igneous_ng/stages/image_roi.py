@@ -39,6 +39,10 @@ class Roi(Masked, name="image roi"):
         """The layer keeps the boxes."""
         return self.layer
 
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The file of the boxes."""
+        return (self._url,)
+
     def units(self, io: IO) -> Sequence[int]:
         """One: a coarse mip is small."""
         return range(1)

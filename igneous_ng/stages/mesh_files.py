@@ -37,6 +37,10 @@ class MeshTransfer(Stage, name="mesh transfer"):
         """Records lie with the new meshes."""
         return self.layer
 
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The folder of the copies."""
+        return (f"{self.layer}/{self.dir}",)
+
     def prepare(self, io: IO) -> None:
         """Refuse a folder that holds meshes of another format."""
         source = Folder.open(io, f"{self.source}/{self.dir}")

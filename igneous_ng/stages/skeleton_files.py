@@ -73,6 +73,14 @@ class SkeletonTransfer(OnSkeletons, name="skeleton transfer"):
     dest_dir: str = opt("", "Folder inside that layer; by default as it is called now.")
     sharded: bool | None = opt(None, "Whether the copy is in shards; by default as they are now.")
 
+    def home(self) -> str:
+        """Records lie with the copy."""
+        return self.dest
+
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The folder of the copy."""
+        return (self._target(io),)
+
     def check(self) -> None:
         """A copy needs another place."""
         super().check()
@@ -135,6 +143,10 @@ class SkeletonConvert(OnSkeletons, name="skeleton convert"):
     """
 
     dest: LayerUrl = arg("Folder to write LABEL.swc to.")
+
+    def home(self) -> str:
+        """Records lie with the files."""
+        return self.dest
 
     def execute(self, unit: int, io: IO) -> None:
         """Write the skeletons of one shard, or one part."""

@@ -48,6 +48,10 @@ class SkeletonSoma(Stage, name="skeleton soma"):
         """The layer keeps the records."""
         return self.layer
 
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The folder of the pieces."""
+        return (f"{self.layer}/{self.dir}",)
+
     def _bucket(self, unit: int, io: IO) -> Bucket:
         shelf = Shelf(io, self.layer, self.dir)
         return Bucket(shelf, shelf.plan("skeleton"), unit)

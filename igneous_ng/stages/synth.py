@@ -44,6 +44,10 @@ class Synth(Stage, name="synth"):
         """Records lie with the image."""
         return f"{self.out}/image"
 
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The folder of all three layers."""
+        return (self.out,)
+
     def prepare(self, io: IO) -> None:
         """Write the three infos; other layers in their place are refused."""
         for name, info in self._infos().items():

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from igneous_ng import catalog, environments, oserrors, provenance, records
+from igneous_ng import catalog, environments, guards, oserrors, provenance, records
 from igneous_ng.errors import ConfigurationError, DataError, SpecError, TransientError
 from igneous_ng.io import IO
 from igneous_ng.records import Line, Message, Run
@@ -71,6 +71,8 @@ class Task:
     def execute(self) -> str:
         """Run what is to be run; why the rest was left (``cancelled``, ``paused``, ``time``), or an empty string."""
         stage = checked_stage(self.message, self.roots)
+        if stage.makes_data:
+            guards.check_writable(self.store, self.message.run.home)
         if word := self._mark():
             return word
         self._lines = records.read(self.store, self.message)

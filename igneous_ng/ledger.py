@@ -1,0 +1,108 @@
+"""The state of a layer, told from ledgers: which entry of which run is the newest of each object.
+
+Runs count from their first record on until they are rolled back, in the order of their ids. Within one, preparing comes
+before the units and publishing after. Where millions of objects were written, of each no more is held than 64 bits
+of its name's digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+
+from igneous_ng import history, records
+from igneous_ng.records import Line, Run
+from igneous_ng.store import Store
+
+Entry = dict[str, Any]
+_FRESH = 1 << 16
+PREPARED, PUBLISHED = -2, -1
+"""Stand for the number of a unit where preparing and publishing are meant."""
+
+
+def runs(store: Store, layer: str) -> list[Run]:
+    """The runs that made data at ``layer`` and were not rolled back, the oldest first."""
+    found = (run for run in history.runs(store, layer) if not records.marked(store, run, "rolledback"))
+    return [run for run in found if records.about(store, run).get("makes_data", True)][::-1]
+
+
+def pages(store: Store, run: Run, within: tuple[int, int] | None = None) -> Iterator[tuple[int, Line]]:
+    """Every ledger of a run, what was written last first, and of which unit it is; only of units ``within``, if given.
+
+    Those of publishing and of preparing belong to no unit, and come whatever is asked.
+    """
+    frame = records.frame(store, run)
+    if "finished" in frame:
+        yield PUBLISHED, frame["finished"]
+    for line in records.all_lines(store, run, within):
+        yield line["unit"], line
+    if "prepared" in frame:
+        yield PREPARED, frame["prepared"]
+
+
+def writes(page: Line) -> list[Entry]:
+    """What was written or removed, without what was there already."""
+    return [entry for entry in page.get("writes", ()) if not entry.get("kept")]
+
+
+class Names:
+    """A set of URLs, held as 64 bits of each one's digest."""
+
+    def __init__(self) -> None:
+        self._known: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self._fresh: set[int] = set()
+
+    def add(self, urls: Iterable[str]) -> None:
+        """Enter ``urls``."""
+        self._fresh.update(map(_key, urls))
+        if len(self._fresh) > max(_FRESH, len(self._known)):
+            self._known = np.union1d(self._known, np.fromiter(self._fresh, np.uint64, len(self._fresh)))
+            self._fresh = set()
+
+    def __contains__(self, url: str) -> bool:
+        key = _key(url)
+        at = int(np.searchsorted(self._known, np.uint64(key)))
+        return key in self._fresh or (at < len(self._known) and int(self._known[at]) == key)
+
+
+def _key(url: str) -> int:
+    return int.from_bytes(blake3(url.encode()).digest(8), "little")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One ledger, and those of its entries that are the newest of their objects."""
+
+    run: Run
+    unit: int
+    line: Line = field(repr=False)
+    newest: list[Entry] = field(repr=False)
+
+
+def state(store: Store, layer: str) -> Iterator[Page]:
+    """All ledgers of a layer, the newest first, each with what of it holds."""
+    later = Names()
+    for run in reversed(runs(store, layer)):
+        yield from current(store, run, later)
+
+
+def current(store: Store, run: Run, later: Names, within: tuple[int, int] | None = None) -> Iterator[Page]:
+    """The ledgers of one run, given what ``later`` runs wrote, to which it adds; only of units ``within``, if given."""
+    for unit, line in pages(store, run, within):
+        entries = writes(line)
+        yield Page(run, unit, line, [entry for entry in entries if entry["url"] not in later])
+        later.add(entry["url"] for entry in entries)
+
+
+def written(store: Store, those: Iterable[Run]) -> Names:
+    """What runs wrote or removed."""
+    names = Names()
+    for run in those:
+        for _, page in pages(store, run):
+            names.add(entry["url"] for entry in writes(page))
+    return names

@@ -1,0 +1,237 @@
+"""Redo what is stale, and nothing else: request after request in the order in which they were first made.
+
+A unit is stale when something that it read has another digest now. Before the units of a request are run, those that
+made what they read and what is gone since (intermediates that were cleaned away) are run, too. Then the next
+request is looked at: what came out the same makes nothing stale. Where a region is named, units that read some of it
+are run in any case, and of the others only those are looked at that read what was made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from igneous_ng import catalog, ledger, records
+from igneous_ng.dependence import Request, Standing, Touched, Unit, requests, subset_of
+from igneous_ng.errors import SpecError
+from igneous_ng.formats.info import chunk_box, chunk_range
+from igneous_ng.geometry import Box, vec
+from igneous_ng.inputs import Inputs
+from igneous_ng.io import IO
+from igneous_ng.records import Line, Run
+from igneous_ng.spans import Spans, joined, size
+from igneous_ng.stage import Stage
+from igneous_ng.store import MISSING, Store
+from igneous_ng.subsets import Subset
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box of voxels of level ``mip`` of ``layer``."""
+
+    layer: str
+    mip: int
+    box: Box
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Some units of a request that are to be run together; ``restoring``: for what they make and was removed."""
+
+    request: Request
+    units: tuple[Unit, ...]
+    stage: Stage
+    subset: Subset
+    restoring: bool = False
+
+
+@dataclass
+class Look:
+    """What was found of one request: which units are stale, what of their inputs is gone, what nobody could check."""
+
+    stale: list[Unit] = field(default_factory=list)
+    gone: Touched = field(default_factory=Touched)
+    unknown: int = 0
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of a request, by its newest run, the ranges of units that are stale, and of those that may be soon."""
+
+    run: Run
+    units: int
+    stale_units: Spans
+    following_units: Spans
+
+    @property
+    def stale(self) -> int:
+        """How many are stale."""
+        return size(self.stale_units)
+
+    @property
+    def following(self) -> int:
+        """How many may be soon."""
+        return size(self.following_units)
+
+    def to_json(self) -> dict[str, Any]:
+        """It in JSON's types."""
+        return {**vars(self), "run": self.run.folder, "stage": self.run.stage}
+
+
+class Redo:
+    """One redo of the layers at ``layers``, in ``region`` if one is given."""
+
+    def __init__(self, store: Store, layers: Sequence[str], region: Region | None = None) -> None:
+        self._store = store
+        self.requests = requests(store, layers)
+        self._standing = Standing(store, layers)
+        self._made: Touched | None = None
+        self._named = Touched()
+        if region is not None:
+            self._made = Touched()
+            self._named.add_box(region.layer, region.mip, region.box)
+        self.unknown = 0
+
+    def waves(self) -> Generator[Wave, Run, None]:
+        """What is to be run, one after the other: each is asked for when the one before is finished; send its run."""
+        for number, request in enumerate(self.requests):
+            look = self.look(request)
+            self.unknown += look.unknown
+            if look.stale:
+                for wave in self._restored(self.requests[:number], look.gone):
+                    self._enter((yield wave))
+                self._enter((yield self._wave(request, look.stale)))
+
+    def forecast(self) -> Iterator[Forecast]:
+        """For each request what is stale now, and what of it reads that, or reads what reads that."""
+        touched = Touched()
+        for request in self.requests:
+            look = self.look(request)
+            self.unknown += look.unknown
+            stale = {unit.number for unit in look.stale}
+            more = [u for u in self._standing.units(request) if u.number not in stale and touched.read_by(u.line)]
+            own = records.subset(self._store, request.newest)
+            total = own.of if own else request.newest.units
+            yield Forecast(request.newest, total, joined(sorted(stale)), joined(sorted(unit.number for unit in more)))
+            for unit in (*look.stale, *more):
+                touched.add_written(unit.line)
+
+    def look(self, request: Request) -> Look:
+        """Which units of a request are stale now."""
+        found = Look()
+        before = records.about(self._store, request.newest).get("inputs", ())
+        inputs = Inputs(self._store, tuple(before))
+        for unit in self._standing.units(request):
+            if self._named.read_by(unit.line):
+                found.stale.append(unit)
+                self._note_gone(unit.line, inputs, found)
+            elif self._made is None or self._made.read_by(unit.line):
+                changes = self._changes(unit.line, inputs)
+                found.unknown += changes.count(None)
+                if True in changes:
+                    found.stale.append(unit)
+                    self._note_gone(unit.line, inputs, found)
+        return found
+
+    def _changes(self, line: Line, inputs: Inputs) -> list[bool | None]:
+        """Of each read whether it would give something else now, without those of what the unit itself wrote."""
+        own = Touched()
+        own.add_written(line)
+        asked = (entry for entry in line["reads"] if not own.read_by({"reads": [entry]}))
+        return [inputs.changed(entry) for entry in asked]
+
+    def _note_gone(self, line: Line, inputs: Inputs, found: Look) -> None:
+        for entry in line["reads"]:
+            if entry["digest"] != MISSING and inputs.digest(entry) == MISSING:
+                found.gone.add_read(entry)
+
+    def _restored(self, earlier: Sequence[Request], gone: Touched) -> list[Wave]:
+        """The units that made what is ``gone``, and what they need in their turn, in the order in which to run them."""
+        found: list[Wave] = []
+        for request in reversed(earlier):
+            if not gone:
+                break
+            makers = [unit for unit in self._standing.units(request) if gone.written_by(unit.line)]
+            inputs, look = Inputs(self._store), Look(gone=gone)
+            for unit in makers:
+                self._note_gone(unit.line, inputs, look)
+            if makers:
+                found.append(self._wave(request, makers, restoring=True))
+        return found[::-1]
+
+    def _wave(self, request: Request, units: Iterable[Unit], restoring: bool = False) -> Wave:
+        chosen = tuple(sorted(units, key=lambda unit: unit.number))
+        stage = catalog.decode(request.newest.stage)
+        return Wave(request, chosen, stage, subset_of(request, self._store, chosen), restoring)
+
+    def _enter(self, run: Run) -> None:
+        """Enter what was made again among what makes others worth a look."""
+        if self._made is not None:
+            for line in records.all_lines(self._store, run):
+                self._made.add_written(line)
+
+
+@dataclass
+class Outcome:
+    """What a run of some units came to, in objects."""
+
+    same: int = 0
+    changed: int = 0
+    new: int = 0
+    removed: int = 0
+
+    @property
+    def altered(self) -> int:
+        """Objects that are not as they were."""
+        return self.changed + self.new + self.removed
+
+    def add(self, other: Outcome) -> None:
+        """Count those of another run, too."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    def __str__(self) -> str:
+        told = [f"{value} objects {name}" for name, value in vars(self).items() if value]
+        return ", ".join(told) or "no objects"
+
+
+def outcome(store: Store, wave: Wave, run: Run) -> Outcome:
+    """What ``run``, of the units of ``wave``, changed."""
+    found = Outcome()
+    former = {place: unit.line for place, unit in enumerate(wave.units)}
+    for line in records.all_lines(store, run):
+        before = {entry["url"] for entry in ledger.writes(former[line["unit"]]) if "digest" in entry}
+        for entry in ledger.writes(line):
+            if "deleted" in entry:
+                found.removed += "replaced" in entry
+            elif "replaced" in entry:
+                found.changed += 1
+            elif entry["url"] in before:
+                found.same += 1
+            else:
+                found.new += 1
+    return found
+
+
+def region(store: Store, layer: str, mip: int, box: Box) -> Region:
+    """The region of all chunks that ``box`` touches; SpecError where it has no part of the level."""
+    scale = IO(store).volume(layer, mip).scale
+    cells = chunk_range(scale, box)
+    if not cells.voxels:
+        raise SpecError(f"--box {box} has no part of {layer} mip {mip}, {scale.bounds}")
+    first, last = chunk_box(scale, cells.lo), chunk_box(scale, vec(n - 1 for n in cells.hi))
+    return Region(layer, mip, first | last)
+
+
+def carried_out(redo: Redo, execute: Callable[[Wave], Run]) -> Iterator[tuple[Wave, Run]]:
+    """Let ``execute`` run each wave to its end; what was run."""
+    waves = redo.waves()
+    wave = next(waves, None)
+    while wave is not None:
+        ready = execute(wave)
+        yield wave, ready
+        try:
+            wave = waves.send(ready)
+        except StopIteration:
+            return
