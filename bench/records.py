@@ -64,7 +64,7 @@ def compact(run: Run) -> None:
 
 def read(only: tuple[str, ...] | None) -> Callable[[Run], None]:
     def through(run: Run) -> None:
-        assert sum(1 for _ in records.all_lines(Store(), run, only)) == run.units
+        assert sum(1 for _ in records.all_lines(Store(), run, only=only)) == run.units
 
     return through
 

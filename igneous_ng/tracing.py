@@ -238,7 +238,7 @@ class _Tracer:
         self._look_at(run, "finished", frame.get("finished", {}), wanted)
         hits: dict[int, _Hit] = {}
         covers: dict[int, list[Box]] = defaultdict(list)
-        for line in records.all_lines(self._store, run, only=("writes", "covers")):
+        for line in records.all_lines(self._store, run, only=self._columns(wanted)):
             if hit := self._match(run, line["unit"], line, wanted):
                 hits[line["unit"]] = hit
                 for entry in line.get("covers", ()):
@@ -249,6 +249,11 @@ class _Tracer:
             self._enter(run, line["unit"], line, hits[line["unit"]])
             self.ask(run.folder, line.get("reads", ()))
         self._look_at(run, "prepared", frame.get("prepared", {}), wanted)
+
+    def _columns(self, wanted: Wanted) -> list[str]:
+        """What of lines tells whether they matter."""
+        watching = self._watched and not self._steps
+        return ["covers"] * wanted.boxed + ["writes"] * bool(wanted.urls or watching)
 
     def _look_at(self, run: Run, name: str, page: Line, wanted: Wanted) -> None:
         """As units are looked at: the ledger of preparing or of publishing."""

@@ -31,6 +31,11 @@ class Wanted:
     def __bool__(self) -> bool:
         return bool(self.urls or self._boxes)
 
+    @property
+    def boxed(self) -> bool:
+        """Whether any voxels are looked for."""
+        return bool(self._boxes)
+
     def add_box(self, mip: int, box: Box, seeker: str) -> None:
         """Look for the voxels of ``box``."""
         if box.voxels:

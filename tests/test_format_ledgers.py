@@ -25,7 +25,7 @@ values = st.recursive(
     max_leaves=6,
 )
 spans = st.lists(numbers, min_size=1, max_size=3)
-KEYS = ("layer", "mip", "box", "url", "span", "part", "list", "stored", "digest", "bytes", "content", "replaced",
+KEYS = ("layer", "mip", "box", "url", "span", "part", "list", "stored", "digest", "bytes", "same", "replaced",
         "deleted", "kept", "rest", "odd")  # fmt: skip
 entries = st.dictionaries(st.sampled_from(KEYS), st.one_of(values, spans), max_size=6)
 lists = st.one_of(st.lists(entries, max_size=4), st.lists(st.one_of(entries, values), max_size=3), values)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 7  # of the names at the left
 _DIGITS = 12  # of a digest that are shown
+_BEFORE = {"replaced": "in place of another", "same": "in place of the same", "kept": "which was there already"}
 _FRAME = {"prepared": "preparing", "finished": "publishing"}
 
 
@@ -137,8 +138,8 @@ def _made(entry: dict[str, Any], layer: str) -> str:
     if "box" in entry:
         return f"{entry['box']} of mip {entry['mip']}"
     figures = f", {words.amount(entry['bytes'])}, digest {entry['digest'][:_DIGITS]}" if "digest" in entry else ""
-    was = ", in place of another" if entry.get("replaced") else ", which was there already" if entry.get("kept") else ""
-    return f"{_short(entry['url'], layer)}{figures}{was}"
+    was = [f", {text}" for key, text in _BEFORE.items() if entry.get(key)]
+    return f"{_short(entry['url'], layer)}{figures}{''.join(was)}"
 
 
 def _who(step: Step) -> str:

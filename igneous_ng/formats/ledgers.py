@@ -27,7 +27,7 @@ _SPECIAL = {
     **dict.fromkeys(("url", "box", "what", _REST), "DELTA_BYTE_ARRAY"),  # often as the one before in the beginning
     **dict.fromkeys(("unit", "bytes", "peak_bytes"), "DELTA_BINARY_PACKED"),
     **dict.fromkeys(("start", "seconds", "cpu_seconds"), "BYTE_STREAM_SPLIT"),
-    **dict.fromkeys(("digest", "content"), "PLAIN"),
+    "digest": "PLAIN",
 }  # encodings of columns whose values are seldom the same twice
 
 
@@ -91,8 +91,8 @@ _LINE: Mapping[str, _Kind] = {
 _LISTS: Mapping[str, Mapping[str, _Kind]] = {
     "reads": {**_PLACE, "url": _TEXT, "span": _Kind(_span, "span"), "part": _INT, "list": _TEXT, "stored": _FLAG,
               "digest": _DIGEST},
-    "writes": {"url": _TEXT, "bytes": _INT, "digest": _DIGEST, "content": _DIGEST,
-               "replaced": _FLAG, "deleted": _FLAG, "kept": _FLAG},
+    "writes": {"url": _TEXT, "bytes": _INT, "digest": _DIGEST, "replaced": _FLAG, "same": _FLAG, "deleted": _FLAG,
+               "kept": _FLAG},
     "covers": _PLACE,
 }  # fmt: skip
 
