@@ -1,4 +1,5 @@
-"""What `status` costs for a run of 10^8 units in 10^5 messages, all but a tenth recorded; and for one of 10^4 units.
+"""What `status` costs for a run of 10^8 units in 10^5 messages, all but a tenth recorded; for one of 10^4 units; and
+for one of 10^7 units that is finished and compacted.
 
 usage: python bench/status.py FOLDER
 """
@@ -12,14 +13,15 @@ import sys
 import time
 from pathlib import Path
 
-from igneous_ng import records, status
+from igneous_ng import records, sheets, status
+from igneous_ng.formats import ledgers
 from igneous_ng.records import Message, Run
 from igneous_ng.store import Store
 
 
-def line(unit: int) -> dict[str, object]:
+def line(unit: int, chunks: int = 64) -> records.Line:
     """A record with 64 chunks read and written, of some 15 kB."""
-    touched = [{"url": f"file:///layer/8_8_40/{unit}-{n}", "bytes": 9999, "digest": "0" * 32} for n in range(64)]
+    touched = [{"url": f"file:///layer/8_8_40/{unit}-{n}", "bytes": 9999, "digest": "0" * 32} for n in range(chunks)]
     return {"unit": unit, "start": unit / 1e3, "seconds": 1.0, "cpu_seconds": 0.9, "peak_bytes": 10**9,
             "reads": touched, "writes": touched, "host": f"node{unit % 7}"}  # fmt: skip
 
@@ -45,8 +47,22 @@ def fill(run: Run, lines: int) -> Run:
     return run
 
 
+def compacted(run: Run) -> Run:
+    """Finish ``run`` with a line for each unit, of one chunk read and one written, in the files of its folders."""
+    records.save(Store(), run)
+    for number in range(records.groups(run)):
+        folder, lo, hi = records.group(run, number)
+        path = Path(sheets.compacted(folder).removeprefix("file://"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ends = range(lo, hi, sheets.ROWS)
+        path.write_bytes(ledgers.pack([line(unit, 1) for unit in range(at, min(at + sheets.ROWS, hi))] for at in ends))
+    records.mark_finished(Store(), run)
+    return run
+
+
 home = f"file://{sys.argv[1]}"
 large = records.new_run({"stage": "large"}, home, 10**8)
 small = dataclasses.replace(records.new_run({"stage": "small"}, home, 10**4), span=10)
 measure("10^8 units, 10^5 messages", fill(large, 2))
 measure("10^4 units, 10^3 messages", fill(small, 10))
+measure("10^7 units, compacted", compacted(records.new_run({"stage": "compacted"}, home, 10**7)))

@@ -11,6 +11,8 @@ from igneous_ng.errors import DataError, SpecError, VersionError
 from igneous_ng.records import Run
 from igneous_ng.store import Store
 
+LISTED = ("file://", "s3://", "gs://", "mem://")
+"""Where folders can be listed, so that runs are found."""
 _SAMPLED = 24  # files of records, spread over the run: the first units are seldom like the others
 
 
@@ -49,7 +51,7 @@ def usual_seconds(store: Store, home: str, stage: str) -> float | None:
         if run.name == stage:
             files = list(records.stored(store, run))
             sample = files[:: max(1, len(files) // _SAMPLED)]
-            if seconds := [line["seconds"] for file in sample for line in records.lines_of(store, file)]:
+            if seconds := [line["seconds"] for file in sample for line in records.lines_of(store, file, ("seconds",))]:
                 return float(statistics.median(seconds))
     return None
 

@@ -8,6 +8,7 @@ Below ``<home>/runs/<run id>/``::
     queue.json                                where it was enqueued last, and how urgent
     records/<group>/<lo>-<hi>.jsonl           one line for each unit of [lo, hi), all of them
     records/<group>/<lo>-<hi>.<owner>.part    a checkpoint: lines of the units finished so far by one holder
+    records/<group>.parquet                   the same lines as in all of the folder, compacted
     failures/<unit>-<n>.json                  how attempt n of a unit failed
     dead/<lo>-<hi>.json                       units that were given up, with the reason
     cancelled.json, paused.json               what the user wants of workers
@@ -24,12 +25,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from igneous_ng import sheets
 from igneous_ng.errors import DataError, SpecError, VersionError
+from igneous_ng.formats.ledgers import Line as Line
 from igneous_ng.geometry import ceil_div
+from igneous_ng.sheets import File as File
 from igneous_ng.spans import Span, Spans, gaps, size, without
 from igneous_ng.store import Store, digest
 from igneous_ng.subsets import Subset
@@ -39,8 +43,6 @@ GROUP = 1000  # planned messages whose records share a folder
 _RANGE_S = 600.0  # work in one message, where the time of a unit is known
 _MOST_UNITS = 1000  # in one message, where it is not
 _LEAST_MESSAGES = 1000  # of a run, units permitting
-
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -223,39 +225,24 @@ def load(store: Store, folder: str) -> Run:
         raise DataError(f"{folder}/run.json: not a run ({error}); restore it or remove the folder") from error
 
 
-@dataclass(frozen=True)
-class File:
-    """One file of records: the range in its name, and whether all of it is inside."""
-
-    url: str
-    lo: int
-    hi: int
-    whole: bool
-
-    def touches(self, spans: Iterable[tuple[int, int]]) -> bool:
-        """Whether it may hold units of ``spans``."""
-        return any(self.lo < hi and self.hi > lo for lo, hi in spans)
-
-
 def stored(store: Store, run: Run) -> Iterator[File]:
     """All files of records of a run, folder by folder, in each the whole ranges first."""
     for first in _groups(run):
         yield from _files(store, run, first)
 
 
-def lines_of(store: Store, file: File) -> list[Line]:
-    """The records in a file; none where a holder took it away meanwhile."""
-    return list(map(json.loads, (store.get(file.url) or b"").splitlines()))
+def lines_of(store: Store, file: File, only: Collection[str] | None = None) -> list[Line]:
+    """The records in a file, or of each what is named in ``only``; none where a holder took it away meanwhile."""
+    return list(sheets.lines(store, [file], only))
 
 
 def read(store: Store, message: Message) -> dict[int, Line]:
     """The records of a message's finished units, by unit, whoever made them and in whatever ranges."""
     lines: dict[int, Line] = {}
-    for file in _files(store, message.run, message.lo):
-        if file.touches([(message.lo, message.hi)]):
-            for line in lines_of(store, file):
-                if message.lo <= line["unit"] < message.hi:
-                    lines.setdefault(line["unit"], line)
+    files = _files(store, message.run, message.lo)
+    for line in sheets.lines(store, (file for file in files if file.touches([(message.lo, message.hi)]))):
+        if message.lo <= line["unit"] < message.hi:
+            lines.setdefault(line["unit"], line)
     return lines
 
 
@@ -280,18 +267,23 @@ def drop_checkpoints(store: Store, message: Message) -> None:
             store.delete(file.url)
 
 
-def all_lines(store: Store, run: Run, within: Span | None = None) -> Iterator[Line]:
-    """Every record of a run, one for each finished unit, in the order of their files; only of units ``within``."""
+def all_lines(
+    store: Store, run: Run, within: Span | None = None, only: Collection[str] | None = None
+) -> Iterator[Line]:
+    """Every record of a run, one for each finished unit, in the order of their files; only of units ``within``.
+
+    With ``only``, of each line ``unit`` and what is named there.
+    """
     low, high = within or (0, run.units)
     for first in _groups(run):
         if first >= high or first + run.span * GROUP <= low:
             continue
         seen: set[int] = set()
-        for file in _files(store, run, first):
-            for line in lines_of(store, file) if file.touches([(low, high)]) else ():
-                if low <= line["unit"] < high and line["unit"] not in seen:
-                    seen.add(line["unit"])
-                    yield line
+        files = (file for file in _files(store, run, first) if file.touches([(low, high)]))
+        for line in sheets.lines(store, files, only):
+            if low <= line["unit"] < high and line["unit"] not in seen:
+                seen.add(line["unit"])
+                yield line
 
 
 def done(store: Store, run: Run) -> int:
@@ -337,6 +329,17 @@ def _unwritten(run: Run, first: int, files: list[File]) -> Spans:
     return gaps([(file.lo, file.hi) for file in files if file.whole], first, end)
 
 
+def group(run: Run, number: int) -> tuple[str, int, int]:
+    """One of the :func:`groups`: a folder of records, and the range of its units."""
+    first = _groups(run)[number]
+    return _group(run, first), first, min(run.units, first + run.span * GROUP)
+
+
+def groups(run: Run) -> int:
+    """How many folders of records there are, once all are."""
+    return len(_groups(run))
+
+
 def _groups(run: Run) -> range:
     """The first unit of each folder of records."""
     return range(0, run.units, run.span * GROUP)
@@ -351,20 +354,8 @@ def _part(message: Message, owner: str) -> str:
 
 
 def _files(store: Store, run: Run, unit: int) -> list[File]:
-    """The files in the folder that has the records of ``unit``: whole ranges first, each kind in order."""
-    folder, found = _group(run, unit), []
-    for name in store.list(folder):
-        stem, _, kind = name.rpartition(".")
-        span = _range(stem.partition(".")[0])
-        if span and kind in ("jsonl", "part"):
-            found.append(File(f"{folder}/{name}", *span, kind == "jsonl"))
-    return sorted(found, key=lambda file: (not file.whole, file.lo, file.hi, file.url))
-
-
-def _range(stem: str) -> tuple[int, int] | None:
-    """The range in a file's name; None where it says none."""
-    lo, _, hi = stem.partition("-")
-    return (int(lo), int(hi)) if lo.isdecimal() and hi.isdecimal() else None
+    """The files that have the records of the folder of ``unit``: whole ranges first, each kind in order."""
+    return sheets.files(store, *group(run, unit // (run.span * GROUP)))
 
 
 def _text(lines: dict[int, Line]) -> bytes:
@@ -396,7 +387,7 @@ def take_up(store: Store, message: Message) -> None:
 
 def dead(store: Store, run: Run) -> Spans:
     """The ranges of units that were given up, recorded meanwhile or not."""
-    found = (_range(name.removesuffix(".json")) for name in store.list(f"{run.folder}/dead"))
+    found = (sheets.span_of(name.removesuffix(".json")) for name in store.list(f"{run.folder}/dead"))
     return sorted(span for span in found if span)
 
 

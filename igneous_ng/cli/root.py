@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from igneous_ng import __version__, catalog
-from igneous_ng.cli import inspecting, looking, redoing, steering, viewing, working
+from igneous_ng.cli import inspecting, looking, redoing, steering, tracing, viewing, working
 from igneous_ng.cli.stages import command
 from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
 from igneous_ng.worker import machine
@@ -124,6 +124,8 @@ for _fixed in (
     redoing.rollback,
     redoing.prune,
     redoing.archive,
+    tracing.trace,
+    tracing.provenance,
     viewing.view,
 ):
     main.add_command(_fixed)
