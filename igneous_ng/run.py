@@ -215,7 +215,9 @@ def _about(store: Store, stage: Stage) -> dict[str, Any]:
     """What is known of a run when it is made: who asked, when, the code, and what its inputs are now."""
     home = stage.home()
     environments.keep(store, home)
-    found = [inputs.version(store, url) for url in stage.inputs(IO(store)) if url != home or store.exists(f"{home}/info")]
+    found = [
+        inputs.version(store, url) for url in stage.inputs(IO(store)) if url != home or store.exists(f"{home}/info")
+    ]
     return {
         "planned": time.time(),
         "by": environments.person(),
