@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 from collections.abc import Iterator
+from typing import Any
 
 from igneous_ng import records
 from igneous_ng.errors import DataError, VersionError
@@ -34,10 +35,17 @@ def find(store: Store, where: str, ident: str = "") -> Run:
     return newest
 
 
+def of(store: Store, home: str, stage: dict[str, Any]) -> Iterator[Run]:
+    """The runs of one very request, the newest first: of all of its units, and not those that were rolled back."""
+    for run in runs(store, home, f"-{records.mark(stage)}"):
+        part = store.exists(f"{run.folder}/subset.json")
+        if run.stage == stage and not part and not records.marked(store, run, "rolledback"):
+            yield run
+
+
 def same(store: Store, wanted: Run) -> Run | None:
     """The newest run of the very request that ``wanted`` is, of as many units; None where there is none."""
-    found = runs(store, wanted.home, f"-{records.mark(wanted.stage)}")
-    return next((run for run in found if run.stage == wanted.stage and run.units == wanted.units), None)
+    return next((run for run in of(store, wanted.home, wanted.stage) if run.units == wanted.units), None)
 
 
 def usual_seconds(store: Store, home: str, stage: str) -> float | None:
