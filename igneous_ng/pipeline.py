@@ -131,15 +131,19 @@ class _Work:
         """Look at all steps again and again, until nothing more can be done."""
         while True:
             for step in self._recipe.steps:
-                over = step.name in self._ends or step.name in self._failed
-                if not over and all(name in self._ends for name in step.after):
+                if self._open(step):
                     self._move(step)
-            if not self._going.keys() - self._trouble.keys():
+            if not any(self._open(step) and step.name not in self._trouble for step in self._recipe.steps):
                 break
             sleep(_LOOK_S)
         if self._trouble:
             wrong = all(isinstance(self._failed.get(name), SpecError) for name in self._trouble)
             raise (SpecError if wrong else run.DeadLetters)(self._said())
+
+    def _open(self, step: Step) -> bool:
+        """Whether a step is neither over nor waits for another."""
+        over = step.name in self._ends or step.name in self._failed
+        return not over and all(name in self._ends for name in step.after)
 
     def _move(self, step: Step) -> None:
         sources = [self._ends[name] for name in step.after]
@@ -159,7 +163,7 @@ class _Work:
             self._unanswered += 1
             if self._unanswered > _TRIES:
                 raise
-            del self._going[step.name]  # it is begun again from its records
+            del self._going[step.name]  # it is taken up again from its records
             self._tell(Change(step.name, "begun", f"will be tried again: {error}"))
         except IgneousError as error:
             self._end(step.name)
