@@ -143,7 +143,15 @@ class _Work:
     def _open(self, step: Step) -> bool:
         """Whether a step is neither over nor waits for another."""
         over = step.name in self._ends or step.name in self._failed
-        return not over and all(name in self._ends for name in step.after)
+        return not over and all(name in self._ends for name in step.after) and not self._in_the_way(step)
+
+    def _in_the_way(self, step: Step) -> bool:
+        """Whether another step may publish in the same layer, where the storage lets only one do so at a time."""
+        home = step.stage.home()
+        going = self._going.keys() - self._trouble.keys() - {step.name}
+        if home.startswith("file://") or step.name in self._going:
+            return False
+        return any(other.name in going and other.stage.home() == home for other in self._recipe.steps)
 
     def _move(self, step: Step) -> None:
         sources = [self._ends[name] for name in step.after]

@@ -11,17 +11,17 @@ import subprocess
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from igneous_ng import cleaning, history, lineage, pipeline, queues, recipes, records, run, steering, survey
+from igneous_ng import chains, cleaning, history, lineage, pipeline, queues, recipes, records, run, steering, survey
 from igneous_ng.errors import SpecError, TransientError
 from igneous_ng.pipeline import Change, Fleet, Here
-from igneous_ng.recipes import Recipe
+from igneous_ng.recipes import Recipe, Step
 from igneous_ng.records import Run
 from igneous_ng.store import Store
 from igneous_ng.worker.policy import Policy
@@ -119,6 +119,17 @@ def objects(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in kept}
 
 
+def faulty(recipe: Recipe, name: str) -> Recipe:
+    """The recipe with one step of which a unit fails once, for good."""
+
+    def wrong(step: Step) -> Step:
+        stage: Any = step.stage
+        return dataclasses.replace(step, stage=dataclasses.replace(stage, faults=("1:data:1",)))
+
+    steps = (wrong(step) if step.name == name else step for step in recipe.steps)
+    return dataclasses.replace(recipe, steps=tuple(steps))
+
+
 def whole(count: int) -> dict[str, bytes]:
     content = importlib.import_module("igneous_drill").content
     made = {f"{layer}/data/{unit}": content(unit) for layer in STEPS.values() for unit in range(count)}
@@ -170,7 +181,7 @@ def test_what_is_done_is_passed_over_by_whoever_comes_later(
     pipeline.carry_out(recipe, here(), heard.append)
     heard.clear()
     url = memory()
-    pipeline.carry_out(recipe, Fleet(url), heard.append, pytest.fail)
+    pipeline.carry_out(recipe, Fleet(url), heard.append, lambda _: pytest.fail("there is nothing to wait for"))
     assert [change.step for change in heard] == list(STEPS)
     assert all("is done already, by run" in change.text for change in heard)
     assert all(len(runs(tmp_path, layer)) == 1 for layer in STEPS.values())
@@ -299,9 +310,7 @@ def test_a_chain_goes_on_with_the_stage_where_it_was_left(tmp_path: Path, heard:
 def test_a_dead_letter_stops_what_needs_it_and_nothing_else(
     recipe: Recipe, tmp_path: Path, heard: list[Change]
 ) -> None:
-    broken = dataclasses.replace(recipe, steps=tuple(
-        dataclasses.replace(step, stage=dataclasses.replace(step.stage, faults=("1:data:1",)))
-        if step.name == "left" else step for step in recipe.steps))  # fmt: skip
+    broken = faulty(recipe, "left")
     url = f"fq://{tmp_path}/queue"
     with pytest.raises(run.DeadLetters) as caught:
         pipeline.carry_out(broken, Fleet(url), heard.append, worker(url, []))
@@ -321,9 +330,7 @@ def test_a_dead_letter_stops_what_needs_it_and_nothing_else(
 
 
 def test_here_too_what_does_not_need_a_failed_step_is_done(recipe: Recipe, tmp_path: Path) -> None:
-    broken = dataclasses.replace(recipe, steps=tuple(
-        dataclasses.replace(step, stage=dataclasses.replace(step.stage, faults=("1:data:1",)))
-        if step.name == "right[a]" else step for step in recipe.steps))  # fmt: skip
+    broken = faulty(recipe, "right[a]")
     with pytest.raises(
         run.DeadLetters, match=r"(?s)step right\[a\]: file://.*/right-a/runs/.*says more; because of that"
     ):
@@ -512,3 +519,29 @@ def test_here_too_it_goes_on_where_it_was_killed(drill: Any, tmp_path: Path, kil
     assert done.returncode == 0, done.stderr
     assert objects(tmp_path) == whole(count)
     assert all(len(runs(tmp_path, layer)) == 1 for layer in STEPS.values())
+
+
+def test_where_storage_has_no_locks_one_step_at_a_time_publishes_in_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = "s3://bucket/seg"
+    layers = {"a": home, "b": home, "c": f"{home}2"}
+    text = "".join(f'[steps.{n}]\nstage = "mesh merge"\nlayer = "{url}"\ndir = "{n}"\n' for n, url in layers.items())
+    recipe = parse(text, Path("/"))
+    recipe = dataclasses.replace(recipe, steps=tuple(dataclasses.replace(step, after=()) for step in recipe.steps))
+    going: list[set[str]] = [set()]
+    ready = records.new_run({"stage": "mesh merge"}, home, 1)
+
+    def pursued(step: Step, *_: Any) -> Generator[Run, None, Run]:
+        going.append(going[-1] | {step.name})
+        yield ready
+        yield ready
+        going.append(going[-1] - {step.name})
+        return ready
+
+    monkeypatch.setattr(pipeline, "_pursued", pursued)
+    monkeypatch.setattr(survey, "views", lambda _store, _recipe: iter(()))
+    monkeypatch.setattr(records, "finished", lambda _store, _run: False)
+    monkeypatch.setattr(chains, "trouble", lambda _store, _run: "")
+    pipeline.carry_out(recipe, here(), lambda _: None, lambda _: None)
+    assert {"a", "c"} in going
+    assert {"b"} in going
+    assert not [names for names in going if {"a", "b"} <= names]
