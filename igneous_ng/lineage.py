@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 
 from igneous_ng import history, records
+from igneous_ng.errors import DataError, VersionError
 from igneous_ng.records import Run
 from igneous_ng.stage import Stage, to_dict
 from igneous_ng.store import Store
@@ -71,7 +72,10 @@ def closed(store: Store, chain: Stage) -> list[Run]:
     said = store.get_json(_chain(chain))
     if said is None or said["chain"] != to_dict(chain):
         return []
-    runs = [records.load(store, folder) for folder in said["runs"]]
+    try:
+        runs = [records.load(store, folder) for folder in said["runs"]]
+    except (DataError, VersionError):  # one was removed, or another version made it
+        return []
     return runs if all(next(history.of(store, run.home, run.stage), None) == run for run in runs) else []
 
 

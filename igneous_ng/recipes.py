@@ -288,9 +288,9 @@ class _Desk:
         by_name = {layers[key] for key in self._drafts[later].stands_for}
         by_path = {layer for key, layer in layers.items() if key not in self._drafts[later].stands_for}
         own = set() if stage.home() in by_name else {stage.home()}
-        if any(_inside(layer, before.home()) for layer in by_path | own):
-            return True
-        return any(_inside(layer, home) for layer in _layers(before).values() for home in own)
+        seen = set(_layers(before).values())
+        makes = any(_inside(layer, before.home()) or any(_below(layer, one) for one in seen) for layer in by_path | own)
+        return makes or any(_inside(layer, home) for layer in seen for home in own)
 
 
 def _from(folder: PurePosixPath, path: str) -> str:
@@ -302,7 +302,11 @@ def _layers(stage: Stage) -> dict[str, str]:
 
 
 def _inside(layer: str, home: str) -> bool:
-    return layer == home or layer.startswith(f"{home}/")
+    return layer == home or _below(layer, home)
+
+
+def _below(layer: str, folder: str) -> bool:
+    return layer.startswith(f"{folder}/")
 
 
 def _names(drafts: Sequence[_Draft]) -> str:
