@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 from collections.abc import Iterator
+from typing import Any
 
 from igneous_ng import records
 from igneous_ng.errors import DataError, SpecError, VersionError
@@ -36,13 +37,17 @@ def find(store: Store, where: str, ident: str = "") -> Run:
     return newest
 
 
+def of(store: Store, home: str, stage: dict[str, Any], subset: str = "") -> Iterator[Run]:
+    """The runs of one very request, the newest first, of all of its units or of a subset; none that was rolled back."""
+    for run in runs(store, home, f"-{records.mark(stage, subset)}"):
+        if (run.stage, run.subset) == (stage, subset) and not records.marked(store, run, "rolledback"):
+            yield run
+
+
 def same(store: Store, wanted: Run) -> Run | None:
     """The newest run of the very request that ``wanted`` is, of as many units; None where there is none."""
-    for run in runs(store, wanted.home, f"-{records.mark(wanted.stage, wanted.subset)}"):
-        same = (run.stage, run.subset, run.units) == (wanted.stage, wanted.subset, wanted.units)
-        if same and not records.marked(store, run, "rolledback"):
-            return run
-    return None
+    found = of(store, wanted.home, wanted.stage, wanted.subset)
+    return next((run for run in found if run.units == wanted.units), None)
 
 
 def usual_seconds(store: Store, home: str, stage: str) -> float | None:

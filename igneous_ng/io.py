@@ -152,13 +152,18 @@ class IO:
 
     @_waits
     def edit_info(self, layer: str, *scales: infos.Scale, **keys: Any) -> None:
-        """Add ``scales`` and ``keys`` to the layer's ``info``; nothing is written where they are there."""
-        old = self.info(layer)
-        new = dataclasses.replace(old.with_scales(*scales), extra={**old.extra, **keys})
-        if new != old:
-            self._enter([self.store.put(f"{layer}/info", infos.encode(new))])
-        else:
-            self._found(f"{layer}/info")
+        """Add ``scales`` and ``keys`` to the layer's ``info``; nothing is written where they are there.
+
+        On ``file://`` stages that publish in one layer at once do not undo each other. Keys are kept in alphabetical
+        order, so that it does not matter who comes first.
+        """
+        with self.store.alone(f"{layer}/info"):
+            old = self.info(layer)
+            new = dataclasses.replace(old.with_scales(*scales), extra=dict(sorted({**old.extra, **keys}.items())))
+            if new != old:
+                self._enter([self.store.put(f"{layer}/info", infos.encode(new))])
+            else:
+                self._found(f"{layer}/info")
 
     @_waits
     def put(self, url: str, data: bytes, compress: Compression = "none") -> None:

@@ -11,6 +11,7 @@ while it is replaced by one of another suffix.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import uuid
@@ -58,6 +59,36 @@ def names(folder: str) -> list[str]:
     with told(folder, "listed"), suppress(*_ABSENT):
         return [name for name in os.listdir(folder) if not name.startswith(TEMPORARY)]
     return []
+
+
+@contextmanager
+def alone(path: str) -> Iterator[None]:
+    """Keep others out of here while the object that lies plain at ``path`` is edited: read, and replaced.
+
+    On all machines of a file system that has locks (flock); a death gives the lock back. Nobody is kept out where there
+    are none, or no such object.
+    """
+    handle = _locked(path)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _locked(path: str) -> int | None:
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if _is_at(path, handle):  # else it was replaced while we waited: the lock is on what was there before
+                return handle
+        except OSError:
+            return handle
+        os.close(handle)
 
 
 class Writer:

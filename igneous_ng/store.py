@@ -10,6 +10,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
@@ -198,6 +199,10 @@ class Store:
             return False
         remote.replace(url, data, None)
         return True
+
+    def alone(self, url: str) -> AbstractContextManager[None]:
+        """A context for reading and replacing an object, one at a time of all who do so; on ``file://`` only."""
+        return local.alone(_path(url)) if _is_file(url) else nullcontext()
 
     def delete(self, url: str) -> Written:
         """Remove the object of this name, under any compression, if it is there."""

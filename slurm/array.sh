@@ -1,5 +1,6 @@
 #!/bin/bash
 # Workers of igneous-ng as an array job: sbatch --array=1-20 slurm/array.sh fq:///shared/queue
+# Further words are options of the worker, such as --wait, for a pipeline.
 # The queue, the layers and the sources lie on a file system that all nodes share. See docs/slurm.md.
 #SBATCH --job-name=igneous-ng
 #SBATCH --array=1-10
@@ -18,4 +19,4 @@ queue="${1:-fq:///shared/queue}"
 
 # exec: the worker takes the place of this shell, so that the TERM that SLURM sends to the batch shell (B:)
 # reaches it, and its exit status (75: interrupted, leases given back) is that of the job.
-exec igneous-ng execute "$queue" -p "$SLURM_CPUS_PER_TASK"
+exec igneous-ng execute "$queue" -p "$SLURM_CPUS_PER_TASK" "${@:2}"

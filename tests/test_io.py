@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from igneous_ng.formats.info import Info, coarser, encode, new_info
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.store import MISSING, digest
+from tests.layers import create
 
 BOUNDS = Box((-2, 0, 5), (6, 8, 9))
 
@@ -149,3 +152,18 @@ def test_a_volume_may_be_of_levels_that_are_not_published(layer: str) -> None:
     with pytest.raises(SpecError, match="has no mip 1"):
         io.volume(layer, 1)
     assert io.volume(layer, 1, info=planned).bounds == Box((-1, 0, 5), (3, 4, 9))
+
+
+def test_who_publish_in_one_layer_at_once_do_not_undo_each_other(tmp_path: Path) -> None:
+    create(tmp_path / "layer", np.zeros((4, 4, 4, 1), np.uint8), (0, 0, 0))
+    layer = f"file://{tmp_path}/layer"
+    code = (
+        "import sys; from igneous_ng.io import IO\n"
+        "for n in range(40): IO().edit_info(sys.argv[1], **{f'key-{sys.argv[2]}-{n}': n})"
+    )
+    several = [subprocess.Popen([sys.executable, "-c", code, layer, who]) for who in "abc"]
+    assert [one.wait(60) for one in several] == [0, 0, 0]
+    extra = IO().info(layer).extra
+    wanted = {f"key-{who}-{n}": n for who in "abc" for n in range(40)}
+    assert {key: extra[key] for key in wanted} == wanted
+    assert list(extra) == sorted(extra)

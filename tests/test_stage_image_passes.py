@@ -166,10 +166,10 @@ def test_the_command_makes_all_levels_and_is_continued(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli.main, [*words, "--missing"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert len(IO().info(f"file://{layer}").scales) == 6
-    runs = len(list((layer / "runs").glob("*T*")))
+    runs = len(list((layer / "runs").glob("*/run.json")))
     assert runs == len(list(request.steps(IO())))
     assert list(chains.here(request, 1, lambda _: None, missing=True))  # all is there
-    assert len(list((layer / "runs").glob("*T*"))) == runs
+    assert len(list((layer / "runs").glob("*/run.json"))) == runs
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint64", "int32", "float32"])

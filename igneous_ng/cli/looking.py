@@ -16,8 +16,8 @@ from igneous_ng.cli.steering import found, run_arguments
 from igneous_ng.errors import SpecError
 
 _OVER = ("rolledback", "finished", "cancelled", "failed")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
-_WATCH = click.option(
+JSON = click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
+WATCH = click.option(
     "--watch", is_flag=False, flag_value=5.0, type=click.FloatRange(0.1), metavar="[SECONDS]",
     help="Say it again every SECONDS, 5 by default; write --watch=2.",
 )  # fmt: skip
@@ -29,8 +29,8 @@ _WATCH = click.option(
 @click.option(
     "--price", type=click.FloatRange(0), metavar="N", help="What a CPU-hour costs, to tell the cost in money."
 )
-@_JSON
-@_WATCH
+@JSON
+@WATCH
 def status(where: str, ident: str, unit: int | None, price: float | None, as_json: bool, watch: float | None) -> None:
     """Say how far a run is, how fast it goes, what it took and what failed."""
     from igneous_ng import status as statuses
@@ -48,10 +48,10 @@ def status(where: str, ident: str, unit: int | None, price: float | None, as_jso
             raw["cost"] = all_of_it.work.cpu_seconds / 3600 * price
         return json.dumps(raw) if as_json else showing.status(all_of_it, price), all_of_it.state in _OVER
 
-    _repeat(show, watch)
+    repeat(show, watch)
 
 
-def _repeat(show: Callable[[], tuple[str, bool]], seconds: float | None) -> None:
+def repeat(show: Callable[[], tuple[str, bool]], seconds: float | None) -> None:
     """Say what ``show`` returns, once or until it says that it is over or somebody interrupts."""
     try:
         while True:
@@ -92,8 +92,8 @@ def _on_queue(group: click.Group, name: str | None = None) -> Callable[[Callable
 
 
 @_on_queue(queue, "status")
-@_JSON
-@_WATCH
+@JSON
+@WATCH
 def queue_status(queue: Any, as_json: bool, watch: float | None) -> None:
     """Count the messages, and say how far the runs are of which some are leased or dead."""
     from igneous_ng import status as statuses
@@ -108,11 +108,11 @@ def queue_status(queue: Any, as_json: bool, watch: float | None) -> None:
             return json.dumps({**dataclasses.asdict(counts), "runs": [dataclasses.asdict(run) for run in runs]}), False
         return showing.queue(counts, runs), False
 
-    _repeat(show, watch)
+    repeat(show, watch)
 
 
 @_on_queue(dead)
-@_JSON
+@JSON
 def ls(queue: Any, as_json: bool) -> None:
     """List the dead letters, each with the end of its reason."""
     from igneous_ng.cli import showing

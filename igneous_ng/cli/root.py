@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from igneous_ng import __version__, catalog
-from igneous_ng.cli import inspecting, looking, redoing, steering, tracing, viewing, working
+from igneous_ng.cli import inspecting, looking, pipelines, redoing, steering, tracing, viewing, working
 from igneous_ng.cli.stages import command
 from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
 from igneous_ng.worker import machine
@@ -112,6 +112,7 @@ def main(verbose: bool) -> None:
 
 
 for _fixed in (
+    pipelines.run,
     working.execute,
     looking.status,
     looking.queue,

@@ -29,7 +29,7 @@ _BEGUN = ("started", "unit")  # a child took the message for one that it may wor
 
 
 @dataclass
-class _Tally:
+class Tally:
     """One run: what is recorded of it, by us and as we saw it by others, and the speed of late."""
 
     run: Run
@@ -39,6 +39,7 @@ class _Tally:
     moments: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_MEMORY))
 
     def set(self, done: int, now: float) -> None:
+        """Enter that ``done`` units are recorded."""
         self.done = min(done, self.run.units)
         self.moments.append((now, self.done))
 
@@ -83,11 +84,19 @@ class _Slot:
 
 
 class Progress:
-    """Counts recorded units against all units of the runs that were met. ``clock`` yields seconds."""
+    """Counts recorded units against all units of the runs that were met. ``clock`` yields seconds.
 
-    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console, self._clock = console, clock
-        self._runs: dict[str, _Tally] = {}
+    ``above`` yields what the live view shows above the runs.
+    """
+
+    def __init__(
+        self,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        above: Callable[[], RenderableType] | None = None,
+    ) -> None:
+        self._console, self._clock, self._above = console, clock, above
+        self._runs: dict[str, Tally] = {}
         self._slots: dict[int, _Slot] = {}
         self._live: Any = None  # begun when the first run is met
         self._said = self._recount = 0.0
@@ -112,7 +121,7 @@ class Progress:
         """Show one event."""
         message, now = event.message, self._clock()
         if message is not None:
-            tally = self._runs.setdefault(message.run.id, _Tally(message.run))
+            tally = self._runs.setdefault(message.run.id, Tally(message.run))
             if event.kind in _BEGUN and not tally.moments:
                 self._look([tally], now)
                 self._begin(tally)
@@ -122,7 +131,7 @@ class Progress:
             self._complain(event)
         self._keep_up(now)
 
-    def _begin(self, tally: _Tally) -> None:
+    def _begin(self, tally: Tally) -> None:
         if self._console is None or not self._console.is_terminal:
             self._say([tally])
         elif self._live is None:
@@ -131,7 +140,7 @@ class Progress:
             self._live = Live(get_renderable=self._view, console=self._console, refresh_per_second=4)
             self._live.start()
 
-    def _count(self, event: Event, tally: _Tally, now: float) -> None:
+    def _count(self, event: Event, tally: Tally, now: float) -> None:
         if event.kind == "unit":
             tally.set(tally.done + 1, now)
         elif event.kind == "failed":
@@ -163,7 +172,7 @@ class Progress:
         if self._live is None and self._said and now - self._said >= _LINE_S:
             self._say(self._runs.values())
 
-    def _look(self, tallies: list[_Tally], now: float) -> None:
+    def _look(self, tallies: list[Tally], now: float) -> None:
         began, store = time.monotonic(), Store()
         for tally in tallies:
             with contextlib.suppress(IgneousError):  # the view may be behind, but it must not end the work
@@ -172,7 +181,7 @@ class Progress:
         took = time.monotonic() - began
         self._recount = now + max(_RECOUNT_S, _RECOUNT_SHARE * took)
 
-    def _say(self, tallies: Iterable[_Tally]) -> None:
+    def _say(self, tallies: Iterable[Tally]) -> None:
         self._said = self._clock()
         for tally in tallies:
             self._print(tally.line(self._said))
@@ -191,10 +200,11 @@ class Progress:
         now = self._clock()
         bars, slots = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
         for tally in list(self._runs.values()):
-            bars.add_row(*_bar(tally, now))
+            bars.add_row(*bar(tally, now))
         for number, slot in sorted(self._slots.items()):
             slots.add_row(f"  {number}", *slot.line(now), style="dim")
-        return Group(bars, slots) if slots.row_count else bars
+        above = [self._above()] if self._above else []
+        return Group(*above, bars, slots) if slots.row_count else Group(*above, bars)
 
 
 def _what(event: Event) -> str:
@@ -207,7 +217,8 @@ def _what(event: Event) -> str:
     return f"{message.run.name} unit {message.lo if event.unit is None else event.unit}"
 
 
-def _bar(tally: _Tally, now: float) -> Iterator[RenderableType]:
+def bar(tally: Tally, now: float) -> Iterator[RenderableType]:
+    """The cells of a table's row that shows a run."""
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
