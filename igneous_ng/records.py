@@ -25,127 +25,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Collection, Iterator
+from dataclasses import asdict
+from typing import Any
 
 from igneous_ng import sheets
-from igneous_ng.errors import DataError, SpecError, VersionError
+from igneous_ng.errors import DataError
 from igneous_ng.formats.ledgers import Line as Line
 from igneous_ng.geometry import ceil_div
+from igneous_ng.messages import FORMAT, GROUP, check_format, folder_of
+from igneous_ng.messages import Message as Message
+from igneous_ng.messages import Run as Run
 from igneous_ng.sheets import File as File
 from igneous_ng.spans import Span, Spans, gaps, size, without
 from igneous_ng.store import Store, digest
 from igneous_ng.subsets import Subset
 
-FORMAT = 3
-GROUP = 1000  # planned messages whose records share a folder
 _RANGE_S = 600.0  # work in one message, where the time of a unit is known
 _MOST_UNITS = 1000  # in one message, where it is not
 _LEAST_MESSAGES = 1000  # of a run, units permitting
-
-
-@dataclass(frozen=True)
-class Run:
-    """One planned stage: its JSON, the number of its units, how many a message carries, and what a unit needs.
-
-    ``subset`` is the digest of which units of the stage they are, where they are not all of them.
-    """
-
-    id: str
-    home: str
-    stage: dict[str, Any]
-    units: int
-    span: int
-    peak_bytes: int = 0
-    device_bytes: int = 0
-    subset: str = ""
-
-    @property
-    def folder(self) -> str:
-        """The URL of the run's own folder."""
-        return f"{self.home}/runs/{self.id}"
-
-    @property
-    def name(self) -> str:
-        """The name of the stage."""
-        return str(self.stage.get("stage"))
-
-    def messages(self, spans: Iterable[tuple[int, int]] | None = None) -> Iterator[Message]:
-        """One message for each planned range of units, or for what of it lies in ``spans``."""
-        for lo, hi in spans if spans is not None else [(0, self.units)]:
-            while lo < hi:
-                end = min(hi, (lo // self.span + 1) * self.span)
-                yield Message(self, lo, end)
-                lo = end
-
-
-@dataclass(frozen=True)
-class Message:
-    """A run and the range ``[lo, hi)`` of its units: what a queue carries.
-
-    ``tried`` counts the failures that a single unit has had; ``alone``: nothing may run beside it; ``memory``:
-    bytes to set aside for it, where that is more than the run's ``peak_bytes``; ``after``: the time (seconds since
-    1970) before which it should not be tried again; ``verdict``: why it is to become a dead letter, and not be run.
-    """
-
-    run: Run
-    lo: int
-    hi: int
-    tried: int = 0
-    alone: bool = False
-    memory: int = 0
-    after: float = 0.0
-    priority: Literal["high", "normal", "low"] = "normal"
-    verdict: str = ""
-
-    @property
-    def folder(self) -> str:
-        """Where the records of this range are, beside others'."""
-        return _group(self.run, self.lo)
-
-    @property
-    def needs(self) -> int:
-        """Bytes of memory to set aside for one unit."""
-        return max(self.memory, self.run.peak_bytes)
-
-    def renewed(self) -> Message:
-        """The message as if its units had never failed; what was learnt of their memory is kept."""
-        return replace(self, tried=0, after=0.0, verdict="")
-
-    def to_json(self) -> str:
-        """The body of the message."""
-        return json.dumps({"igneous_ng": FORMAT, **asdict(self)}, separators=(",", ":"))
-
-    @classmethod
-    def parse(cls, text: str) -> Message:
-        """The message of ``text``; SpecError where it is none, VersionError where another version made it."""
-        try:
-            raw = json.loads(text)
-            _check_format(raw.pop("igneous_ng"), "a message")
-            message = cls(Run(**raw.pop("run")), **raw)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            if isinstance(error, SpecError):
-                raise
-            raise SpecError(f"not a message of igneous_ng ({error!r}): {text[:120]!r}; purge it") from error
-        run = message.run
-        whole = all(type(n) is int for n in (message.lo, message.hi, message.tried, run.units, run.span))
-        if not whole or not 0 <= message.lo < message.hi <= run.units or run.span < 1:
-            raise SpecError(f"units {message.lo}-{message.hi} of {run.units} are no range; purge this message")
-        return message
-
-    @classmethod
-    def known(cls, text: str) -> Message | None:
-        """The message of ``text``; None where this program cannot read it."""
-        try:
-            return cls.parse(text)
-        except SpecError:
-            return None
-
-
-def _check_format(found: Any, what: str) -> None:
-    if type(found) is int and found != FORMAT:
-        raise VersionError(f"{what} of format {found}; this program reads format {FORMAT}")
 
 
 def new_run(
@@ -218,7 +116,7 @@ def load(store: Store, folder: str) -> Run:
     if raw is None:
         raise DataError(f"{folder}: there is no run here (no run.json); runs are in LAYER/runs/")
     try:
-        _check_format(raw.pop("igneous_ng", 1), f"{folder}: a run")
+        check_format(raw.pop("igneous_ng", 1), f"{folder}: a run")
         raw.pop("about", None)
         return Run(**raw)
     except (TypeError, AttributeError) as error:
@@ -309,7 +207,7 @@ def complete(store: Store, run: Run, near: int = 0, full: set[str] | None = None
     full = set() if full is None else full
     start = near - near % (run.span * GROUP)
     for first in (start, *(group for group in _groups(run) if group != start)):
-        folder = _group(run, first)
+        folder = folder_of(run, first)
         if folder not in full:
             if _unwritten(run, first, _files(store, run, first)):
                 return False
@@ -332,7 +230,7 @@ def _unwritten(run: Run, first: int, files: list[File]) -> Spans:
 def group(run: Run, number: int) -> tuple[str, int, int]:
     """One of the :func:`groups`: a folder of records, and the range of its units."""
     first = _groups(run)[number]
-    return _group(run, first), first, min(run.units, first + run.span * GROUP)
+    return folder_of(run, first), first, min(run.units, first + run.span * GROUP)
 
 
 def groups(run: Run) -> int:
@@ -343,10 +241,6 @@ def groups(run: Run) -> int:
 def _groups(run: Run) -> range:
     """The first unit of each folder of records."""
     return range(0, run.units, run.span * GROUP)
-
-
-def _group(run: Run, unit: int) -> str:
-    return f"{run.folder}/records/{unit // (run.span * GROUP)}"
 
 
 def _part(message: Message, owner: str) -> str:

@@ -106,7 +106,7 @@ def began(folder: Path, layer: str) -> Counter[int]:
 def objects(folder: Path) -> dict[str, bytes]:
     """What the steps made, without records and diaries."""
     found = (p for layer in STEPS.values() for p in (folder / layer).rglob("*") if p.is_file())
-    kept = (p for p in found if p.name != "diary.txt" and "runs" not in p.relative_to(folder).parts)
+    kept = (p for p in found if p.name not in ("diary.txt", "provenance") and "runs" not in p.relative_to(folder).parts)
     return {str(p.relative_to(folder)): p.read_bytes() for p in kept}
 
 

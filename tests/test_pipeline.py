@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from igneous_ng import cleaning, lineage, pipeline, queues, records, run, survey
+from igneous_ng import cleaning, history, lineage, pipeline, queues, records, run, survey
 from igneous_ng.pipeline import Change, Fleet
 from igneous_ng.recipes import Recipe
+from igneous_ng.stage import to_dict
+from igneous_ng.subsets import Subset
 from tests.diamond import (
     DIAMOND,
     STEPS,
@@ -126,9 +128,9 @@ def test_a_rolled_back_second_run_leaves_the_first_one_but_what_saw_the_second_i
 def test_a_run_of_a_part_of_the_units_is_no_run_of_the_step(recipe: Recipe, tmp_path: Path) -> None:
     pipeline.carry_out(recipe, here(), lambda _: None)
     (left,) = (step.stage for step in recipe.steps if step.name == "left")
-    part = run.plan(left).run
-    records.save(STORE, part)
-    STORE.put_json(f"{part.folder}/subset.json", {})
+    whole_run = history.of(STORE, left.home(), to_dict(left))
+    some = Subset.of_units(3, [(1, (next(whole_run).id, 1))])
+    records.save(STORE, run.plan(left, some).run)
     assert states(recipe) == dict.fromkeys(STEPS, "done")
 
 

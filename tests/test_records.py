@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igneous_ng import records
+from igneous_ng import messages, records
 from igneous_ng.errors import DataError, VersionError
 from igneous_ng.records import Line, Message, Run
 from igneous_ng.store import Store, Written
@@ -70,7 +70,7 @@ def test_a_run_of_another_version_is_said_to_be_that(run: Run) -> None:
     STORE.put_json(f"{run.folder}/run.json", {"id": run.id, "home": run.home, "stage": {}, "units": 1, "span": 1})
     with pytest.raises(VersionError, match="a run of format 1"):
         records.load(STORE, run.folder)
-    STORE.put_json(f"{run.folder}/run.json", {"igneous_ng": records.FORMAT, "id": run.id})
+    STORE.put_json(f"{run.folder}/run.json", {"igneous_ng": messages.FORMAT, "id": run.id})
     with pytest.raises(DataError, match="not a run"):
         records.load(STORE, run.folder)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igneous_ng import records
+from igneous_ng import messages, records
 from igneous_ng.errors import SpecError, VersionError
 from igneous_ng.records import Message, Run
 from igneous_ng.spans import without
@@ -96,8 +96,8 @@ GARBAGE = [
     "[]",
     "{}",
     '"text"',
-    f'{{"igneous_ng": {records.FORMAT}}}',
-    f'{{"igneous_ng": {records.FORMAT}, "run": [], "lo": 0, "hi": 1}}',
+    f'{{"igneous_ng": {messages.FORMAT}}}',
+    f'{{"igneous_ng": {messages.FORMAT}, "run": [], "lo": 0, "hi": 1}}',
 ]
 
 
@@ -130,7 +130,7 @@ def test_a_range_that_is_none_is_refused(change: dict[str, Any]) -> None:
         Message.parse(changed(**change))
 
 
-@pytest.mark.parametrize("version", [records.FORMAT - 1, records.FORMAT + 1])
+@pytest.mark.parametrize("version", [messages.FORMAT - 1, messages.FORMAT + 1])
 def test_another_format_is_for_another_version(version: int) -> None:
     with pytest.raises(VersionError, match=f"a message of format {version}; this program reads format"):
         Message.parse(changed(igneous_ng=version, run={"something": "else"}))
