@@ -57,10 +57,11 @@ def queued(
         yield ready
         step, number = next(steps, None), number + 1
         if step is not None or number > 1:
-            _wait(ready, sleep)
+            wait(ready, sleep)
 
 
-def _wait(ready: Run, sleep: Callable[[float], None]) -> None:
+def wait(ready: Run, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Until others have finished a run; DeadLetters where units were given up."""
     store = Store()
     while not records.finished(store, ready):
         if records.dead(store, ready):

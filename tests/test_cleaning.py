@@ -150,7 +150,7 @@ def test_temporary_files_go_after_a_day(layer: Path) -> None:
 
 def test_when_a_run_began_is_in_its_id() -> None:
     before = time.time()
-    began = cleaning.begun_at(records.new_run({}, "file:///a", 1))
+    began = history.begun_at(records.new_run({}, "file:///a", 1))
     assert before - 1e-5 <= began <= time.time()
 
 

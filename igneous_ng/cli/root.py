@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from igneous_ng import __version__, catalog
-from igneous_ng.cli import inspecting, looking, steering, viewing, working
+from igneous_ng.cli import inspecting, looking, steering, verifying, viewing, working
 from igneous_ng.cli.stages import command
 from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
 from igneous_ng.worker import machine
@@ -119,6 +119,8 @@ for _fixed in (
     steering.pause,
     steering.resume,
     steering.clean,
+    verifying.fingerprint,
+    verifying.verify,
     viewing.view,
 ):
     main.add_command(_fixed)
