@@ -15,8 +15,8 @@ from igneous_ng.records import Run
 from igneous_ng.spans import joined
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
 
-_PARTS = 32  # of a run, units permitting
-_MOST = 10_000  # units of a run in one part
+_PARTS = 64  # of a run, if none is smaller than the least
+_LEAST, _MOST = 8, 10_000  # units of a run in one part
 _NAMED = 20  # objects in a record
 _PEAK = 600_000_000  # what four threads hold of objects and voxels, and the names of a part
 
@@ -93,5 +93,5 @@ def _example(wrong: Wrong, unit: int) -> dict[str, Any]:
 
 def _parts(run: Run) -> list[Part]:
     """The ranges of a run; one also where it has no units, and only prepared and published."""
-    size = max(1, min(_MOST, ceil_div(run.units, _PARTS)))
+    size = min(_MOST, max(_LEAST, ceil_div(run.units, _PARTS)))
     return [(run.id, lo, min(lo + size, run.units)) for lo in range(0, max(1, run.units), size)]
