@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from igneous_ng import audit, catalog, ledger, names, records
@@ -86,13 +87,30 @@ def _pages(store: Store, layer: str, run: Run, spans: Spans) -> Iterator[Page]:
 # What is prepared and published is often made from what is there: a wrong one must not be.
 
 
-def published(store: Store, layer: str) -> dict[str, tuple[str, str]]:
-    """What was prepared and published, by URL: the digest that it should have, and the run that wrote it last."""
-    found: dict[str, tuple[str, str]] = {}
+@dataclass
+class Beside:
+    """An object that was prepared or published: the digest that it should have, and who wrote it, the newest last."""
+
+    digest: str = MISSING
+    writers: list[Run] = field(default_factory=list)
+
+
+def published(store: Store, layer: str) -> dict[str, Beside]:
+    """What was prepared and published, by URL."""
+    found: dict[str, Beside] = {}
     for run in ledger.runs(store, layer):
-        for page in records.frame(store, run).values():
-            found |= {entry["url"]: (entry.get("digest", MISSING), run.id) for entry in ledger.writes(page)}
+        for url, fingerprint in beside(store, run):
+            one = found.setdefault(url, Beside())
+            one.digest = fingerprint
+            one.writers += [run] if run not in one.writers else []
     return found
+
+
+def beside(store: Store, run: Run) -> Iterator[tuple[str, str]]:
+    """What preparing and publishing ``run`` wrote: URLs and digests."""
+    for page in records.frame(store, run).values():
+        for entry in ledger.writes(page):
+            yield entry["url"], entry.get("digest", MISSING)
 
 
 def make_way(store: Store, layer: str, wrong: Wrong) -> dict[str, Spans]:
@@ -121,7 +139,7 @@ def _put_back(store: Store, url: str, runs: list[Run]) -> list[str]:
     """Undo the last writing of an object, or each of which the former state is lost; the runs that did so."""
     undone = list[str]()
     for run in reversed(runs):
-        if any(entry["url"] == url for page in records.frame(store, run).values() for entry in ledger.writes(page)):
+        if any(url == other for other, _ in beside(store, run)):
             undone.append(run.id)
             kept = store.stored(kept_at(f"{run.folder}/replaced", url))
             if kept is not None:

@@ -5,16 +5,17 @@ It may be begun again after it was interrupted at any place: what is still wrong
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from igneous_ng import catalog, history, ledger, mending, records, run, steering
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.ledger import PUBLISHED
+from igneous_ng.io import IO
 from igneous_ng.mending import FRAME, Wrong
 from igneous_ng.records import Run
 from igneous_ng.stage import Stage
-from igneous_ng.store import MISSING, Store, digest_of
+from igneous_ng.store import Store, digest_of
 from igneous_ng.subsets import Subset
 from igneous_ng.worker.former import Former
 
@@ -46,19 +47,21 @@ class Repair:
         expected = mending.published(self.store, self.layer)
         known = mending.with_later(self.store, self.layer, self._known(wrong))
         asked = mending.make_way(self.store, self.layer, known)
-        beside = {ident: [FRAME] for ident, spans in asked.items() if any(lo <= PUBLISHED for lo, _ in spans)}
-        framed = [stage for stage, _ in mending.subsets(self.store, self.layer, beside, WHY)]
-        todo, left = mending.subsets(self.store, self.layer, asked, WHY), dict(expected)
+        framed = [stage for stage, _ in self._frames(ident for ident in asked if min(asked[ident]) < (0, 0))]
+        todo = mending.subsets(self.store, self.layer, asked, WHY)
         while todo:
             stage, subset = todo.pop(0)
-            ready = self._one(stage, subset, stage in framed)
-            for ident in self._overwritten(ready, left) if ready else ():
-                ((stage, subset),) = mending.subsets(self.store, self.layer, {ident: [FRAME]}, WHY)
-                if all(stage != other for other, _ in todo):
-                    todo.append((stage, subset))
-                    framed.append(stage)
-        beside_now = {url for ready in self.runs for url, _ in self._beside(ready)}
-        self.other += sum(self._digest(url) != expected[url][0] for url in beside_now & expected.keys())
+            for ready in self._one(stage, subset, stage in framed):
+                for other, nothing in self._frames(self._undone(ready, expected)):
+                    if all(other != one for one, _ in todo):
+                        todo.append((other, nothing))
+                    framed += [other] if other not in framed else []
+        made = {url for ready in self.runs for url, _ in mending.beside(self.store, ready)} & expected.keys()
+        self.other += sum(self._digest(url) != expected[url].digest for url in made)
+
+    def _frames(self, idents: Iterable[str]) -> list[tuple[Stage, Subset]]:
+        """What prepares and publishes as these runs did."""
+        return mending.subsets(self.store, self.layer, {ident: [FRAME] for ident in idents}, WHY)
 
     def _give_up(self) -> None:
         """Let nobody go on with a repair that was interrupted; what is recorded of it stays done."""
@@ -80,22 +83,28 @@ class Repair:
                     self.refused.append(f"{ready.name} {ready.id}: {error}")
         return found
 
-    def _one(self, stage: Stage, subset: Subset, framed: bool) -> Run | None:
-        """Run what can be made as it was of one request; None where that is nothing, or fails."""
+    def _one(self, stage: Stage, subset: Subset, framed: bool) -> Iterator[Run]:
+        """Make of one request what can be made as it was; what is ``framed`` is prepared first: units may read that."""
+        if framed and len(subset):
+            with suppress(*_HINDERED):  # then running it says so, too
+                stage.prepare(IO(self.store))
         possible, refused = mending.able(self.store, self.layer, subset)
         self.refused += refused
-        if not len(possible) and not framed:
-            return None
+        if len(possible) or not len(subset):
+            yield from self._run(stage, possible)
+
+    def _run(self, stage: Stage, subset: Subset) -> Iterator[Run]:
+        """The run of a subset; none where it fails."""
         try:
-            ready = self.carry_out(stage, possible) if len(possible) else run.inline(stage, possible)
+            ready = self.carry_out(stage, subset) if len(subset) else run.inline(stage, subset)
         except _HINDERED as error:
             self.refused.append(f"{stage.name}: {error}")
             self._give_up()
-            return None
+            return
         self.runs.append(ready)
-        self.units += len(possible)
-        self.other += self._others(ready, possible)
-        return ready
+        self.units += len(subset)
+        self.other += self._others(ready, subset)
+        yield ready
 
     def _others(self, ready: Run, subset: Subset) -> int:
         """How many objects units of ``ready`` made otherwise than their former records say."""
@@ -107,19 +116,13 @@ class Repair:
                 count += sum(new.get(url) != fingerprint for url, fingerprint in former.made(place).items())
         return count
 
-    def _overwritten(self, ready: Run, left: dict[str, tuple[str, str]]) -> Iterator[str]:
-        """The runs whose last word on what is published beside the units ``ready`` undid, each once."""
-        for url, fingerprint in self._beside(ready):
-            wanted, ident = left.get(url, (fingerprint, ""))
-            if wanted != fingerprint and records.load(self.store, f"{self.layer}/runs/{ident}").stage != ready.stage:
-                del left[url]
-                yield ident
-
-    def _beside(self, ready: Run) -> Iterator[tuple[str, str]]:
-        """What preparing and publishing ``ready`` wrote: URLs and digests."""
-        for page in records.frame(self.store, ready).values():
-            for entry in ledger.writes(page):
-                yield entry["url"], entry.get("digest", MISSING)
+    def _undone(self, ready: Run, expected: Mapping[str, mending.Beside]) -> Iterator[str]:
+        """The runs that wrote later than this request what ``ready`` has now made otherwise beside its units."""
+        for url, fingerprint in mending.beside(self.store, ready):
+            if url in expected and expected[url].digest != fingerprint:
+                writers = expected[url].writers
+                own = [place for place, one in enumerate(writers) if one.stage == ready.stage]
+                yield from (one.id for one in writers[max(own, default=-1) + 1 :])
 
     def _digest(self, url: str) -> str:
         found = self.store.stored(url)

@@ -173,20 +173,22 @@ def test_a_sample_is_a_sample_and_never_a_false_alarm(layer: str) -> None:
 
 
 def test_what_a_later_run_wrote_counts_and_what_it_did_not_is_that_of_the_earlier(layer: str, tmp_path: Path) -> None:
+    again = Create(source=f"{tmp_path}/em.npy", layer=layer, axes="xyz", chunk=(8, 8, 8), cell=(16, 16, 16))
+    second = run.inline(again)
     data = np.load(tmp_path / "em.npy")
     data[:8] = 7
     np.save(tmp_path / "em.npy", data)
-    again = Create(source=f"{tmp_path}/em.npy", layer=layer, axes="xyz", chunk=(8, 8, 8), cell=(16, 16, 16))
-    newest = run.inline(again, Subset.of_units(32, [(unit, ("none", 0)) for unit in range(0, 32, 4)]))
+    third = run.inline(again, Subset.of_units(32, [(unit, (second.id, unit)) for unit in range(0, 32, 4)]))
+    first, downsampled = (one.id for one in ledger.runs(STORE, layer)[:2])
     assert verify(layer).fine
-    reads = verify(layer, reads=True)
-    assert set(reads.found.causes) == {"input changed"}
-    assert set(reads.found.wrong) == {r.id for r in ledger.runs(STORE, layer) if "down" in r.name}
+    reads = verify(layer, reads=True).found
+    assert set(reads.causes) == {"input changed"}
+    assert set(reads.wrong) == {first, downsampled, second.id}
     for path in chunks(layer):
         flip(path, random.Random(path.name))
-    told = verify(layer)
-    assert told.found.causes == {"other bytes": 256}
-    assert set(told.found.wrong) == {newest.id, ledger.runs(STORE, layer)[0].id}
+    found = verify(layer).found
+    assert found.causes == {"other bytes": 256}
+    assert found.wrong == {second.id: [(unit, unit + 3) for unit in range(1, 32, 4)], third.id: [(0, 8)]}
 
 
 def test_what_a_later_run_wrote_over_part_of_a_unit_is_written_again(layer: str) -> None:
@@ -296,7 +298,7 @@ def invoke(*words: str) -> tuple[int, str]:
 
 def test_the_command_tells_and_repairs(layer: str) -> None:
     code, said = invoke("verify", layer)
-    assert (code, "nothing is wrong" in said, "289 objects looked for" in said) == (0, True, True), said
+    assert (code, "nothing is wrong" in said, "321 objects looked for" in said) == (0, True, True), said
     flip(chunks(layer)[3], random.Random(0))
     (folder(layer) / "1_1_1" / "more").write_bytes(b"")
     code, said = invoke("verify", layer)
