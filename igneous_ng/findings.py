@@ -44,6 +44,10 @@ class Findings:
         left = _NAMED - len(self.examples)
         self.examples += [{**one, "run": notes["run"]} for one in notes["examples"][:left]]
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it in JSON's types."""
+        return {**vars(self), "causes": dict(self.causes)}
+
 
 def of(store: Store, run: Run) -> Findings:
     """What the run of a verification found."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from igneous_ng import findings, ledger
@@ -41,11 +41,11 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """All of it in JSON's types."""
-        raw = {"layer": self.layer, "fine": self.fine, **asdict(self.found), "strangers": self.strangers}
+        raw = {"layer": self.layer, "fine": self.fine, **self.found.to_json(), "strangers": self.strangers}
         if self.repair is not None and self.then is not None:
             done, figures = self.repair, ("units", "other", "refused")
             said = {"runs": [run.id for run in done.runs], **{name: getattr(done, name) for name in figures}}
-            raw["repair"] = {**said, "then": asdict(self.then)}
+            raw["repair"] = {**said, "then": self.then.to_json()}
         return raw
 
 

@@ -21,16 +21,19 @@ from click.testing import CliRunner
 
 from igneous_ng import cleaning, cli, folders, ledger, records, run, verification
 from igneous_ng.errors import DataError
+from igneous_ng.geometry import Box
 from igneous_ng.records import Run
 from igneous_ng.stage import Stage
 from igneous_ng.stages.image_blackout import Blackout
 from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
+from igneous_ng.stages.mesh import MeshForge, MeshMerge
 from igneous_ng.store import Store
 from igneous_ng.subsets import Subset
 from igneous_ng.verification import Verification
 from tests import rich
 from tests.rich import Snapshot, files
+from tests.test_forging import make_layer
 
 STORE = Store()
 CLI = [sys.executable, "-m", "igneous_ng.cli"]
@@ -104,8 +107,8 @@ def test_damage_to_a_file_of_each_kind(trial: Trial) -> None:
     assert told.found.objects == told.found.read == len(trial.wanted)
     assert told.found.bytes == sum(map(len, trial.wanted.values()))
     chance = random.Random(6)
-    chosen = [chance.choice(names) for names in by_kind(list(trial.wanted)).values()]
-    assert len(chosen) > 15
+    kinds = list(by_kind(list(trial.wanted)).values())
+    chosen = [chance.choice(names) for names in chance.sample(kinds, 20)]
     for name, damage in zip(chosen, itertools.cycle([flip, flip, truncate, delete])):
         trial.of(damage, [name])
 
@@ -143,7 +146,7 @@ def layer(tmp_path: Path) -> str:
     """Chunks of noise, and a coarser level."""
     np.save(tmp_path / "em.npy", np.random.default_rng(2).integers(1, 255, (64, 64, 32), np.uint8))
     layer = f"file://{tmp_path}/em"
-    side, cell = (8, 8, 8), (32, 32, 32)
+    side, cell = (8, 8, 8), (16, 16, 16)
     run.inline(Create(source=f"{tmp_path}/em.npy", layer=layer, axes="xyz", chunk=side, cell=cell))
     run.inline(Downsample(layer=layer, num_mips=1))
     return layer
@@ -192,10 +195,10 @@ def test_what_a_later_run_wrote_counts_and_what_it_did_not_is_that_of_the_earlie
 
 
 def test_what_a_later_run_wrote_over_part_of_a_unit_is_written_again(layer: str) -> None:
-    run.inline(Blackout(layer=layer, box=rich_box("0:12,0:8,0:8"), mips=(0,), value=3))
+    run.inline(Blackout(layer=layer, box=Box.parse("0:12,0:8,0:8"), mips=(0,), value=3))
     before = files(folder(layer))
     blacked = {"0-8_0-8_0-8", "8-16_0-8_0-8"}
-    for name in ("16-24_0-8_0-8", "8-16_0-8_0-8"):  # of the unit beneath, and in part of the later one
+    for name in ("8-16_8-16_0-8", "8-16_0-8_0-8"):  # of the unit beneath, and in part of the later one
         path = folder(layer) / "1_1_1" / f"{name}.gz"
         data = path.read_bytes()
         path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -206,12 +209,6 @@ def test_what_a_later_run_wrote_over_part_of_a_unit_is_written_again(layer: str)
             {"image blackout"} if name in blacked else {"image create", "image blackout"}
         )
         assert files(folder(layer)) == before
-
-
-def rich_box(text: str) -> Any:
-    from igneous_ng.geometry import Box
-
-    return Box.parse(text)
 
 
 def test_a_unit_whose_inputs_changed_is_not_repaired_but_named(layer: str, tmp_path: Path) -> None:
@@ -246,31 +243,26 @@ def test_what_clean_took_is_not_missed_and_what_needs_it_is_refused(tmp_path: Pa
 
 
 def test_what_is_there_again_is_removed_again(tmp_path: Path) -> None:
-    labels = np.zeros((32, 16, 16), np.uint32)
-    labels[20:] = 4
-    np.save(tmp_path / "l.npy", labels)
-    layer = f"file://{tmp_path}/seg"
-    create = Create(source=f"{tmp_path}/l.npy", layer=layer, axes="xyz", chunk=(16, 16, 16), cell=(16, 16, 16))
-    run.inline(create)
-    np.save(tmp_path / "l.npy", np.zeros_like(labels))
-    place = folder(layer) / "1_1_1" / "16-32_0-16_0-16.gz"
-    data = place.read_bytes()
-    run.inline(
-        Create(
-            source=f"{tmp_path}/l.npy", layer=layer, axes="xyz", chunk=(16, 16, 16), cell=(16, 16, 16),
-            delete_background=True,
-        )
-    )  # fmt: skip
-    assert not place.exists()
+    labels = np.zeros((32, 32, 32), np.uint32)
+    labels[3:9, 3:9, 3:9], labels[20:26, 3:9, 3:9] = 5, 6
+    layer = make_layer(tmp_path, labels)
+    forge, merge = MeshForge(layer=layer, cell=(32, 32, 32), buckets=1), MeshMerge(layer=layer)
+    first, merged = run.inline(forge), run.inline(merge)
+    data = (tmp_path / "seg" / "mesh" / "5:0").read_bytes()
+    labels[labels == 5] = 0
+    make_layer(tmp_path, labels)
+    for stage, former in ((forge, first), (merge, merged)):
+        run.inline(stage, Subset.of_units(1, [(0, (former.id, 0))]))
+    before = files(tmp_path / "seg")
     assert verify(layer).fine
-    place.write_bytes(data)
+    (tmp_path / "seg" / "mesh" / "5:0").write_bytes(data)
     told = verify(layer, repair=True)
     assert told.found.causes == {"not removed": 1}
     assert told.fine
-    assert not place.exists()
+    assert files(tmp_path / "seg") == before
 
 
-def test_the_raw_records_of_a_layer_without_runs_are_missed(tmp_path: Path) -> None:
+def test_a_layer_without_records_cannot_be_verified(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no run is recorded here"):
         verify(f"file://{tmp_path}")
 
@@ -293,7 +285,7 @@ def test_a_stage_that_is_not_known_here_is_named(layer: str) -> None:
 
 def invoke(*words: str) -> tuple[int, str]:
     done = CliRunner().invoke(cli.main, list(words))
-    return done.exit_code, done.output
+    return done.exit_code, done.stdout
 
 
 def test_the_command_tells_and_repairs(layer: str) -> None:
@@ -349,22 +341,29 @@ def test_a_repair_on_a_queue_with_two_workers(layer: str, tmp_path: Path) -> Non
     assert files(folder(layer)) == before
 
 
+def repairs(layer: str) -> list[Path]:
+    """The runs that were begun to repair."""
+    return sorted(folder(layer).glob("runs/*/subset.json"))
+
+
 @pytest.mark.parametrize("kills", [4, pytest.param(30, marks=pytest.mark.long)])
 def test_a_repair_that_is_killed_and_begun_again(layer: str, kills: int) -> None:
     before, chance = files(folder(layer)), random.Random(8)
     for path in [*chunks(layer), *chunks(layer, "2_2_1"), folder(layer) / "info"]:
         flip(path, random.Random(path.name))
-    for number in range(kills):
+    for _ in range(kills):
+        seen = repairs(layer)
         process = subprocess.Popen(
             [*CLI, "verify", layer, "--repair", "-p", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True,
         )  # fmt: skip
-        until = time.monotonic() + chance.uniform(0.5, 1.0 + number / 4)
-        while process.poll() is None and time.monotonic() < until:
-            time.sleep(0.01)
+        while process.poll() is None and repairs(layer) == seen:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.4))
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+    assert len(repairs(layer)) > 1
     code, said = invoke("verify", layer, "--repair")
     assert code == 0, said
     assert files(folder(layer)) == before

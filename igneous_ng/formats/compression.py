@@ -78,7 +78,7 @@ def _gunzip(data: bytes) -> bytes:
     import deflate
 
     length = int.from_bytes(data[-4:], "little")
-    if data.find(_GZIP_MAGIC, 1) < 0 and length <= _DEFLATE_MOST * len(data):
+    if data.find(_GZIP_MAGIC, 1) < 0 and 0 < length <= _DEFLATE_MOST * len(data):  # 0: nothing, or a torn end
         content = bytes(deflate.gzip_decompress(data))
         if data[-8:-4] == deflate.crc32(content).to_bytes(4, "little"):
             return content
