@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igneous_ng import cleaning, cli, fingerprints, history, records, run
+from igneous_ng import cleaning, cli, history, ledger, records, run
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.fingerprints import Fingerprint, leaf, node, root, take
 from igneous_ng.formats import info as infos
@@ -225,10 +225,10 @@ def test_notes_of_what_was_cleaned_are_merged(tmp_path: Path) -> None:
     layer = f"file://{tmp_path}/a"
     old = records.new_run({"stage": "x"}, layer, 1)
     for folder in ("b", "c"):
-        fingerprints.ledger.note_cleaned(STORE, layer, f"{layer}/{folder}")
+        ledger.note_cleaned(STORE, layer, f"{layer}/{folder}")
     new = records.new_run({"stage": "x"}, layer, 1)
-    assert fingerprints.ledger.cleaned(STORE, layer, old) == (f"{layer}/b/", f"{layer}/c/")
-    assert fingerprints.ledger.cleaned(STORE, layer, new) == ()
+    assert ledger.cleaned(STORE, layer, old) == (f"{layer}/b/", f"{layer}/c/")
+    assert ledger.cleaned(STORE, layer, new) == ()
     assert history.begun_at(old) < history.begun_at(new)
 
 
