@@ -20,9 +20,9 @@ from blake3 import blake3
 from igneous_ng import ledger
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import info as infos
-from igneous_ng.formats.info import Info, Scale, chunk_box, chunk_range, shard_box
+from igneous_ng.formats.info import Info, Scale, chunk_range, shard_box
 from igneous_ng.formats.sharding import Layout, Spec
-from igneous_ng.geometry import Box, Vec3, vec
+from igneous_ng.geometry import Box, Vec3
 from igneous_ng.store import Store
 
 Keys = npt.NDArray[np.uint64]
@@ -31,7 +31,7 @@ _BYTES = 16  # of a digest
 _LEVELS = 22  # of three bits
 _SIDE = 1 << 21  # chunks along an axis: their keys have 63 bits
 _BATCH = 1 << 16  # positions that are made keys at once
-_CHUNK = re.compile(r"(-?\d+)-(-?\d+)_(-?\d+)-(-?\d+)_(-?\d+)-(-?\d+)")
+_RANGE = re.compile(r"(-?\d+)-(-?\d+)")
 _SHARD = re.compile(r"([0-9a-f]+)\.shard")
 _GONE = b"\0" * _BYTES
 
@@ -107,16 +107,19 @@ class _Objects:
             self._points = []
 
     def part(self, folder: str, kind: str) -> Part | None:
-        """What they are together; None where none is left."""
+        """What they are together; None where none is left. They are forgotten, so that nothing is held twice."""
         self._settle()
         keys, first = np.unique(np.frombuffer(self.keys, np.uint64), return_index=True)
-        leaves = np.frombuffer(self.leaves, np.uint8).reshape(-1, _BYTES)[first]
-        there = leaves.any(axis=1)
+        there: npt.NDArray[np.bool_] = (np.frombuffer(self.leaves, np.uint64).reshape(-1, 2) != 0).any(axis=1)[first]
         if not there.any():
             return None
-        total = int(np.frombuffer(self.sizes, np.uint64)[first[there]].sum())
-        digest = root(keys[there], leaves[there])
-        return Part(folder, kind, digest.hex(), int(there.sum()), total)
+        if not there.all():
+            keys, first = keys[there], first[there]
+        total = int(np.frombuffer(self.sizes, np.uint64)[first].sum())
+        leaves = np.frombuffer(self.leaves, np.uint8).reshape(-1, _BYTES)[first]
+        del first, there
+        self.keys, self.leaves, self.sizes = array("Q"), bytearray(), array("Q")
+        return Part(folder, kind, root(keys, leaves).hex(), len(keys), total)
 
 
 _MORTON = Layout(Spec(0, 0, 0), (_SIDE, _SIDE, _SIDE))
@@ -128,10 +131,9 @@ def take(store: Store, layer: str, within: tuple[int, Box] | None = None) -> Fin
     info = infos.parse(raw, f"{layer}/info") if isinstance(raw, dict) and "scales" in raw else None
     wanted = None if within is None else _Wanted.of(layer, info, *within)
     parts: dict[tuple[str, str], _Objects] = {}
-    scales = {scale.key: scale for scale in info.scales} if info else {}
+    places = _Places(info)
     for name, digest, size in _told(store, layer):
-        folder = name.rpartition("/")[0]
-        kind, place = _place(scales.get(folder), name)
+        folder, kind, place = places.of(name)
         if wanted is None or wanted.has(folder, kind, place):
             parts.setdefault((folder, kind), _Objects()).add(place, digest, size)
     found = tuple(filter(None, (parts[key].part(*key) for key in sorted(parts))))
@@ -149,17 +151,44 @@ def _told(store: Store, layer: str) -> Iterator[tuple[str, bytes, int]]:
             yield name, _GONE if gone else leaf(name, entry["digest"]), 0 if gone else entry["bytes"]
 
 
-def _place(scale: Scale | None, name: str) -> tuple[str, int | Vec3]:
-    """What kind of object this is, and where it hangs."""
-    last = name.rpartition("/")[2]
-    if scale is not None and not scale.sharded and (found := _CHUNK.fullmatch(last)):
-        x0, x1, y0, y1, z0, z1 = map(int, found.groups())
-        at = vec((lo - o) // c for lo, o, c in zip((x0, y0, z0), scale.bounds.lo, scale.chunk, strict=True))
-        if min(at) >= 0 and max(at) < _SIDE and chunk_box(scale, at) == Box((x0, y0, z0), (x1, y1, z1)):
-            return "chunks", at
-    if scale is not None and scale.sharded and (found := _SHARD.fullmatch(last)):
-        return "shards", int(found[1], 16)
-    return "objects", ledger.key(name)
+class _Axis(dict[str, int]):
+    """Along one axis, which chunk a part of a name such as ``64-128`` means, and -1 where it means none."""
+
+    def __init__(self, start: int, end: int, size: int) -> None:
+        self._start, self._end, self._size = start, end, size
+
+    def __missing__(self, part: str) -> int:
+        found = _RANGE.fullmatch(part)
+        lo, hi = (int(found[1]), int(found[2])) if found else (self._start - 1, 0)
+        place, rest = divmod(lo - self._start, self._size)
+        chunk = rest == 0 and 0 <= place < _SIDE and hi == min(lo + self._size, self._end)
+        self[part] = place if chunk else -1
+        return self[part]
+
+
+class _Places:
+    """What kind of object a name below the layer is, and where in a tree it hangs."""
+
+    def __init__(self, info: Info | None) -> None:
+        scales = info.scales if info else ()
+        self._sharded = {scale.key for scale in scales if scale.sharded}
+        self._axes = {
+            scale.key: [_Axis(*axis) for axis in zip(scale.bounds.lo, scale.bounds.hi, scale.chunk, strict=True)]
+            for scale in scales
+            if not scale.sharded
+        }
+
+    def of(self, name: str) -> tuple[str, str, int | Vec3]:
+        """The folder, the kind and the place."""
+        folder, _, last = name.rpartition("/")
+        axes, parts = self._axes.get(folder), last.split("_")
+        if axes is not None and len(parts) == 3:
+            x, y, z = axes[0][parts[0]], axes[1][parts[1]], axes[2][parts[2]]
+            if x >= 0 and y >= 0 and z >= 0:
+                return folder, "chunks", (x, y, z)
+        elif folder in self._sharded and (found := _SHARD.fullmatch(last)):
+            return folder, "shards", int(found[1], 16)
+        return folder, "objects", ledger.key(name)
 
 
 @dataclass(frozen=True)
