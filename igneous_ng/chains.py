@@ -90,6 +90,13 @@ def queued(
     return _attended(stage, begin, sleep)
 
 
+def wait(ready: Run, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Until others have finished a run; DeadLetters where units were given up, or it was cancelled."""
+    store = Store()
+    while not records.finished(store, ready):
+        _wait(store, ready, sleep)
+
+
 def _attended(stage: Stage, begin: Begin, sleep: Callable[[float], None]) -> Iterator[Run]:
     """The run of each step; waits for it to be finished where others follow or went before."""
     store = Store()

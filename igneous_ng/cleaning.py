@@ -6,12 +6,11 @@ need: one that goes on, or that finished after the run which would let it go had
 
 from __future__ import annotations
 
-import calendar
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from igneous_ng import catalog, folders, history, records
+from igneous_ng import catalog, folders, history, ledger, records
 from igneous_ng.errors import IgneousError
 from igneous_ng.io import IO
 from igneous_ng.records import Run
@@ -22,7 +21,10 @@ _DAY_S = 86400.0
 
 @dataclass(frozen=True)
 class Waste:
-    """Objects that are not needed: a whole ``folder``, or ``urls`` in ``place``. ``kept`` says why they stay yet."""
+    """Objects that are not needed: the whole folder ``place``, or ``urls`` in it. ``kept`` says why they stay yet.
+
+    Of intermediates, ``layer`` is whose they are.
+    """
 
     place: str
     what: str
@@ -30,6 +32,7 @@ class Waste:
     bytes: int
     urls: tuple[str, ...] = ()
     kept: str = ""
+    layer: str = ""
 
 
 def wastes(store: Store, layer: str, failures_s: float) -> Iterator[Waste]:
@@ -50,17 +53,19 @@ def wastes(store: Store, layer: str, failures_s: float) -> Iterator[Waste]:
 
 
 def remove(store: Store, waste: Waste) -> None:
-    """Remove it."""
+    """Remove it; of intermediates it is noted first, so that nobody will miss them."""
+    if waste.layer:
+        ledger.note_cleaned(store, waste.layer, waste.place)
     for url in waste.urls:
         store.delete(url)
     if not waste.urls:
         folders.remove(waste.place)
 
 
-def _all(folder: str, what: str, kept: str = "") -> Iterator[Waste]:
+def _all(folder: str, what: str, kept: str = "", layer: str = "") -> Iterator[Waste]:
     found = list(folders.walk(folder))
     if found:
-        yield Waste(folder, what, len(found), sum(one.bytes for one in found), kept=kept)
+        yield Waste(folder, what, len(found), sum(one.bytes for one in found), kept=kept, layer=layer)
 
 
 def _some(place: str, what: str, urls: list[str]) -> Iterator[Waste]:
@@ -82,7 +87,7 @@ def _intermediates(store: Store, runs: list[Run]) -> Iterator[Waste]:
         for folder in spent:
             if folder not in seen and folder.startswith(f"{run.home}/"):
                 seen.add(folder)
-                yield from _all(folder, f"intermediates of {run.name}", _needed(store, run, runs))
+                yield from _all(folder, f"intermediates of {run.name}", _needed(store, run, runs), run.home)
 
 
 def _needed(store: Store, run: Run, runs: list[Run]) -> str:
@@ -93,15 +98,9 @@ def _needed(store: Store, run: Run, runs: list[Run]) -> str:
         since = finished_at(store, other)
         if since is None and not records.marked(store, other, "cancelled"):
             return f"{other.name} {other.id} is not finished; finish or cancel it"
-        if since is not None and since > begun_at(run):
+        if since is not None and since > history.begun_at(run):
             return f"{other.name} {other.id} finished after {run.name} had begun; run {run.name} again"
     return ""
-
-
-def begun_at(run: Run) -> float:
-    """When a run was planned, in seconds since 1970, by its id."""
-    whole, _, rest = run.id.partition(".")
-    return calendar.timegm(time.strptime(whole, "%Y%m%dT%H%M%S")) + float(f"0.{rest.partition('-')[0]}")
 
 
 def finished_at(store: Store, run: Run) -> float | None:

@@ -40,6 +40,21 @@ def walk(url: str) -> Iterator[Object]:
         raise TransientError(f"{url}: listing failed ({error}); try again") from error
 
 
+def urls(url: str) -> Iterator[str]:
+    """The URL of every object below the folder ``url``, without compression suffix and without temporaries."""
+    for found in (
+        (one.url for one in _files(url.removeprefix("file://"))) if url.startswith("file://") else _listed(url)
+    ):
+        if not found.rpartition("/")[2].startswith(TEMPORARY):
+            yield plain(found)
+
+
+def plain(url: str) -> str:
+    """The name of an object that is stored as ``url``: without the suffix that says how it is compressed."""
+    suffix = next((suffix for suffix in SUFFIXES.values() if suffix and url.endswith(suffix)), "")
+    return url.removesuffix(suffix)
+
+
 def size(url: str) -> int | None:
     """Bytes of an object as it is stored, under any compression; None where there is none."""
     if url.startswith("file://"):
@@ -82,6 +97,13 @@ def _files(folder: str, start: str = "") -> Iterator[Object]:
         for name in sorted(names):
             if name.startswith(start):
                 yield Object(f"file://{path}/{name}", os.lstat(f"{path}/{name}").st_size)
+
+
+def _listed(url: str) -> list[str]:
+    try:
+        return [f"{url}/{name}" for name in _remote(url).list()]
+    except Exception as error:
+        raise TransientError(f"{url}: listing failed ({error}); try again") from error
 
 
 def _remote(url: str) -> Any:

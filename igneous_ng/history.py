@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import statistics
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +25,12 @@ def runs(store: Store, home: str, mark: str = "") -> Iterator[Run]:
         if name.endswith(mark) and store.exists(f"{home}/runs/{name}/run.json"):
             with contextlib.suppress(VersionError):
                 yield records.load(store, f"{home}/runs/{name}")
+
+
+def begun_at(run: Run) -> float:
+    """When a run was planned, in seconds since 1970, by its id."""
+    whole, _, rest = run.id.partition(".")
+    return calendar.timegm(time.strptime(whole, "%Y%m%dT%H%M%S")) + float(f"0.{rest.partition('-')[0]}")
 
 
 def find(store: Store, where: str, ident: str = "") -> Run:

@@ -7,6 +7,7 @@ of its name's digest.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,18 +60,19 @@ class Names:
 
     def add(self, urls: Iterable[str]) -> None:
         """Enter ``urls``."""
-        self._fresh.update(map(_key, urls))
+        self._fresh.update(map(key, urls))
         if len(self._fresh) > max(_FRESH, len(self._known)):
             self._known = np.union1d(self._known, np.fromiter(self._fresh, np.uint64, len(self._fresh)))
             self._fresh = set()
 
     def __contains__(self, url: str) -> bool:
-        key = _key(url)
-        at = int(np.searchsorted(self._known, np.uint64(key)))
-        return key in self._fresh or (at < len(self._known) and int(self._known[at]) == key)
+        sought = key(url)
+        at = int(np.searchsorted(self._known, np.uint64(sought)))
+        return sought in self._fresh or (at < len(self._known) and int(self._known[at]) == sought)
 
 
-def _key(url: str) -> int:
+def key(url: str) -> int:
+    """The 64 bits that stand for a URL."""
     return int.from_bytes(blake3(url.encode()).digest(8), "little")
 
 
@@ -106,3 +108,31 @@ def written(store: Store, those: Iterable[Run]) -> Names:
         for _, page in pages(store, run):
             names.add(entry["url"] for entry in writes(page))
     return names
+
+
+def cleaned(store: Store, layer: str, run: Run) -> tuple[str, ...]:
+    """The folders of intermediates, each with a slash, that were removed after ``run`` had begun."""
+    found = store.get_json(_cleaned(layer)) or {}
+    return tuple(f"{folder}/" for folder, then in found.items() if history.begun_at(run) < then)
+
+
+def note_cleaned(store: Store, layer: str, folder: str) -> None:
+    """Say that what was written into ``folder`` so far is not to be missed."""
+    now = time.time()
+    while (found := store.get_json(_cleaned(layer)) or {}).get(folder, 0.0) < now:  # again, if another wrote meanwhile
+        store.put_json(_cleaned(layer), {**found, folder: now})
+
+
+def _cleaned(layer: str) -> str:
+    return f"{layer}/runs/cleaned.json"
+
+
+def told(store: Store, layer: str) -> Iterator[Entry]:
+    """What every run said of objects, the newest first, without what was cleaned away since.
+
+    The first entry of an object is the one that holds.
+    """
+    for run in reversed(runs(store, layer)):
+        gone = cleaned(store, layer, run)
+        for _, page in pages(store, run):
+            yield from (entry for entry in reversed(writes(page)) if not entry["url"].startswith(gone))

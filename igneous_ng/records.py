@@ -16,6 +16,9 @@ Below ``<home>/runs/<run id>/``::
     finished.json                             every unit is recorded and the result published; what that wrote
     replaced/<scheme>/<path>                  objects as they were before the run
     rolledback.json                           nothing of it holds any more
+    names                                     an index of what its units wrote (igneous_ng/names.py)
+
+Beside the runs, ``cleaned.json`` says which folders of intermediates were removed, and when.
 
 A checkpoint belongs to the holder of one lease, so a holder who was thought dead and comes back cannot take away
 what another recorded meanwhile. Whether a run is complete is seen from names alone.

@@ -14,7 +14,7 @@ from igneous_ng import environments, guards, history, inputs, queues, records, s
 from igneous_ng.errors import IgneousError, SpecError
 from igneous_ng.io import IO
 from igneous_ng.queues.protocol import Priority
-from igneous_ng.records import Run
+from igneous_ng.records import Message, Run
 from igneous_ng.spans import Spans
 from igneous_ng.stage import Stage, sampled, to_dict
 from igneous_ng.store import Store
@@ -63,18 +63,18 @@ def plan(stage: Stage, subset: Subset | None = None) -> Plan:
                 "run the stage as a whole"
             )
         units = Picked(units, subset)
-    if not len(units):
+    if not len(units) and subset is None:
         raise SpecError(f"{stage.name}: there is nothing to do; does the roi touch the layer?")
     sample = sampled(units)
-    peak = max(stage.peak_bytes(unit, io) for unit in sample)
+    peak = max((stage.peak_bytes(unit, io) for unit in sample), default=0)
     if peak > stage.memory:
         raise SpecError(
             f"{stage.name}: a task would take {peak:,} bytes and memory is {stage.memory:,}; "
             "ask for less at once (a smaller cell, fewer mips), or give more --memory"
         )
-    peaks = peak, max(stage.device_bytes(unit, io) for unit in sample)
+    peaks = peak, max((stage.device_bytes(unit, io) for unit in sample), default=0)
     seconds = history.usual_seconds(io.store, stage.home(), stage.name)
-    name = subset.name if subset else ""
+    name = subset.name if subset is not None else ""
     new = records.new_run(to_dict(stage), stage.home(), len(units), seconds=seconds, peaks=peaks, subset=name)
     return Plan(stage, new)
 
@@ -149,7 +149,7 @@ def inline(stage: Stage, subset: Subset | None = None) -> Run:
     with _to_its_end(ready):
         for message in ready.messages():
             Task(message, store, tell=_raise).execute()
-        task.finish(message, store)
+        task.finish(Message(ready, 0, ready.units), store)
     return ready
 
 

@@ -56,6 +56,16 @@ class Shards:
         spans = sharding.chunk_spans(self.spec, shard, minishard, table, url)
         return list(_runs(url, sorted((spans[key], key) for key in keys if key in spans)))
 
+    def spans(self, shard: int) -> Iterator[tuple[int, Span]]:
+        """Where every chunk of a shard lies, by key, minishard after minishard; none where there is no such shard."""
+        url = self.url(shard)
+        index = self.store.recall(url, (0, self.spec.index_bytes))
+        for minishard in range(1 << self.spec.minishard_bits if index is not None else 0):
+            span = sharding.minishard_span(self.spec, index or b"", minishard, url)
+            if span is not None:
+                table = self._part(url, span, self.store.recall)
+                yield from sharding.chunk_spans(self.spec, shard, minishard, table, url).items()
+
     def fetch(self, run: Run) -> Iterator[tuple[int, bytes]]:
         """The chunks of ``run`` with their keys, as they were before they were packed."""
         data = self._part(run.url, run.span, self.store.get)

@@ -21,13 +21,17 @@ Span = tuple[int, int, str, int]
 
 @dataclass(frozen=True)
 class Subset:
-    """The units in ``spans``, which ascend, of a stage that has ``of`` of them."""
+    """The units in ``spans``, which ascend, of a stage that has ``of`` of them; ``why`` they are done again.
+
+    There may be none: then the stage only prepares and publishes.
+    """
 
     of: int
     spans: tuple[Span, ...]
+    why: str = ""
 
     @classmethod
-    def of_units(cls, of: int, units: Iterable[tuple[int, Former]]) -> Subset:
+    def of_units(cls, of: int, units: Iterable[tuple[int, Former]], why: str = "") -> Subset:
         """The subset of ``units`` of the stage, each with its former record; in any order."""
         spans: list[Span] = []
         for unit, (run, number) in sorted(units):
@@ -35,20 +39,20 @@ class Subset:
                 spans[-1] = (spans[-1][0], unit + 1, *spans[-1][2:])
             else:
                 spans.append((unit, unit + 1, run, number))
-        return cls(of, tuple(spans))
+        return cls(of, tuple(spans), why)
 
     @classmethod
     def parse(cls, raw: Any, where: str) -> Subset:
         """The subset that :meth:`to_json` gave; DataError, naming ``where``, for another value."""
         try:
             spans = tuple((int(lo), int(hi), str(run), int(number)) for lo, hi, run, number in raw["spans"])
-            return cls(int(raw["of"]), spans)
+            return cls(int(raw["of"]), spans, str(raw.get("why", "")))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where}: not a list of units ({error}); redo again") from error
 
     def to_json(self) -> dict[str, Any]:
         """The subset in JSON's types."""
-        return {"of": self.of, "spans": [list(span) for span in self.spans]}
+        return {"of": self.of, "why": self.why, "spans": [list(span) for span in self.spans]}
 
     @cached_property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -74,6 +75,9 @@ def test_fragments_go_once_the_whole_layer_is_merged(layer: Path, kind: str) -> 
     assert (waste.objects, waste.bytes, waste.kept) == (len(gone), sum(map(len, gone.values())), "")
     assert tree(layer) == before, "to ask changes nothing"
     clean(layer)
+    noted = json.loads((layer / "runs" / "cleaned.json").read_bytes())
+    assert list(noted) == [waste.place]
+    (layer / "runs" / "cleaned.json").unlink()
     assert tree(layer) == {name: data for name, data in before.items() if name not in gone}
     assert not (layer / kind / "fragments").exists()
     assert wastes(layer) == []
@@ -150,7 +154,7 @@ def test_temporary_files_go_after_a_day(layer: Path) -> None:
 
 def test_when_a_run_began_is_in_its_id() -> None:
     before = time.time()
-    began = cleaning.begun_at(records.new_run({}, "file:///a", 1))
+    began = history.begun_at(records.new_run({}, "file:///a", 1))
     assert before - 1e-5 <= began <= time.time()
 
 

@@ -64,3 +64,10 @@ def test_suffixes_are_those_of_other_tools() -> None:
 
     assert list(SUFFIXES) == list(ENCODINGS) == list(HOWS[-1:] + HOWS[:-1])
     assert set(SUFFIXES.values()) <= {"", *COMPRESSION_EXTENSIONS}
+
+
+def test_an_end_of_zeros_is_no_empty_content() -> None:
+    data = compressed(b"some content, and more of it", "gzip")
+    with pytest.raises(DataError, match="here"):
+        decompressed(data[:-8] + bytes(8), "gzip", "here")
+    assert decompressed(compressed(b"", "gzip"), "gzip", "here") == b""

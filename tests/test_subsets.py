@@ -34,6 +34,12 @@ def test_a_subset_is_a_map_from_units_to_their_records(chosen: dict[int, tuple[s
         subset.unit(len(subset))
 
 
+def test_why_is_part_of_what_a_subset_is() -> None:
+    some, why = Subset.of_units(3, [(1, ("a", 1))]), Subset.of_units(3, [(1, ("a", 1))], "repair")
+    assert some.name != why.name
+    assert Subset.parse(why.to_json(), "x").why == "repair"
+
+
 def test_neighbours_are_one_span() -> None:
     subset = Subset.of_units(9, [(4, ("a", 4)), (3, ("a", 3)), (5, ("b", 0)), (6, ("b", 1)), (8, ("b", 3))])
     assert subset.spans == ((3, 5, "a", 3), (5, 7, "b", 0), (8, 9, "b", 3))
@@ -93,6 +99,21 @@ def test_a_label_that_vanished_loses_its_files_and_others_keep_theirs(tmp_path: 
     gone = [entry["url"] for entry in line["writes"] if "deleted" in entry]
     assert [label_of(url.rpartition("/")[2]) for url in gone] == [5, 5]
     assert all(STORE.exists(kept_at(f"{again.folder}/replaced", url)) for url in gone)
+
+
+def test_a_run_of_no_units_prepares_and_publishes(tmp_path: Path) -> None:
+    labels = np.zeros((32, 32, 32), np.uint32)
+    labels[3:9, 3:9, 3:9] = 5
+    layer = make_layer(tmp_path, labels)
+    run.inline(MeshForge(layer=layer, cell=(32, 32, 32), buckets=1))
+    run.inline(MeshMerge(layer=layer))
+    place = tmp_path / "seg" / "mesh" / "info"
+    before = place.read_bytes()
+    place.unlink()
+    made = run.inline(MeshMerge(layer=layer), Subset(1, ()))
+    assert place.read_bytes() == before
+    assert (made.units, records.finished(STORE, made), list(records.all_lines(STORE, made))) == (0, True, [])
+    assert "file" in records.frame(STORE, made)["finished"]["writes"][0]["url"]
 
 
 def test_units_of_a_layer_that_changed_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from igneous_ng import __version__, catalog
-from igneous_ng.cli import inspecting, looking, pipelines, redoing, steering, tracing, viewing, working
+from igneous_ng.cli import inspecting, looking, pipelines, redoing, steering, tracing, verifying, viewing, working
 from igneous_ng.cli.stages import command
 from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
 from igneous_ng.worker import machine
@@ -127,6 +127,8 @@ for _fixed in (
     redoing.archive,
     tracing.trace,
     tracing.provenance,
+    verifying.fingerprint,
+    verifying.verify,
     viewing.view,
 ):
     main.add_command(_fixed)

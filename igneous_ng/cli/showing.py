@@ -43,7 +43,9 @@ def status(found: Status, price: float | None) -> str:
 
 def _done(found: Status) -> str:
     least = f", and what is in {found.closed:,} checkpoints that were not opened" if found.closed else ""
-    return f"{found.done:,} of {words.count(found.units, 'unit')} ({100 * found.done / found.units:.1f} %){least}"
+    return (
+        f"{found.done:,} of {words.count(found.units, 'unit')} ({100 * found.done / max(1, found.units):.1f} %){least}"
+    )
 
 
 def _open(found: Status) -> Iterator[tuple[str, str]]:

@@ -77,8 +77,10 @@ def _gunzip(data: bytes) -> bytes:
     """By libdeflate, which trusts the length at the end and overlooks what follows the first member; else by zlib."""
     import deflate
 
+    if not data:
+        raise ValueError("it is empty")
     length = int.from_bytes(data[-4:], "little")
-    if data.find(_GZIP_MAGIC, 1) < 0 and length <= _DEFLATE_MOST * len(data):
+    if data.find(_GZIP_MAGIC, 1) < 0 and 0 < length <= _DEFLATE_MOST * len(data):  # 0: nothing, or a torn end
         content = bytes(deflate.gzip_decompress(data))
         if data[-8:-4] == deflate.crc32(content).to_bytes(4, "little"):
             return content

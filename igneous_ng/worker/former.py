@@ -25,14 +25,19 @@ class Former:
             found = records.read(store, Message(run, min(numbers), max(numbers) + 1))
             self._lines |= {numbers[number]: line for number, line in found.items() if number in numbers}
 
+    def made(self, unit: int) -> dict[str, str]:
+        """The digest of each object that the former record of ``unit`` names."""
+        entries = self._lines.get(unit, {"writes": ()})["writes"]
+        return {entry["url"]: entry["digest"] for entry in entries if "digest" in entry}
+
     def clear(self, unit: int, io: IO) -> None:
         """Remove the objects that the former record of ``unit`` names and its ledger ``io`` does not.
 
         Only where they are what they were then: others may have put theirs in the place.
         """
         made = {entry["url"] for entry in io.ledger.writes}
-        for entry in self._lines.get(unit, {"writes": ()})["writes"]:
-            if "digest" in entry and entry["url"] not in made:
-                found = io.store.stored(entry["url"])
-                if found is not None and digest(found[0]) == entry["digest"]:
-                    io.delete(entry["url"])
+        for url, fingerprint in self.made(unit).items():
+            if url not in made:
+                found = io.store.stored(url)
+                if found is not None and digest(found[0]) == fingerprint:
+                    io.delete(url)

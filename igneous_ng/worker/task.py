@@ -259,13 +259,13 @@ def blame(error: BaseException) -> dict[str, str]:
 
 
 def _units(stage: Stage, run: Run, subset: Subset | None, store: Store) -> Sequence[Any]:
-    units, planned = stage.units(IO(store)), subset.of if subset else run.units
+    units, planned = stage.units(IO(store)), subset.of if subset is not None else run.units
     if len(units) != planned:
         raise SpecError(
             f"run {run.id} was planned with {planned} units and now there are {len(units)}: "
             "its layer was changed meanwhile; enqueue the stage again"
         )
-    return Picked(units, subset) if subset else units
+    return Picked(units, subset) if subset is not None else units
 
 
 def _what(unit: Any) -> Any:
