@@ -6,6 +6,7 @@
     [parameters]              # names for values: "{folder}/seg" in a text, "{cell}" alone keeps its type
     [profile.NAME]            # queue, processes, priority; parameters; fields: defaults of the steps' fields
     [steps.NAME]              # stage, its fields by their names; after, foreach
+    [redo]                    # layers, box, mip: when all steps are done, run again what is stale, or reads that box
 
 A field that names a layer takes ``"@step"``: the layer that this step makes, or ``"@step[item]"`` of several; the step
 then waits for that one and for no other. Of steps that name layers by paths, those later in the file wait for those
@@ -24,10 +25,12 @@ from typing import Any, get_args
 
 from igneous_ng import catalog, templates
 from igneous_ng.errors import SpecError
+from igneous_ng.geometry import Box
 from igneous_ng.queues.protocol import PRIORITIES, Priority
-from igneous_ng.stage import Layer, Stage, field_types, to_dict
+from igneous_ng.stage import Layer, Stage, coerce, field_types, to_dict
 
-_TOP = ("default_profile", "parameters", "profile", "steps")
+_TOP = ("default_profile", "parameters", "profile", "steps", "redo")
+_REDO = ("layers", "box", "mip")
 _PROFILE = ("queue", "processes", "priority", "parameters", "fields")
 _OWN = ("stage", "after", "foreach")
 Table = dict[str, Any]
@@ -53,12 +56,22 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Again:
+    """What is to be redone at ``layers`` when all steps are done: what is stale, or what reads the box of the first."""
+
+    layers: tuple[str, ...]
+    box: Box | None
+    mip: int
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What a file asks for. Each step stands behind those that it waits for, else in the order of the file."""
 
     name: str
     profile: Profile
     steps: tuple[Step, ...]
+    redo: Again | None = None
 
 
 def parse(text: str, where: str, profile: str | None = None, settings: Mapping[str, str] | None = None) -> Recipe:
@@ -76,10 +89,11 @@ def parse(text: str, where: str, profile: str | None = None, settings: Mapping[s
         how = _profile(name, chosen, path.parent)
         names = templates.parameters(_table(raw, "parameters"), _table(chosen, "parameters"), settings or {})
         drafts = list(_drafts(_tables(raw, "steps"), names))
-        if not drafts:
+        if not drafts and "redo" not in raw:
             raise SpecError('there are no steps; write some, such as [steps.pyramid] with stage = "image downsample"')
         desk = _Desk(drafts, templates.filled(_table(chosen, "fields"), names, "fields"), path.parent)
-        return Recipe(path.name, how, tuple(desk.steps()))
+        steps = tuple(desk.steps())
+        return Recipe(path.name, how, steps, desk.redo(raw, names))
 
 
 @contextmanager
@@ -204,6 +218,23 @@ class _Desk:
         waits = self._waits()
         for name in _ordered(waits):
             yield Step(name, self._stages[name], tuple(other for other in self._drafts if other in waits[name]))
+
+    def redo(self, raw: Table, names: Table) -> Again | None:
+        """What is to be redone, when all steps are known; by default at the layers that they make."""
+        if "redo" not in raw:
+            return None
+        with _within("redo"):
+            asked = templates.filled(_table(raw, "redo"), names, "redo")
+            _known(asked, _REDO, "it")
+            layers, box, mip = asked.get("layers"), asked.get("box"), asked.get("mip", 0)
+            if layers is None:
+                layers = list(dict.fromkeys(stage.home() for stage in self._stages.values()))
+            if not isinstance(layers, list) or not layers or not all(isinstance(one, str) for one in layers):
+                raise SpecError(f'layers: expected a list of layers, such as ["data/seg"], got {layers!r}')
+            found = tuple(
+                coerce(self._layer(_Draft("redo", "", "", {}, []), "layers", one), Layer, "layers") for one in layers
+            )
+            return Again(found, coerce(box, Box | None, "box"), coerce(mip, int, "mip"))
 
     # Stages.
 

@@ -232,7 +232,7 @@ def _unwritten(run: Run, first: int, files: list[File]) -> Spans:
 
 def group(run: Run, number: int) -> tuple[str, int, int]:
     """One of the :func:`groups`: a folder of records, and the range of its units."""
-    first = _groups(run)[number]
+    first = number * run.span * GROUP
     return folder_of(run, first), first, min(run.units, first + run.span * GROUP)
 
 

@@ -83,7 +83,7 @@ class Redo:
     """One redo of the layers at ``layers``, in ``region`` if one is given."""
 
     def __init__(self, store: Store, layers: Sequence[str], region: Region | None = None) -> None:
-        self._store = store
+        self._store, self._layers = store, layers
         self.requests = requests(store, layers)
         self._standing = Standing(store, layers)
         self._made: Touched | None = None
@@ -122,24 +122,28 @@ class Redo:
         found = Look()
         before = records.about(self._store, request.newest).get("inputs", ())
         inputs = Inputs(self._store, tuple(before))
+        cleaned = tuple(c for layer in self._layers for c in ledger.cleaned(self._store, layer, request.runs[0]))
         for unit in self._standing.units(request):
             if self._named.read_by(unit.line):
                 found.stale.append(unit)
                 self._note_gone(unit.line, inputs, found)
             elif self._made is None or self._made.read_by(unit.line):
-                changes = self._changes(unit.line, inputs)
+                changes = self._changes(unit.line, inputs, cleaned)
                 found.unknown += changes.count(None)
                 if True in changes:
                     found.stale.append(unit)
                     self._note_gone(unit.line, inputs, found)
         return found
 
-    def _changes(self, line: Line, inputs: Inputs) -> list[bool | None]:
-        """Of each read whether it would give something else now, without those of what the unit itself wrote."""
+    def _changes(self, line: Line, inputs: Inputs, cleaned: tuple[str, ...]) -> list[bool | None]:
+        """Of each read whether it would give something else now.
+
+        Left out is what the unit itself wrote, and what is not there because it was ``cleaned`` away.
+        """
         own = Touched()
         own.add_written(line)
         asked = (entry for entry in line["reads"] if not own.read_by({"reads": [entry]}))
-        return [inputs.changed(entry) for entry in asked]
+        return [not _within(entry, cleaned, inputs) and inputs.changed(entry) for entry in asked]
 
     def _note_gone(self, line: Line, inputs: Inputs, found: Look) -> None:
         for entry in line["reads"]:
@@ -170,6 +174,12 @@ class Redo:
         if self._made is not None:
             for line in records.all_lines(self._store, run):
                 self._made.add_written(line)
+
+
+def _within(entry: dict[str, Any], cleaned: tuple[str, ...], inputs: Inputs) -> bool:
+    """Whether what was read lies in one of the folders ``cleaned``, and is there no more."""
+    place = entry.get("layer") or entry.get("url") or entry["list"]
+    return f"{place}/".startswith(cleaned) and (inputs.digest(entry) == MISSING or "list" in entry)
 
 
 @dataclass

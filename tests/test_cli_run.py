@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 from igneous_ng import queues
+from igneous_ng.geometry import Box
+from igneous_ng.io import IO
 from tests.drill import CLI
 from tests.layers import files
 
@@ -94,6 +96,33 @@ def test_the_example_makes_what_the_commands_make(place: Path, calm: dict[str, b
     assert again.returncode == 0
     assert again.stderr.count("is done already, by run") == 6
     assert tree(place) == before
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_the_example_of_a_regional_redo(place: Path, fleet: str, queued: bool) -> None:
+    text = (place / "pipe.toml").read_text()
+    (place / "pipe.toml").write_text(text.replace('kind = "', 'chunk = [8, 8, 8]\nkind = "'))
+    assert igneous("run", "pipe.toml", *SMALL, cwd=place).returncode == 0
+    shutil.copy(EXAMPLE.with_name("regional_redo.toml"), place / "redo.toml")
+    words = ["run", "redo.toml", "--set", "box=0:10,0:10,0:10"]
+    before = files(place / "data" / "seg")
+    dry = igneous(*words, "--dry-run", cwd=place)
+    assert "1 of 8 units stale, 0 more may follow" in dry.stdout, dry.stderr  # pieces of meshes
+    done = igneous(*words, *(["--queue", fleet] if queued else []), cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "nothing has changed: every object has the bytes that it had"
+    assert files(place / "data" / "seg") == before
+    io = IO()
+    volume, box = io.volume(f"file://{place}/data/seg", 0), Box((0, 0, 0), (48, 48, 48))
+    voxels, _ = volume.read(box)
+    voxels[3:9, 3:9, 3:9] = 7
+    io.write(volume, box, voxels)
+    done = igneous(*words, *(["--queue", fleet] if queued else []), cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "skeleton forge: 1 unit run again: 1 objects changed" in done.stdout
+    assert "mesh merge: " in done.stdout
+    assert (place / "data" / "seg" / "mesh" / "7:0").exists()
+    assert igneous("stale", "data/seg", cwd=place).stdout.splitlines()[-1] == "nothing is stale"
 
 
 def test_on_a_queue_it_makes_the_same(place: Path, calm: dict[str, bytes], fleet: str) -> None:

@@ -171,7 +171,7 @@ def test_an_interrupted_repair_is_given_up(layer: Layer) -> None:
     from igneous_ng.repairs import WHY, Repair
 
     mine = run.enqueue(layer.create, "memory://mending", subset=Subset.of_units(8, [(0, (layer.first.id, 0))], WHY))
-    other = run.enqueue(layer.create, "memory://mending", subset=Subset.of_units(8, [(0, (layer.first.id, 0))], "redo"))
+    other = run.enqueue(layer.create, "memory://mending", subset=Subset.of_units(8, [(1, (layer.first.id, 1))], "redo"))
     Repair(STORE, layer.url, run.inline).of({})
     assert records.marked(STORE, mine, "cancelled")
     assert not records.marked(STORE, other, "cancelled")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from igneous_ng import recipes, templates
 from igneous_ng.errors import SpecError
+from igneous_ng.geometry import Box
 from igneous_ng.recipes import Profile, Recipe
 
 WHERE = "/data/study/pipe.toml"
@@ -219,6 +221,34 @@ def test_the_order_is_that_of_the_file_wherever_the_references_allow(data: st.Da
 # Refusals.
 
 DOWN = step("down", "image downsample", layer="/em")
+
+
+def test_what_is_to_be_redone_is_told_by_layers_and_a_box() -> None:
+    text = step("a", "image downsample", layer="seg") + step("b", "mesh forge", layer="@a")
+    assert parse(text).redo is None
+    assert parse(f"{text}[redo]").redo == recipes.Again(("file:///data/study/seg",), None, 0)
+    asked = '[redo]\nlayers = ["@b", "s3://x/parts"]\nbox = "0:1,0:2,0:3"\nmip = 2'
+    box = Box((0, 0, 0), (1, 2, 3))
+    assert parse(text + asked).redo == recipes.Again(("file:///data/study/seg", "s3://x/parts"), box, 2)
+    alone = parse('[redo]\nlayers = ["seg"]')
+    assert (alone.steps, alone.redo) == ((), recipes.Again(("file:///data/study/seg",), None, 0))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[redo]", "redo: layers: expected a list of layers"),
+        ('[redo]\nlayers = ["@x"]', "redo: layers: no step is called 'x'"),
+        ('[redo]\nlayers = ["seg"]\nbox = "0:1"', "redo: box: '0:1' is not a box"),
+        ('[redo]\nlayers = ["seg"]\nmip = "x"', "redo: mip: expected int, got 'x'"),
+        ('[redo]\nlayers = ["seg"]\nlayer = "x"', "redo: it has no key 'layer'; there are: layers, box, mip"),
+    ],
+)
+def test_a_wrong_redo_is_named(text: str, said: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(said)):
+        parse(text)
+
+
 WRONG = {
     "no TOML": ("[steps]\nsteps == 3", "not TOML: .*line 2"),
     "a key twice": (f"{DOWN}mip = 0\nmip = 1\n", "not TOML: .*Cannot overwrite"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from igneous_ng.cli import redoing
 from igneous_ng.cli.looking import JSON, WATCH, repeat
 from igneous_ng.errors import SpecError
 from igneous_ng.queues.protocol import PRIORITIES
@@ -101,7 +102,10 @@ def _carry_out(recipe: Recipe) -> None:
                 pipeline.carry_out(recipe, place, board, board.pause)
         except KeyboardInterrupt:
             raise Preempted("interrupted; what is queued is executed all the same. To go on, run it again") from None
-    click.echo(f"{recipe.name}: all {len(recipe.steps)} steps are done")
+    if recipe.steps:
+        click.echo(f"{recipe.name}: all {len(recipe.steps)} steps are done")
+    if recipe.redo:
+        redoing.carry_out(**vars(recipe.redo), processes=recipe.profile.processes, queue=recipe.profile.queue)
 
 
 def _execute(recipe: Recipe, board: Any) -> None:
@@ -137,7 +141,9 @@ def _forecast(recipe: Recipe, options: _Options) -> None:
     found = [survey.forecast(view) for view in survey.views(Store(), recipe)]
     if options.as_json:
         click.echo(json.dumps([outlining.raw_forecast(one, options.price) for one in found]))
-    else:
+    elif found:
         click.echo(outlining.forecast(recipe, found, options.price))
+    if recipe.redo and all(one.view.state == "done" for one in found):
+        redoing.forecast(**vars(recipe.redo), as_json=options.as_json)
     if refused := next((one.error for one in found if one.error and one.view.state != "waits"), None):
         raise refused

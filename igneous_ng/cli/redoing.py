@@ -22,8 +22,8 @@ _BOX = click.option(
 _MIP = click.option("--mip", type=click.IntRange(0), default=0, show_default=True, help="The level that the box is of.")
 
 
-def _begun(layers: tuple[str, ...], box: Box | None, mip: int) -> tuple[Any, Any]:
-    """A store, and the redo that is meant."""
+def _work(layers: tuple[str, ...], box: Box | None, mip: int) -> Any:
+    """The redo that is meant."""
     from igneous_ng import redo as redoing
     from igneous_ng.store import Store
 
@@ -31,7 +31,7 @@ def _begun(layers: tuple[str, ...], box: Box | None, mip: int) -> tuple[Any, Any
     made = redoing.Redo(store, places, redoing.region(store, places[0], mip, box) if box else None)
     if not made.requests:
         raise SpecError(f"{', '.join(places)}: no runs are recorded here; name the layers that were made")
-    return store, made
+    return made
 
 
 @click.command()
@@ -45,9 +45,14 @@ def stale(layers: tuple[str, ...], box: Box | None, mip: int, as_json: bool) -> 
     A unit is stale when something that it read has changed since; all that was read is read again to tell. With
     --box it is those that read some of that region, and only records are read.
     """
+    forecast(layers, box, mip, as_json)
+
+
+def forecast(layers: tuple[str, ...], box: Box | None, mip: int, as_json: bool = False) -> None:
+    """Say what a redo would run."""
     from igneous_ng.words import count
 
-    _, redo = _begun(layers, box, mip)
+    redo = _work(layers, box, mip)
     forecasts = list(redo.forecast())
     if as_json:
         click.echo(json.dumps([one.to_json() for one in forecasts]))
@@ -72,14 +77,19 @@ def redo(layers: tuple[str, ...], box: Box | None, mip: int, processes: int, que
     With --box what read some of that region is run in any case, and of what follows from it what then is stale.
     Results that come out the same stop there. Killed, the same command goes on.
     """
+    carry_out(layers, box, mip, processes, queue)
+
+
+def carry_out(layers: tuple[str, ...], box: Box | None, mip: int, processes: int, queue: str | None) -> None:
+    """Redo, and say what came of it."""
     from igneous_ng import redo as redoing
+    from igneous_ng.store import Store
     from igneous_ng.words import count
 
-    store, work = _begun(layers, box, mip)
-    total = redoing.Outcome()
+    work, total = _work(layers, box, mip), redoing.Outcome()
     with _executing(processes, queue) as execute:
         for wave, ready in redoing.carried_out(work, execute):
-            came = redoing.outcome(store, wave, ready)
+            came = redoing.outcome(Store(), wave, ready)
             total.add(came)
             why = " to have back what was removed" if wave.restoring else ""
             click.echo(f"{ready.name}: {count(ready.units, 'unit')} run again{why}: {came}")
