@@ -51,6 +51,8 @@ def rollback(store: Store, run: Run) -> Undone:
 
 def check(store: Store, run: Run) -> None:
     """SpecError where the run cannot be undone as things are."""
+    if not records.about(store, run).get("makes_data", True):
+        raise SpecError(f"{run.folder} made no data: there is nothing to undo; name one of the runs that did")
     if not (records.finished(store, run) or records.marked(store, run, "cancelled")):
         raise SpecError(f"{run.folder} is not over; wait for it, or cancel it first: igneous-ng cancel {run.folder}")
     if records.marked(store, run, "pruned"):

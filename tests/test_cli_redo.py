@@ -122,6 +122,11 @@ def test_a_redo_is_undone_and_what_it_kept_is_let_go(place: Path) -> None:
         assert undone.returncode == 0, undone.stderr
         assert "is rolled back: " in undone.stdout
     assert data(place) == before != after
+    assert igneous("verify", "seg", cwd=place).returncode in (0, 1)
+    refused = igneous("rollback", history.find(STORE, f"file://{place}/seg").folder, cwd=place)
+    assert "made no data: there is nothing to undo" in refused.stderr
+    last = runs_of(place, "mesh merge")[1]
+    assert f"mesh merge {last.id} is rolled back" in igneous("rollback", "seg", cwd=place).stdout
     assert "rolledback" in igneous("status", "seg", merged.id, cwd=place).stdout
     assert "2 runs" not in igneous("prune", "seg", cwd=place).stdout
     spoken = igneous("prune", "seg", "--older-than", "0", "--dry-run", cwd=place).stdout

@@ -57,7 +57,7 @@ def forecast(layers: tuple[str, ...], box: Box | None, mip: int, as_json: bool =
     if as_json:
         click.echo(json.dumps([one.to_json() for one in forecasts]))
         return
-    for one in forecasts:
+    for one in (one for one in forecasts if one.stale or one.following):
         told = f"{one.stale} of {count(one.units, 'unit')} stale, {one.following} more may follow"
         click.echo(f"{one.run.name} {one.run.id}: {told}")
     if not any(one.stale for one in forecasts):
@@ -124,10 +124,13 @@ def _executing(processes: int, queue: str | None) -> Iterator[Any]:
     "--with-later", is_flag=True, help="Undo first, newest first, the later runs that wrote the same objects."
 )
 def rollback(where: str, ident: str, with_later: bool) -> None:
-    """Undo a run: put back what it replaced, remove what it made."""
+    """Undo a run: put back what it replaced, remove what it made. Of a layer, the newest that made data."""
+    from igneous_ng import ledger
     from igneous_ng import rollback as undoing
 
     store, run = found(where, ident)
+    if not ident and not where.rstrip("/").endswith(run.id):
+        run = (ledger.runs(store, run.home) or [run])[-1]
     later = undoing.followers(store, run) if with_later else []
     for one in (*later, run):
         undone = undoing.rollback(store, one)
