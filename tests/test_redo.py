@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from igneous_ng import ledger, passes, records, run
+from igneous_ng import fingerprints, ledger, passes, records, rollback, run
 from igneous_ng.formats.info import new_info
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
@@ -174,6 +174,21 @@ def test_a_changed_part_makes_again_what_brute_force_finds(old: Old, named: bool
     assert counts["image downsample"] == (1, 8)
     assert data(old.folder) == old.new
     assert carry_out(Redo(STORE, old.layers)) == ({}, [])
+
+
+def test_a_redo_undone_has_the_fingerprint_of_before(old: Old) -> None:
+    before = [fingerprints.take(STORE, layer) for layer in old.layers]
+    began = {one.id for layer in old.layers for one in ledger.runs(STORE, layer)}
+    made_before = data(old.folder)
+    old.change()
+    source = {name: content for name, content in data(old.folder).items() if "16_16_40" in name}
+    carry_out(Redo(STORE, old.layers))
+    assert [fingerprints.take(STORE, layer) for layer in old.layers] != before
+    mine = [one for layer in old.layers for one in ledger.runs(STORE, layer) if one.id not in began]
+    for one in sorted(mine, key=lambda run: run.id, reverse=True):
+        rollback.rollback(STORE, one)
+    assert [fingerprints.take(STORE, layer) for layer in old.layers] == before
+    assert data(old.folder) == {**made_before, **source}
 
 
 def test_a_part_that_did_not_change_changes_no_byte(old: Old) -> None:
