@@ -137,6 +137,8 @@ def take(store: Store, layer: str, within: tuple[int, Box] | None = None) -> Fin
         if wanted is None or wanted.has(folder, kind, place):
             parts.setdefault((folder, kind), _Objects()).add(place, digest, size)
     found = tuple(filter(None, (parts[key].part(*key) for key in sorted(parts))))
+    if not found and within is None:
+        raise DataError(f"{layer}: no record tells of an object here; check the path")
     named = "".join(f"{part.folder}\0{part.kind}\0{part.digest}\n" for part in found)
     return Fingerprint(node(named.encode()).hex(), found)
 

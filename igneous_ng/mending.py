@@ -160,7 +160,8 @@ def able(store: Store, layer: str, subset: Subset) -> tuple[Subset, list[str]]:
     units, refused = list[tuple[int, Former]](), list[str]()
     for ident, spans in itertools.groupby(sorted(subset.spans, key=lambda span: span[2:]), lambda span: span[2]):
         run = records.load(store, f"{layer}/runs/{ident}")
-        inputs = Inputs(store, tuple(records.about(store, run).get("inputs", ())))
+        before = tuple(records.about(store, run).get("inputs", ()))
+        inputs = Inputs(Store(), before)  # a new store, for others may have written what this one remembers
         unit_of = {number + unit - lo: unit for lo, hi, _, number in spans for unit in range(lo, hi)}
         for page in _pages(store, layer, run, joined(unit_of)):
             hindrance = _hindrance(store, run, page.line, inputs)

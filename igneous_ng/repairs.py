@@ -46,6 +46,7 @@ class Repair:
         self._give_up()
         expected = mending.published(self.store, self.layer)
         known = mending.with_later(self.store, self.layer, self._known(wrong))
+        mending.subsets(self.store, self.layer, known, WHY)  # refuses what is not known, before anything is touched
         asked = mending.make_way(self.store, self.layer, known)
         framed = [stage for stage, _ in self._frames(ident for ident in asked if min(asked[ident]) < (0, 0))]
         todo = mending.subsets(self.store, self.layer, asked, WHY)

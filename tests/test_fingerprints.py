@@ -160,6 +160,11 @@ def test_what_is_no_chunk_of_the_level_hangs_apart() -> None:
     assert [(p.folder, p.kind, p.objects) for p in found.parts] == [("8_8_40", "chunks", 1), ("8_8_40", "objects", 1)]
 
 
+def test_where_nothing_is_recorded_there_is_no_fingerprint() -> None:
+    with pytest.raises(DataError, match="no record tells of an object"):
+        take(STORE, said({}))
+
+
 def test_a_box_needs_a_level() -> None:
     layer = said(ALL)
     with pytest.raises(SpecError, match="has no mip 1"):
