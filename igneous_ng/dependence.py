@@ -157,8 +157,8 @@ class Touched:
         return bool(((low < box.hi) & (high > box.lo)).all(axis=1).any())
 
 
-def subset_of(request: Request, store: Store, units: Iterable[Unit]) -> Subset:
-    """The subset of a request that is made of ``units``."""
+def subset_of(request: Request, store: Store, units: Iterable[Unit], why: str) -> Subset:
+    """The subset of a request that is made of ``units``, and ``why`` they are run again."""
     run = request.newest
     own = records.subset(store, run)
-    return Subset.of_units(own.of if own else run.units, ((unit.number, unit.former) for unit in units))
+    return Subset.of_units(own.of if own else run.units, ((unit.number, unit.former) for unit in units), why)

@@ -8,7 +8,7 @@ are run in any case, and of the others only those are looked at that read what w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,10 @@ from igneous_ng.spans import Spans, joined, size
 from igneous_ng.stage import Stage
 from igneous_ng.store import MISSING, Store
 from igneous_ng.subsets import Subset
+from igneous_ng.worker.former import Former
+
+WHY = "redo"
+"""What subsets say that a redo makes."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,8 @@ class Region:
 
 @dataclass(frozen=True)
 class Wave:
-    """Some units of a request that are to be run together; ``restoring``: for what they make and was removed."""
+    """Some units of a stage that are to be run together; ``restoring``: for what they make and was removed."""
 
-    request: Request
-    units: tuple[Unit, ...]
     stage: Stage
     subset: Subset
     restoring: bool = False
@@ -84,17 +86,29 @@ class Redo:
 
     def __init__(self, store: Store, layers: Sequence[str], region: Region | None = None) -> None:
         self._store, self._layers = store, layers
-        self.requests = requests(store, layers)
-        self._standing = Standing(store, layers)
         self._made: Touched | None = None
         self._named = Touched()
         if region is not None:
             self._made = Touched()
             self._named.add_box(region.layer, region.mip, region.box)
         self.unknown = 0
+        self._see()
+
+    def _see(self) -> None:
+        """Look at the records as they are now."""
+        self.requests = requests(self._store, self._layers)
+        self._standing = Standing(self._store, self._layers)
 
     def waves(self) -> Generator[Wave, Run, None]:
-        """What is to be run, one after the other: each is asked for when the one before is finished; send its run."""
+        """What is to be run, one after the other: each is asked for when the one before is finished; send its run.
+
+        What another redo began and did not finish comes first, wherever that was killed.
+        """
+        begun = list(self._begun())
+        for wave in begun:
+            self._enter((yield wave))
+        if begun:
+            self._see()
         for number, request in enumerate(self.requests):
             look = self.look(request)
             self.unknown += look.unknown
@@ -102,6 +116,14 @@ class Redo:
                 for wave in self._restored(self.requests[:number], look.gone):
                     self._enter((yield wave))
                 self._enter((yield self._wave(request, look.stale)))
+
+    def _begun(self) -> Iterator[Wave]:
+        runs = (run for layer in self._layers for run in ledger.runs(self._store, layer))
+        for run in sorted(runs, key=lambda run: run.id):
+            subset = records.subset(self._store, run)
+            over = records.finished(self._store, run) or records.marked(self._store, run, "cancelled")
+            if subset is not None and subset.why == WHY and not over:
+                yield Wave(catalog.decode(run.stage), subset)
 
     def forecast(self) -> Iterator[Forecast]:
         """For each request what is stale now, and what of it reads that, or reads what reads that."""
@@ -120,10 +142,10 @@ class Redo:
     def look(self, request: Request) -> Look:
         """Which units of a request are stale now."""
         found = Look()
-        before = records.about(self._store, request.newest).get("inputs", ())
-        inputs = Inputs(self._store, tuple(before))
+        known = {run.id: self._inputs(run) for run in request.runs}
         cleaned = tuple(c for layer in self._layers for c in ledger.cleaned(self._store, layer, request.runs[0]))
         for unit in self._standing.units(request):
+            inputs = known[unit.former[0]]
             if self._named.read_by(unit.line):
                 found.stale.append(unit)
                 self._note_gone(unit.line, inputs, found)
@@ -134,6 +156,9 @@ class Redo:
                     found.stale.append(unit)
                     self._note_gone(unit.line, inputs, found)
         return found
+
+    def _inputs(self, run: Run) -> Inputs:
+        return Inputs(self._store, tuple(records.about(self._store, run).get("inputs", ())))
 
     def _changes(self, line: Line, inputs: Inputs, cleaned: tuple[str, ...]) -> list[bool | None]:
         """Of each read whether it would give something else now.
@@ -165,9 +190,8 @@ class Redo:
         return found[::-1]
 
     def _wave(self, request: Request, units: Iterable[Unit], restoring: bool = False) -> Wave:
-        chosen = tuple(sorted(units, key=lambda unit: unit.number))
-        stage = catalog.decode(request.newest.stage)
-        return Wave(request, chosen, stage, subset_of(request, self._store, chosen), restoring)
+        subset = subset_of(request, self._store, units, WHY)
+        return Wave(catalog.decode(request.newest.stage), subset, restoring)
 
     def _enter(self, run: Run) -> None:
         """Enter what was made again among what makes others worth a look."""
@@ -191,6 +215,17 @@ class Outcome:
     new: int = 0
     removed: int = 0
 
+    def count(self, entry: ledger.Entry, before: Mapping[str, str]) -> None:
+        """Enter what was written, given the digests of ``before``."""
+        if "deleted" in entry:
+            self.removed += "replaced" in entry
+        elif "replaced" in entry:
+            self.changed += 1
+        elif entry["url"] in before or "same" in entry:
+            self.same += 1
+        else:
+            self.new += 1
+
     @property
     def altered(self) -> int:
         """Objects that are not as they were."""
@@ -209,18 +244,12 @@ class Outcome:
 def outcome(store: Store, wave: Wave, run: Run) -> Outcome:
     """What ``run``, of the units of ``wave``, changed."""
     found = Outcome()
-    former = {place: unit.line for place, unit in enumerate(wave.units)}
-    for line in records.all_lines(store, run):
-        before = {entry["url"] for entry in ledger.writes(former[line["unit"]]) if "digest" in entry}
-        for entry in ledger.writes(line):
-            if "deleted" in entry:
-                found.removed += "replaced" in entry
-            elif "replaced" in entry:
-                found.changed += 1
-            elif entry["url"] in before:
-                found.same += 1
-            else:
-                found.new += 1
+    for message in run.messages():
+        former = Former(store, message, wave.subset)
+        for place, line in records.read(store, message).items():
+            before = former.made(place)
+            for entry in ledger.writes(line):
+                found.count(entry, before)
     return found
 
 

@@ -14,16 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from igneous_ng import fingerprints, ledger, passes, records, rollback, run
+from igneous_ng import environments, fingerprints, ledger, passes, records, rollback, run, waves
 from igneous_ng.formats.info import new_info
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
-from igneous_ng.redo import Outcome, Redo, carried_out, outcome, region
+from igneous_ng.records import Run
+from igneous_ng.redo import Outcome, Redo, Wave, carried_out, outcome, region
 from igneous_ng.stages.ccl import Auto
+from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.stages.mesh import MeshForge, MeshMerge
 from igneous_ng.stages.skeleton import SkeletonForge, SkeletonMerge
 from igneous_ng.store import Store
+from igneous_ng.subsets import Subset
 
 Array = npt.NDArray[Any]
 STORE = Store()
@@ -98,7 +101,7 @@ def carry_out(redo: Redo) -> tuple[dict[str, set[int]], list[Outcome]]:
     outcomes = []
     for wave, ready in carried_out(redo, lambda wave: run.inline(wave.stage, wave.subset)):
         assert not wave.restoring
-        found[json.dumps(ready.stage)] = {unit.number for unit in wave.units}
+        found[json.dumps(ready.stage)] = {wave.subset.unit(place) for place in range(len(wave.subset))}
         outcomes.append(outcome(STORE, wave, ready))
     return found, outcomes
 
@@ -203,3 +206,36 @@ def test_a_part_that_did_not_change_changes_no_byte(old: Old) -> None:
     assert all(one.same > 0 and (one.changed, one.new, one.removed) == (0, 0, 0) for one in outcomes)
     assert data(old.folder) == before
     assert carry_out(Redo(STORE, old.layers)) == ({}, [])
+
+
+def test_units_that_read_an_older_version_of_a_file_stay_stale(tmp_path: Path) -> None:
+    made_of = tmp_path / "labels.npy"
+    np.save(made_of, tissue())
+    layer = f"file://{tmp_path}/seg"
+    fields: dict[str, Any] = {"axes": "xyz", "kind": "segmentation", "chunk": (32, 32, 32), "cell": (32, 32, 32)}
+    first = run.inline(Create(source=str(made_of), layer=layer, **fields))
+    np.save(made_of, changed(tissue()))
+    run.inline(Create(source=str(made_of), layer=layer, **fields), Subset.of_units(8, [(3, (first.id, 3))]))
+    ran, _ = carry_out(Redo(STORE, [layer]))
+    assert list(ran.values()) == [{0, 1, 2, 4, 5, 6, 7}]
+    assert carry_out(Redo(STORE, [layer])) == ({}, [])
+
+
+def test_what_another_redo_left_is_done_first_wherever_it_was(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+    old.change()
+    going = Redo(STORE, old.layers).waves()
+    wave = next(going)
+    while wave.stage.name != "mesh forge":
+        wave = going.send(run.inline(wave.stage, wave.subset))
+    begun = run.enqueue(wave.stage, "memory://nobody", subset=wave.subset)
+    monkeypatch.setattr(environments, "host", lambda: "another machine")
+    done = carried_out(Redo(STORE, old.layers), in_place)
+    first, ready = next(done)
+    assert (first.subset, ready) == (wave.subset, begun)
+    assert records.finished(STORE, begun)
+    assert next(done)[1].name == "mesh merge"
+
+
+def in_place(wave: Wave) -> Run:
+    with waves.here(1, lambda _: None) as execute:
+        return execute(wave)
