@@ -3,7 +3,7 @@
 Chunks are leaves of the octree of their grid, so that any box that is aligned with it has a digest of its own: that of
 its subtree. Shards hang in the tree of their numbers, all else in a tree of the digests of names, folder by folder.
 Nodes with one child are passed through. Layers with the same objects have the same fingerprint, whoever made them in
-whatever tasks. Of each object 32 bytes are held.
+whatever tasks. Of each object 32 bytes are gathered, and some 75 held at most, while they are put in order.
 """
 
 from __future__ import annotations
