@@ -52,23 +52,29 @@ def writes(page: Line) -> list[Entry]:
 
 
 class Names:
-    """A set of URLs, held as 64 bits of each one's digest."""
+    """A set of URLs, held as 64 bits of each one's digest, in few sorted arrays of growing sizes."""
 
     def __init__(self) -> None:
-        self._known: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self._parts: list[npt.NDArray[np.uint64]] = []
         self._fresh: set[int] = set()
 
     def add(self, urls: Iterable[str]) -> None:
         """Enter ``urls``."""
         self._fresh.update(map(key, urls))
-        if len(self._fresh) > max(_FRESH, len(self._known)):
-            self._known = np.union1d(self._known, np.fromiter(self._fresh, np.uint64, len(self._fresh)))
+        if len(self._fresh) > _FRESH:
+            self._parts.append(np.sort(np.fromiter(self._fresh, np.uint64, len(self._fresh))))
             self._fresh = set()
+            while len(self._parts) > 1 and len(self._parts[-2]) < 2 * len(self._parts[-1]):
+                self._parts.append(np.union1d(self._parts.pop(), self._parts.pop()))
 
     def __contains__(self, url: str) -> bool:
-        sought = key(url)
-        at = int(np.searchsorted(self._known, np.uint64(sought)))
-        return sought in self._fresh or (at < len(self._known) and int(self._known[at]) == sought)
+        name = key(url)
+        return name in self._fresh or any(_holds(part, name) for part in self._parts)
+
+
+def _holds(part: npt.NDArray[np.uint64], name: int) -> bool:
+    at = int(np.searchsorted(part, np.uint64(name)))
+    return at < len(part) and int(part[at]) == name
 
 
 def key(url: str) -> int:
