@@ -39,6 +39,11 @@ class Run:
         """The name of the stage."""
         return str(self.stage.get("stage"))
 
+    @property
+    def grouped(self) -> int:
+        """How many units share a folder of records."""
+        return self.span * GROUP
+
     def messages(self, spans: Iterable[tuple[int, int]] | None = None) -> Iterator[Message]:
         """One message for each planned range of units, or for what of it lies in ``spans``."""
         for lo, hi in spans if spans is not None else [(0, self.units)]:
@@ -119,4 +124,4 @@ def check_format(found: Any, what: str) -> None:
 
 def folder_of(run: Run, unit: int) -> str:
     """The URL of the folder that has the records of ``unit``."""
-    return f"{run.folder}/records/{unit // (run.span * GROUP)}"
+    return f"{run.folder}/records/{unit // run.grouped}"

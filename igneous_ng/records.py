@@ -36,7 +36,7 @@ from igneous_ng import sheets
 from igneous_ng.errors import DataError
 from igneous_ng.formats.ledgers import Line as Line
 from igneous_ng.geometry import ceil_div
-from igneous_ng.messages import FORMAT, GROUP, check_format, folder_of
+from igneous_ng.messages import FORMAT, check_format, folder_of
 from igneous_ng.messages import Message as Message
 from igneous_ng.messages import Run as Run
 from igneous_ng.sheets import File as File
@@ -177,7 +177,7 @@ def all_lines(
     """
     low, high = within or (0, run.units)
     for first in _groups(run):
-        if first >= high or first + run.span * GROUP <= low:
+        if first >= high or first + run.grouped <= low:
             continue
         seen: set[int] = set()
         files = (file for file in _files(store, run, first) if file.touches([(low, high)]))
@@ -208,7 +208,7 @@ def complete(store: Store, run: Run, near: int = 0, full: set[str] | None = None
     ``full`` remembers folders that were seen full, for they stay so: hand in the same set each time.
     """
     full = set() if full is None else full
-    start = near - near % (run.span * GROUP)
+    start = near - near % run.grouped
     for first in (start, *(group for group in _groups(run) if group != start)):
         folder = folder_of(run, first)
         if folder not in full:
@@ -226,14 +226,14 @@ def _missing(store: Store, run: Run, first: int) -> Spans:
 
 
 def _unwritten(run: Run, first: int, files: list[File]) -> Spans:
-    end = min(run.units, first + run.span * GROUP)
+    end = min(run.units, first + run.grouped)
     return gaps([(file.lo, file.hi) for file in files if file.whole], first, end)
 
 
 def group(run: Run, number: int) -> tuple[str, int, int]:
     """One of the :func:`groups`: a folder of records, and the range of its units."""
-    first = number * run.span * GROUP
-    return folder_of(run, first), first, min(run.units, first + run.span * GROUP)
+    first = number * run.grouped
+    return folder_of(run, first), first, min(run.units, first + run.grouped)
 
 
 def groups(run: Run) -> int:
@@ -243,7 +243,7 @@ def groups(run: Run) -> int:
 
 def _groups(run: Run) -> range:
     """The first unit of each folder of records."""
-    return range(0, run.units, run.span * GROUP)
+    return range(0, run.units, run.grouped)
 
 
 def _part(message: Message, owner: str) -> str:
@@ -252,7 +252,7 @@ def _part(message: Message, owner: str) -> str:
 
 def _files(store: Store, run: Run, unit: int) -> list[File]:
     """The files that have the records of the folder of ``unit``: whole ranges first, each kind in order."""
-    return sheets.files(store, *group(run, unit // (run.span * GROUP)))
+    return sheets.files(store, *group(run, unit // run.grouped))
 
 
 def _text(lines: dict[int, Line]) -> bytes:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igneous_ng import chains, evidence, history, records, run, sheets, status
+from igneous_ng import chains, evidence, history, messages, records, run, sheets, status
 from igneous_ng.errors import DataError, SpecError, TransientError
 from igneous_ng.io import IO
 from igneous_ng.records import Line, Message, Run
@@ -63,7 +63,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small folders, and small parts of files."""
-    monkeypatch.setattr(records, "GROUP", 4)
+    monkeypatch.setattr(messages, "GROUP", 4)
     for module in ("igneous_ng.sheets", "igneous_ng.stages.records_compact"):
         monkeypatch.setattr(f"{module}.ROWS", 5)
 
