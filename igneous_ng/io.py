@@ -84,7 +84,8 @@ class IO:
 
     def saw(self, url: str, box: Box, array: Array) -> None:
         """Enter what was read by other means: ``array`` from ``box`` of the file at ``url``."""
-        stored = np.ascontiguousarray(array.T).data.cast("B")  # in Fortran order, without a copy where it is so already
+        whole = array if array.flags.c_contiguous else np.ascontiguousarray(array.T)  # no copy of what lies in order
+        stored = whole.data.cast("B")
         self.ledger.reads.append({"url": url, "box": str(box), "digest": digest(stored)})
 
     def saw_part(self, url: str, part: int, identity: bytes) -> None:
