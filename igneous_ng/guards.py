@@ -43,12 +43,18 @@ def check_writable(store: Store, place: str) -> None:
     scheme, _, path = place.partition("://")
     parts = path.split("/")
     for count in range(len(parts), 0, -1):
-        folder = f"{scheme}://{'/'.join(parts[:count])}"
-        if parts[count - 1] and (found := store.get_json(f"{folder}/{_MARK}")) is not None:
-            note = f" ({found['note']})" if found.get("note") else ""
-            raise SpecError(
-                f"{place}: {folder} is marked as raw archive{note} and is never written to; choose another destination"
-            )
+        if parts[count - 1]:
+            check_folder(store, f"{scheme}://{'/'.join(parts[:count])}", place)
+
+
+def check_folder(store: Store, folder: str, place: str) -> None:
+    """SpecError, which names ``place``, where ``folder`` is marked as raw archive."""
+    found = store.get_json(f"{folder}/{_MARK}")
+    if found is not None:
+        note = f" ({found['note']})" if found.get("note") else ""
+        raise SpecError(
+            f"{place}: {folder} is marked as raw archive{note} and is never written to; choose another destination"
+        )
 
 
 @dataclass(frozen=True)

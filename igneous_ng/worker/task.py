@@ -72,7 +72,7 @@ class Task:
         """Run what is to be run; why the rest was left (``cancelled``, ``paused``, ``time``), or an empty string."""
         stage = checked_stage(self.message, self.roots)
         if stage.makes_data:
-            guards.check_writable(self.store, self.message.run.home)
+            guards.check_folder(self.store, stage.home(), stage.home())  # it may be marked since the run was begun
         if word := self._mark():
             return word
         self._lines = records.read(self.store, self.message)
