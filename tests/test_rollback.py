@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from igneous_ng import ledger, records, rollback, run
+from igneous_ng import fingerprints, ledger, records, rollback, run
 from igneous_ng.errors import SpecError
 from igneous_ng.records import Run
 from igneous_ng.stages.image_create import Create
@@ -153,3 +153,22 @@ def test_an_undone_run_is_not_continued(tmp_path: Path) -> None:
     second = create(tmp_path)
     assert second.id != first.id
     assert data(tmp_path / "seg")
+
+
+def test_a_run_on_an_object_store_is_undone_too(tmp_path: Path) -> None:
+    place = f"mem://rollback/{tmp_path.name}/seg"
+    create(tmp_path)
+    source = str(tmp_path / "labels.npy")
+    wanted = Create(source=source, layer=place, axes="xyz", kind="segmentation", chunk=SIDE, cell=SIDE)
+    run.inline(wanted)
+    before = fingerprints.take(STORE, place)
+    held = {entry["url"]: STORE.stored(entry["url"]) for page in ledger.state(STORE, place) for entry in page.newest}
+    create(tmp_path, seed=5)
+    again = run.inline(wanted)
+    made = run.inline(Downsample(layer=place))
+    assert fingerprints.take(STORE, place) != before
+    for one in (made, again):
+        rollback.rollback(STORE, one)
+    assert fingerprints.take(STORE, place) == before
+    assert {url: STORE.stored(url) for url in held} == held
+    assert not [name for name in STORE.list(place) if name not in ("1_1_1", "info", "provenance", "runs")]
