@@ -98,7 +98,7 @@ def test_the_example_makes_what_the_commands_make(place: Path, calm: dict[str, b
     assert tree(place) == before
 
 
-@pytest.mark.parametrize("queued", [False, True])
+@pytest.mark.parametrize("queued", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_the_example_of_a_regional_redo(place: Path, fleet: str, queued: bool) -> None:
     text = (place / "pipe.toml").read_text()
     (place / "pipe.toml").write_text(text.replace('kind = "', 'chunk = [8, 8, 8]\nkind = "'))

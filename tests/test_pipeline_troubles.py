@@ -195,6 +195,7 @@ def test_an_empty_queue_gets_again_what_a_run_lacks(recipe: Recipe, tmp_path: Pa
     assert all(len(runs(tmp_path, layer)) == 1 for layer in STEPS.values())
 
 
+@pytest.mark.long
 def test_on_sqs_another_driver_goes_on(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_emulator(monkeypatch)
     url = f"sqs://{uuid.uuid4().hex}"

@@ -59,6 +59,7 @@ def mean(array: Array, lo: tuple[int, ...], factor: int) -> Array:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sharded", [False, True])
 def test_ten_levels_in_little_memory_are_means_within_a_half_and_no_darker(tmp_path: Path, sharded: bool) -> None:
     rng = np.random.default_rng(0)

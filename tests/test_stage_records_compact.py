@@ -170,6 +170,7 @@ class Life:
         return {name: data for name, data in tree(self.folder / "layer").items() if ".tmp-" not in name}
 
 
+@pytest.mark.long
 def test_a_death_at_any_step_loses_and_doubles_nothing(
     tmp_path: Path, few: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,6 +145,7 @@ print(json.dumps(resident("VmHWM") - before))
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
 def test_memory_does_not_grow_with_the_records(tmp_path: Path) -> None:
     grown = {}
