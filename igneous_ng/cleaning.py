@@ -42,7 +42,7 @@ def wastes(store: Store, layer: str, failures_s: float) -> Iterator[Waste]:
     """
     runs = list(history.runs(store, layer))
     for run in runs:
-        if (since := finished_at(store, run)) is not None:
+        if (since := records.finished_at(store, run)) is not None:
             parts = [file.url for file in records.stored(store, run) if not file.whole]
             yield from _some(f"{run.folder}/records", "leftover checkpoints", parts)
             if time.time() - since > failures_s:
@@ -78,7 +78,7 @@ def _intermediates(store: Store, runs: list[Run]) -> Iterator[Waste]:
     """What the stages of finished runs call spent, each folder once."""
     seen: set[str] = set()
     for run in runs:
-        if finished_at(store, run) is None:
+        if records.finished_at(store, run) is None:
             continue
         try:
             spent = catalog.decode(run.stage).spent(IO(store))
@@ -95,15 +95,9 @@ def _needed(store: Store, run: Run, runs: list[Run]) -> str:
     for other in runs:
         if other.id == run.id or other.name.split()[0] != run.name.split()[0]:
             continue
-        since = finished_at(store, other)
+        since = records.finished_at(store, other)
         if since is None and not records.marked(store, other, "cancelled"):
             return f"{other.name} {other.id} is not finished; finish or cancel it"
         if since is not None and since > history.begun_at(run):
             return f"{other.name} {other.id} finished after {run.name} had begun; run {run.name} again"
     return ""
-
-
-def finished_at(store: Store, run: Run) -> float | None:
-    """When a run was finished, in seconds since 1970; None where it was not."""
-    found = store.get_json(f"{run.folder}/finished.json")
-    return None if found is None else float(found["time"])

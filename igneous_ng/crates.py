@@ -77,7 +77,7 @@ def _runs(store: Store, layer: str) -> list[Run]:
 
 def _finished(store: Store, layer: str) -> Iterator[Run]:
     for run in history.runs(store, layer) if layer.startswith(history.LISTED) else ():
-        data = records.about(store, run).get("makes_data", True)
+        data = records.makes_data(store, run)
         if data and records.finished(store, run) and not records.marked(store, run, "rolledback"):
             yield run
 

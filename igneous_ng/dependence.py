@@ -32,11 +32,6 @@ class Request:
         """The run that was begun last."""
         return self.runs[-1]
 
-    @property
-    def name(self) -> str:
-        """The stage's name."""
-        return self.newest.name
-
 
 @dataclass(frozen=True)
 class Unit:

@@ -61,7 +61,6 @@ def check_folder(store: Store, folder: str, place: str) -> None:
 class Claim:
     """What a run writes: below which folders, and which units of what stage."""
 
-    run: Run
     stage: Stage
     subset: Subset | None
 
@@ -81,7 +80,7 @@ class Claim:
 
     def _grid(self) -> dict[str, Any]:
         """What tells one grid of cells from another."""
-        return {"stage": self.run.name} | {k: v for k, v in vars(self.stage).items() if k not in _APART}
+        return {"stage": self.stage.name} | {k: v for k, v in vars(self.stage).items() if k not in _APART}
 
     def _hull(self, io: IO) -> Box | None:
         """The box around all units of the stage; None where they are no boxes."""
@@ -105,17 +104,17 @@ def over(store: Store, run: Run) -> bool:
 
 def rivals(store: Store, wanted: Run, stage: Stage, subset: Subset | None) -> list[Run]:
     """The runs at the same layer that are not over and write where ``wanted`` will; not those of its very request."""
-    found, own, io = [], Claim(wanted, stage, subset), IO(store)
+    found, own, io = [], Claim(stage, subset), IO(store)
     for run in history.runs(store, wanted.home):
         same = run.id == wanted.id or (run.stage, run.subset) == (wanted.stage, wanted.subset)
         if same or over(store, run):
             continue
         try:
             its = catalog.decode(run.stage)
-            clash = own.overlaps(Claim(run, its, records.subset(store, run)), io)
+            clash = own.overlaps(Claim(its, records.subset(store, run)), io)
         except IgneousError:  # of another program, or of a layer that is no more: who knows what it writes
             clash = True
-        if clash and stage.makes_data and records.about(store, run).get("makes_data", True):
+        if clash and stage.makes_data and records.makes_data(store, run):
             found.append(run)
     return found
 

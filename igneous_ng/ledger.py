@@ -29,18 +29,15 @@ PREPARED, PUBLISHED = -2, -1
 def runs(store: Store, layer: str) -> list[Run]:
     """The runs that made data at ``layer`` and were not rolled back, the oldest first."""
     found = (run for run in history.runs(store, layer) if not records.marked(store, run, "rolledback"))
-    return [run for run in found if records.about(store, run).get("makes_data", True)][::-1]
+    return [run for run in found if records.makes_data(store, run)][::-1]
 
 
-def pages(store: Store, run: Run, within: tuple[int, int] | None = None) -> Iterator[tuple[int, Line]]:
-    """Every ledger of a run, what was written last first, and of which unit it is; only of units ``within``, if given.
-
-    Those of publishing and of preparing belong to no unit, and come whatever is asked.
-    """
+def pages(store: Store, run: Run) -> Iterator[tuple[int, Line]]:
+    """Every ledger of a run, what was written last first, and of which unit it is."""
     frame = records.frame(store, run)
     if "finished" in frame:
         yield PUBLISHED, frame["finished"]
-    for line in records.all_lines(store, run, within):
+    for line in records.all_lines(store, run):
         yield line["unit"], line
     if "prepared" in frame:
         yield PREPARED, frame["prepared"]
@@ -96,15 +93,10 @@ def state(store: Store, layer: str) -> Iterator[Page]:
     """All ledgers of a layer, the newest first, each with what of it holds."""
     later = Names()
     for run in reversed(runs(store, layer)):
-        yield from current(store, run, later)
-
-
-def current(store: Store, run: Run, later: Names, within: tuple[int, int] | None = None) -> Iterator[Page]:
-    """The ledgers of one run, given what ``later`` runs wrote, to which it adds; only of units ``within``, if given."""
-    for unit, line in pages(store, run, within):
-        entries = writes(line)
-        yield Page(run, unit, line, [entry for entry in entries if entry["url"] not in later])
-        later.add(entry["url"] for entry in entries)
+        for unit, line in pages(store, run):
+            entries = writes(line)
+            yield Page(run, unit, line, [entry for entry in entries if entry["url"] not in later])
+            later.add(entry["url"] for entry in entries)
 
 
 def written(store: Store, those: Iterable[Run]) -> Names:

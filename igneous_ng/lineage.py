@@ -8,9 +8,6 @@
 
 from __future__ import annotations
 
-import calendar
-import math
-import time
 from collections.abc import Sequence
 
 from igneous_ng import history, records
@@ -40,7 +37,8 @@ def unseen(store: Store, run: Run, sources: Sequence[Run]) -> Run | None:
         if _request(source.folder) in requests:
             seen = source.folder in named
         else:
-            seen = _finished(store, source) <= _begun(run)
+            finished = records.finished_at(store, source)
+            seen = finished is not None and finished <= history.begun_at(run)
         if not seen:
             return source
     return None
@@ -50,16 +48,6 @@ def _request(folder: str) -> tuple[str, str]:
     """The place of the runs of one request, and its digest, by which a run's folder ends."""
     place, _, name = folder.rpartition("/")
     return place, name.rpartition("-")[2]
-
-
-def _begun(run: Run) -> float:
-    """When a run was begun, in seconds since 1970, as its id says."""
-    moment, _, rest = run.id.partition(".")
-    return calendar.timegm(time.strptime(moment, "%Y%m%dT%H%M%S")) + float(f"0.{rest.partition('-')[0]}")
-
-
-def _finished(store: Store, run: Run) -> float:
-    return float((store.get_json(f"{run.folder}/finished.json") or {"time": math.inf})["time"])
 
 
 def close(store: Store, chain: Stage, runs: Sequence[Run]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from igneous_ng import history, records
+from igneous_ng import ledger, records
 from igneous_ng.records import Run
 from igneous_ng.store import Store
 
@@ -18,10 +18,10 @@ _EMPTY: dict[str, Any] = {"description": "", "owners": [], "processing": [], "so
 
 def publish(store: Store, home: str) -> None:
     """Bring the file of the layer ``home`` up to date; who writes last has seen all that finished before."""
-    seen: list[str] | None = None
+    seen: list[Run] | None = None
     while seen != (now := _finished(store, home)):
         seen = now
-        _write(store, home, [records.load(store, f"{home}/runs/{name}") for name in now])
+        _write(store, home, now)
 
 
 def _write(store: Store, home: str, runs: list[Run]) -> None:
@@ -37,7 +37,7 @@ def _write(store: Store, home: str, runs: list[Run]) -> None:
 
 
 def _entry(store: Store, run: Run) -> dict[str, Any]:
-    about, finished = records.about(store, run), store.get_json(f"{run.folder}/finished.json") or {"time": 0}
+    about, finished = records.about(store, run), records.finished_at(store, run)
     fields = {name: value for name, value in run.stage.items() if name not in ("stage", "version")}
     return {
         "method": {
@@ -45,7 +45,7 @@ def _entry(store: Store, run: Run) -> dict[str, Any]:
             **fields,
             "igneous_ng": {"run": run.id, "units": run.units, "stage_version": run.stage["version"], **_code(about)},
         },
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(finished["time"])),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(finished)),
         "by": about.get("by", ""),
     }
 
@@ -54,11 +54,6 @@ def _code(about: dict[str, Any]) -> dict[str, Any]:
     return {name: about[name] for name in ("code", "environment") if name in about}
 
 
-def _finished(store: Store, home: str) -> list[str]:
-    """The ids of the runs that made something and were not undone, the oldest first."""
-    found = history.runs(store, home)
-    return [run.id for run in found if records.finished(store, run) and _counts(store, run)][::-1]
-
-
-def _counts(store: Store, run: Run) -> bool:
-    return not records.marked(store, run, "rolledback") and records.about(store, run).get("makes_data", True)
+def _finished(store: Store, home: str) -> list[Run]:
+    """The runs that made something and were not undone, the oldest first."""
+    return [run for run in ledger.runs(store, home) if records.finished(store, run)]

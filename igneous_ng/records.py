@@ -89,6 +89,11 @@ def about(store: Store, run: Run) -> dict[str, Any]:
     return dict(raw.get("about", {}))
 
 
+def makes_data(store: Store, run: Run) -> bool:
+    """Whether the run is of a stage that makes data, and does not only say something about data."""
+    return bool(about(store, run).get("makes_data", True))
+
+
 def save_prepared(store: Store, run: Run, ledger: dict[str, Any]) -> None:
     """Store what preparing the run read and wrote."""
     store.put_json(f"{run.folder}/prepared.json", ledger)
@@ -304,6 +309,12 @@ def settled(store: Store, run: Run) -> bool:
 def finished(store: Store, run: Run) -> bool:
     """Whether the run was completed and its result published."""
     return marked(store, run, "finished")
+
+
+def finished_at(store: Store, run: Run) -> float | None:
+    """When a run was finished, in seconds since 1970; None where it was not."""
+    found = store.get_json(f"{run.folder}/finished.json")
+    return None if found is None else float(found["time"])
 
 
 def mark_finished(store: Store, run: Run, ledger: dict[str, Any] | None = None) -> None:

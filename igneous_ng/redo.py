@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from typing import Any
 
-from igneous_ng import catalog, ledger, records
+from igneous_ng import audit, catalog, ledger, records
 from igneous_ng.dependence import Request, Standing, Touched, Unit, requests, subset_of
 from igneous_ng.errors import SpecError
 from igneous_ng.formats.info import chunk_box, chunk_range
@@ -165,9 +165,7 @@ class Redo:
 
         Left out is what the unit itself wrote, and what is not there because it was ``cleaned`` away.
         """
-        own = Touched()
-        own.add_written(line)
-        asked = (entry for entry in line["reads"] if not own.read_by({"reads": [entry]}))
+        asked = (entry for entry in line["reads"] if not audit.own(entry, line))
         return [not _within(entry, cleaned, inputs) and inputs.changed(entry) for entry in asked]
 
     def _note_gone(self, line: Line, inputs: Inputs, found: Look) -> None:

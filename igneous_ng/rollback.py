@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from igneous_ng import cleaning, folders, guards, history, ledger, provenance, records
+from igneous_ng import folders, guards, history, ledger, provenance, records
 from igneous_ng.errors import SpecError
 from igneous_ng.formats.compression import SUFFIXES
 from igneous_ng.records import Run
@@ -51,7 +51,7 @@ def rollback(store: Store, run: Run) -> Undone:
 
 def check(store: Store, run: Run) -> None:
     """SpecError where the run cannot be undone as things are."""
-    if not records.about(store, run).get("makes_data", True):
+    if not records.makes_data(store, run):
         raise SpecError(f"{run.folder} made no data: there is nothing to undo; name one of the runs that did")
     if not (records.finished(store, run) or records.marked(store, run, "cancelled")):
         raise SpecError(f"{run.folder} is not over; wait for it, or cancel it first: igneous-ng cancel {run.folder}")
@@ -121,7 +121,7 @@ def _undo(store: Store, run: Run, urls: list[str], undone: Undone) -> None:
 def prunable(store: Store, layer: str, older_s: float) -> Iterator[tuple[Run, int, int]]:
     """The runs at ``layer`` that are over since ``older_s`` seconds and keep something, with its objects and bytes."""
     for run in history.runs(store, layer):
-        since = cleaning.finished_at(store, run)
+        since = records.finished_at(store, run)
         if since is not None and time.time() - since > older_s:
             found = list(folders.walk(f"{run.folder}/replaced"))
             if found:

@@ -212,7 +212,7 @@ class _Tracer:
 
     def _void(self, run: Run) -> bool:
         undone = records.marked(self._store, run, "rolledback")
-        return undone or not records.about(self._store, run).get("makes_data", True)
+        return undone or not records.makes_data(self._store, run)
 
     def _push(self, layer: str, seeker: str) -> None:
         """Let the runs of ``layer`` before that of ``seeker`` be gone through."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from igneous_ng import history, records, run
+from igneous_ng import chains, history, records, run
 from igneous_ng.records import Run
 from igneous_ng.redo import Wave
 from igneous_ng.store import Store
 from igneous_ng.worker.crew import Crew
 from igneous_ng.worker.events import Sink
 
-_LOOK_S = 1.0
 Execute = Callable[[Wave], Run]
 
 
@@ -26,17 +24,13 @@ def here(processes: int, sink: Sink) -> Iterator[Execute]:
 
 
 @contextmanager
-def on_queue(queue: str, tell: Callable[[str], None], sleep: Callable[[float], None] = time.sleep) -> Iterator[Execute]:
+def on_queue(queue: str, tell: Callable[[str], None]) -> Iterator[Execute]:
     """Put units on ``queue``, and wait until others have executed them; DeadLetters where they gave some up."""
-    store = Store()
 
     def execute(wave: Wave) -> Run:
         ready = run.enqueue(wave.stage, queue, missing=_begun(wave), tell=tell, subset=wave.subset)
         tell(f"{ready.name}: {ready.units} units are on {queue}; waiting for `igneous-ng execute {queue}`")
-        while not records.finished(store, ready):
-            if records.dead(store, ready):
-                raise run.DeadLetters(f"{ready.folder}: units were given up; `igneous-ng status` says why")
-            sleep(_LOOK_S)
+        chains.wait(ready)
         return ready
 
     yield execute
