@@ -1,0 +1,1 @@
+"""How microscopes and programs describe their tiles: an adapter each."""
