@@ -132,7 +132,7 @@ def linear(matrix: Array, points: Array) -> Array:
 
 
 def cells(points: Array, size: tuple[int, int], nodes: tuple[int, ...]) -> tuple[Array, Array]:
-    """The cell of each point in a net of ``nodes`` over a tile of ``size``, and its place in it: see :class:`TileMap`."""
+    """The cell of each point in a net of ``nodes`` over a tile of ``size``, and its place in it: see `TileMap`."""
     count = np.array(nodes) - 1
     scaled = np.clip(points / np.maximum(np.array(size) - 1, 1), 0.0, 1.0) * count
     at = np.minimum(scaled.astype(np.int64), count - 1)
