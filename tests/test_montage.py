@@ -84,7 +84,7 @@ def test_manifests_are_read_as_they_were_written(made: list[Tile]) -> None:
     ("line", "message"),
     [
         ("{", "line 1: is no JSON"),
-        ("[]", "expected the fields of a tile"),
+        ("[]", "expected a tile, found"),
         ('{"tile": "a"}', "z is None; expected int"),
         ('{"tile":"a","z":1,"x":0,"y":0,"pixel":0,"url":"u"}', "a pixel of 0 nm"),
         ('{"tile":"a","z":1,"x":0,"y":NaN,"pixel":4,"url":"u"}', "is no number"),
