@@ -122,7 +122,7 @@ def _tile(line: bytes, where: str) -> Tile:
         raise DataError(f"{where}: is no JSON; plan the ingest again") from None
     if not isinstance(raw, dict):
         raise DataError(
-            f"{where}: expected the fields of a tile, found {line[:60].decode(errors='replace')!r}; plan the ingest again"
+            f"{where}: expected a tile, found {line[:60].decode(errors='replace')!r}; plan the ingest again"
         )
     if unknown := sorted(raw.keys() - _TYPES.keys()):
         raise DataError(f"{where}: a tile has no field {unknown[0]!r}; there are: {', '.join(_TYPES)}")
