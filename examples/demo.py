@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
     queue, truth = f"fq://{folder.absolute()}/queue", folder / "synth"
     image, labels = str(truth / "image"), str(truth / "segmentation")
     steps = [
-        ["synth", str(truth)],
+        ["synth", "volume", str(truth)],
         ["image", "downsample", image, "--num-mips", "2", "--factor", "2,2,2"],
         ["image", "downsample", labels, "--num-mips", "2", "--factor", "2,2,2"],
         ["mesh", "forge", labels, "--cell", "128,128,128"],

@@ -19,7 +19,7 @@ from igneous_ng.kernels import synth_field as fields
 from igneous_ng.kernels import synth_growth as growth
 from igneous_ng.kernels import synth_noise as noise
 from igneous_ng.stage import Layer, from_dict, to_dict
-from igneous_ng.stages.synth import Synth
+from igneous_ng.stages.synth_volume import Synth
 
 FIB25 = Path(__file__).parents[2] / "shared" / "data" / "fib25" / "train_z000-124.npz"
 SHAPE: Vec3 = (96, 80, 72)

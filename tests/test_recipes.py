@@ -163,7 +163,7 @@ def test_steps_that_name_a_layer_by_its_path_keep_the_order_of_the_file() -> Non
 
 
 def test_a_stage_that_makes_several_layers_makes_all_below_the_folder_that_it_names() -> None:
-    text = step("tissue", "synth", out="demo") + step("down", "image downsample", layer="demo/segmentation")
+    text = step("tissue", "synth volume", out="demo") + step("down", "image downsample", layer="demo/segmentation")
     assert after(parse(text + step("image", "image downsample", layer="@tissue"))) == {
         "tissue": (),
         "down": ("tissue",),

@@ -17,8 +17,8 @@ def test_writing_mends_what_is_stale_and_removes_what_belongs_to_no_stage(tmp_pa
     reference.write(tmp_path)
     (tmp_path / "mesh-forge.md").write_text("old")
     (tmp_path / "gone.md").write_text("a stage that was")
-    (tmp_path / "synth.md").unlink()
-    assert reference.stale(tmp_path) == ["gone.md", "mesh-forge.md", "synth.md"]
+    (tmp_path / "synth-tiles.md").unlink()
+    assert reference.stale(tmp_path) == ["gone.md", "mesh-forge.md", "synth-tiles.md"]
     reference.write(tmp_path)
     assert reference.stale(tmp_path) == []
     assert len(list(tmp_path.iterdir())) == 2 * len(catalog.entries()) + len(catalog.chains()) + 1

@@ -67,3 +67,16 @@ def _bmp(data: bytes) -> Array:
 
 
 _DECODERS = {"tiff": _tiff, "png": _png, "jpeg": _jpeg, "bmp": _bmp}
+
+
+def encode(plane: Array, kind: str) -> bytes:
+    """A picture of pixels ``[x, y]``, as PNG or as TIFF without compression."""
+    if kind == "png":
+        import imagecodecs
+
+        return bytes(imagecodecs.png_encode(np.ascontiguousarray(plane.T), level=1))
+    import tifffile
+
+    file = memory.BytesIO()
+    tifffile.imwrite(file, np.ascontiguousarray(plane.T), photometric="minisblack", metadata=None, software=False)
+    return file.getvalue()

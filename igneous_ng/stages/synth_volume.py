@@ -21,7 +21,7 @@ _SURROUNDINGS = 0.8  # µm added to each side of the volume
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synth(Stage, name="synth"):
+class Synth(Stage, name="synth volume"):
     """Make a synthetic EM volume with its full truth: bodies, mitochondria, synapses and skeletons.
 
     Writes the layers image, segmentation and mitochondria, and truth.json and synapses.json, into one folder.
@@ -38,7 +38,7 @@ class Synth(Stage, name="synth"):
         """The tissue can be grown and the cells hold something."""
         synth.check(self.shape, self.resolution, self.seed)
         if min(self.cell) < 1:
-            raise SpecError(f"synth: a cell of {self.cell} holds nothing; each side must be at least 1")
+            raise SpecError(f"synth volume: a cell of {self.cell} holds nothing; each side must be at least 1")
 
     def home(self) -> str:
         """Records lie with the image."""
