@@ -178,6 +178,15 @@ class Montage:
         rows = [{"z": r.z, "tiles": r.tiles, "pairs": r.pairs, "box": list(r.box)} for r in self.rows]
         return {"pixel": self.pixel, "dtype": self.dtype, "channels": self.channels, "sections": rows}
 
+    @cached_property
+    def zs(self) -> tuple[int, ...]:
+        """The numbers of its sections, in order."""
+        return tuple(row.z for row in self.rows)
+
+    def row(self, z: int) -> Row:
+        """What the list says of a section that it has."""
+        return self.rows[bisect.bisect_left(self.zs, z)]
+
     def section(self, io: IO, z: int) -> Section:
         """The tiles of a section; DataError where it is not registered."""
         url = f"{self.home}/sections/{name(z)}.json"
