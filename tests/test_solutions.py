@@ -81,3 +81,12 @@ def test_the_box_holds_the_tile() -> None:
     assert moved[:, 0].max() <= x1 + 0.5
     assert y0 - 0.5 <= moved[:, 1].min()
     assert moved[:, 1].max() <= y1 + 0.5
+
+
+def test_far_from_the_tile_the_inverse_is_a_point_outside() -> None:
+    strong = lens(amplitude=40.0)
+    found = TileMap((200, 150), np.eye(2), np.zeros(2), strong, some(1, strong).nodes)
+    far = np.array([[-5000.0, 70.0], [90.0, 9000.0], [1e6, -1e6]])
+    back = found.inverse(far)
+    assert np.isfinite(back).all()
+    assert ((back < -100) | (back > 300)).any(axis=1).all()

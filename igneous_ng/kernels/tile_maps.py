@@ -77,10 +77,10 @@ class TileMap:
         return linear(self.matrix, self.bent(np.asarray(points, np.float64))) + self.shift
 
     def bent(self, points: Array) -> Array:
-        """``points`` after lens and elastic part, in tile pixels."""
+        """``points`` after lens and elastic part, in tile pixels; beyond the border both are as there."""
         moved = points
         if self.lens is not None:
-            moved = moved + self.lens(points)
+            moved = moved + self.lens(np.clip(points, -0.5, np.array(self.size) - 0.5))
         return moved + self.elastic(points) if self.nodes.size else moved
 
     def elastic(self, points: Array) -> Array:
