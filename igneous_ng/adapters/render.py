@@ -1,4 +1,4 @@
-"""TileSpec JSON of the render services (render, ASAP, EM_recon_pipeline): tiles with affine transforms, in pixels.
+"""TileSpec JSON of the render services: tiles with affine transforms, in pixels.
 
 The format is told in :mod:`igneous_ng.formats.tilespecs`. Masks and intensity ranges are not taken over.
 """

@@ -39,7 +39,7 @@ def formats() -> None:
     found = adapters.entries().values()
     width = max(len(entry.name) for entry in found)
     for entry in found:
-        click.echo(f"{entry.name:{width}}  {entry.summary}")
+        click.echo(f"{entry.name:{width}}  {entry.summary.replace('``', '')}")
 
 
 def _lines(found: Look) -> Iterator[str]:
