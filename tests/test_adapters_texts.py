@@ -33,7 +33,9 @@ SESSION = (
     "'grids': ['0000', '0001'], 'grid_origins': [], 'pixel_sizes': [10.0, 8.5], 'email_addresses: ': ['a', '']}\n"
 )
 TAKEN = "TILE: {{'timestamp': {time}, 'tileid': '{grid}.0003.00012', 'filename': '{path}', 'tile_width': 4096, "
-TAKEN += "'tile_height': 3072, 'working_distance': 0.0061, 'glob_x': 1, 'glob_y': 2, 'glob_z': 3, 'slice_counter': 12}}\n"
+TAKEN += (
+    "'tile_height': 3072, 'working_distance': 0.0061, 'glob_x': 1, 'glob_y': 2, 'glob_z': 3, 'slice_counter': 12}}\n"
+)
 
 
 def write(path: Path, text: str) -> Path:
@@ -186,6 +188,15 @@ def test_multisem_section_completed_by_its_fields(tmp_path: Path) -> None:
     assert read("multisem", section) == found
     assert read("multisem", section / "full_image_coordinates.txt") == found[:1]
     assert read("multisem", section / "000009", z=2)[0].z == 10
+
+
+def test_multisem_sections_of_two_wafers_are_told_apart(tmp_path: Path) -> None:
+    write(tmp_path / "w1/008_S8R1/000009/image_coordinates.txt", FIELD)
+    write(tmp_path / "w1/008_S8R1/000010/image_coordinates.txt", FIELD.replace("000009", "000010"))
+    assert [tile.tile for tile in read("multisem", tmp_path)] == ["000009_001", "000010_001"]
+    write(tmp_path / "w2/001_S8R1/full_image_coordinates.txt", MULTISEM)
+    with pytest.raises(DataError, match="w2/001_S8R1/full_image_coordinates.txt: has section 8, and so has .*/w1/"):
+        read("multisem", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,9 @@ BODY = OPEN + layer("0", patch(5)) + CLOSE
         (BODY.replace('oid="5"', 'oid="5" ct_id="12"'), r"line 6: a patch is bent \(ct_id\)"),
         (BODY.replace("_2.tif", "_2.tif-----#slice=3"), "line 6: .* is a slice of a stack"),
         (
-            BODY.replace("/>\n\t\t</t2_layer>", '>\n<ict_transform class="lenscorrection" data=""/></t2_patch></t2_layer>'),
+            BODY.replace(
+                "/>\n\t\t</t2_layer>", '>\n<ict_transform class="lenscorrection" data=""/></t2_patch></t2_layer>'
+            ),
             "line 17: a patch is bent by lenscorrection",
         ),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from igneous_ng import adapters, cli, run
+from igneous_ng.adapters import folder
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import tiles
 from igneous_ng.io import IO
-from igneous_ng.redo import stale_units
+from igneous_ng.redo import Redo, carried_out
 from igneous_ng.stages.ingest_plan import Plan
 from igneous_ng.store import Store
 from tests.data import data
@@ -22,20 +24,21 @@ from tests.test_adapters_names import LATTICE, picture
 from tests.test_adapters_texts import LAYOUT, write
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def files(place: Path) -> dict[str, bytes]:
     """All but the records of runs."""
-    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return {name: content for name, content in found.items() if not name.startswith("runs/") and name != "provenance"}
+    found = {str(path.relative_to(place)): path for path in place.rglob("*") if path.is_file()}
+    apart = ("runs/", "m/runs/", "provenance")
+    return {name: path.read_bytes() for name, path in found.items() if not name.startswith(apart)}
 
 
-def wafer(folder: Path, sections: range) -> Path:
+def wafer(place: Path, sections: range) -> Path:
     for z in sections:
         for row, col in ((0, 0), (0, 1), (0, 10), (1, 0)):
-            picture(folder / f"{z}_{row}_{col}.png")
-    return folder
+            picture(place / f"{z}_{row}_{col}.png")
+    return place
 
 
-def planned(tmp_path: Path, source: Path, **fields: Any) -> Plan:
+def planned(tmp_path: Path, source: Path | str, **fields: Any) -> Plan:
     return Plan(**{"source": str(source), "montage": f"{tmp_path}/m", "pattern": LATTICE, "pixel": 4.0, **fields})
 
 
@@ -66,15 +69,15 @@ class _Shuffled:
 
     @staticmethod
     def tiles(*args: Any) -> Any:
-        found = list(adapters.folder.tiles(*args))  # type: ignore[attr-defined]
-        return iter(found[1::2] + found[::-2])
+        found = list(folder.tiles(*args))
+        return iter(found[1::2] + found[::2][::-1])
 
 
 def test_the_order_of_tiles_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = planned(tmp_path, wafer(tmp_path / "w1", range(2)))
     run.inline(stage)
     made = files(tmp_path / "m")
-    monkeypatch.setattr(adapters, "load", lambda name: _Shuffled)
+    monkeypatch.setattr(adapters, "load", lambda _: _Shuffled)
     run.inline(stage)
     assert files(tmp_path / "m") == made
 
@@ -118,6 +121,15 @@ def test_what_is_no_tile_is_said(tmp_path: Path) -> None:
     assert "log/n9.txt, ...\n" in done.output
 
 
+def test_files_that_describe_tiles_are_not_left_out(tmp_path: Path) -> None:
+    picture(tmp_path / "w/raw/a.png")
+    picture(tmp_path / "w/raw/b.png")
+    write(tmp_path / "w/stitch/stitch_coord/s1.txt", f"{{ROOT_DIR}}\t{tmp_path}/w/raw\na.png\t0\t0\n")
+    stage = planned(tmp_path, tmp_path / "w", format="feabas")
+    run.inline(stage)
+    assert stage.said(IO()).endswith("no tile, of the files in the source: 1 file: raw/b.png")
+
+
 def test_a_file_beside_its_pictures_is_no_source_folder(tmp_path: Path) -> None:
     stage = planned(tmp_path, write(tmp_path / "layout/l.txt", LAYOUT), format="karsh")
     run.inline(stage)
@@ -125,10 +137,14 @@ def test_a_file_beside_its_pictures_is_no_source_folder(tmp_path: Path) -> None:
 
 
 def test_a_file_that_comes_or_changes_makes_the_plan_stale(tmp_path: Path) -> None:
-    ready = run.inline(planned(tmp_path, wafer(tmp_path / "w1", range(1))))
-    assert not stale_units(Store(), ready)
+    run.inline(planned(tmp_path, wafer(tmp_path / "w1", range(1))))
+    layers = [f"file://{tmp_path}/m"]
+    assert not [one for one in Redo(Store(), layers).forecast() if one.stale]
     picture(tmp_path / "w1/0_7_7.png")
-    assert stale_units(Store(), ready)
+    for wave, ran in carried_out(Redo(Store(), layers), lambda wave: run.inline(wave.stage, wave.subset)):
+        assert (wave.stage.name, ran.units) == ("ingest plan", 1)
+    assert json.loads((tmp_path / "m/manifest.json").read_text())["sections"][0]["tiles"] == 5
+    assert not [one for one in Redo(Store(), layers).forecast() if one.stale]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +167,7 @@ def test_a_wrong_request_is_refused_before_anything_is_written(
     before = files(tmp_path)
     filled = {key: value.format(tmp=tmp_path) if isinstance(value, str) else value for key, value in fields.items()}
     with pytest.raises((SpecError, DataError), match=message):
-        run.enqueue(planned(tmp_path, tmp_path / "w1", **filled), f"fq://{tmp_path}/queue")
+        run.enqueue(planned(tmp_path, **{"source": tmp_path / "w1", **filled}), f"fq://{tmp_path}/queue")
     assert files(tmp_path) == before
 
 
@@ -192,7 +208,7 @@ def test_an_adapter_of_another_package(tmp_path: Path, monkeypatch: pytest.Monke
     write(tmp_path / "igneous_ng_test_nowhere.py", MODULE)
     monkeypatch.syspath_prepend(str(tmp_path))
     points = [SimpleNamespace(name="mine", module="igneous_ng_test_nowhere")]
-    monkeypatch.setattr(adapters.metadata, "entry_points", lambda group: points if group == adapters.GROUP else [])
+    monkeypatch.setattr(metadata, "entry_points", lambda group: points if group == adapters.GROUP else [])
     adapters.entries.cache_clear()
     try:
         shown = CliRunner().invoke(cli.main, ["ingest", "formats"]).output

@@ -26,16 +26,27 @@ _DEPTH = 3  # folders below the source: wafer, section, field of view
 def tiles(io: IO, source: str, choices: Choices) -> Iterator[Tile]:
     """The tiles of one file of coordinates, or of a field of view, a section, or a folder of sections."""
     pixel = texts.pixel(choices, None, source)
-    found = False
+    homes: dict[int, str] = {}
     for section in [[source]] if io.exists(source) else _sections(io, source, _DEPTH):
         known: set[str] = set()
         for url in section:
             rows = [one for one in _rows(io, url, pixel, choices.z) if one.url not in known]
             known.update(one.url for one in rows)
-            found = found or bool(rows)
+            for z in {one.z for one in rows}:
+                _check_alone(homes, z - choices.z, section[0])
             yield from rows
-    if not found:
+    if not homes:
         raise DataError(f"{source}: neither {_FULL} nor {_PART} with a picture is here, nor below; check the path")
+
+
+def _check_alone(homes: dict[int, str], section: int, url: str) -> None:
+    """DataError where a section lies in two folders, as it does when two wafers number theirs alike."""
+    folder, _, file = url.rpartition("/")
+    home = folder if file == _FULL else folder.rpartition("/")[0]
+    if homes.setdefault(section, home) != home:
+        raise DataError(
+            f"{url}: has section {section}, and so has {homes[section]}; plan each wafer for itself, with its own --z"
+        )
 
 
 def _sections(io: IO, folder: str, depth: int) -> Iterator[list[str]]:

@@ -81,9 +81,10 @@ class Plan(Stage, name="ingest plan"):
         sections = self._sections(io)
         self._check_free(sections.keys(), io)
         taken = {tile.url for found in sections.values() for tile in found}
+        taken.update(entry["url"] for entry in io.ledger.reads if "url" in entry)  # what describes them
         ignored = [] if io.exists(self.source) else left_out(self.source, taken)
         for z, found in sorted(sections.items()):
-            found.sort(key=lambda tile: (natural(tile.tile), tile.channel, tile.time, tile.url))
+            found.sort(key=_order)
             io.put(f"{self.montage}/manifest/{name(z)}.jsonl", tiles.encode(found))
         rows = [{"z": z, "tiles": len(found)} for z, found in sorted(sections.items())]
         left = {"files": len(ignored), "such_as": ignored[:_NAMED]}
@@ -158,3 +159,8 @@ class Plan(Stage, name="ingest plan"):
                     f"{self.source}: gives section {row['z']}, which {self.montage} has from {row['source']}; "
                     "number the sections from elsewhere on with --z, or choose another montage"
                 )
+
+
+def _order(tile: Tile) -> tuple[Any, ...]:
+    """By name, channel, time and file; what follows tells tiles apart that are alike in these."""
+    return natural(tile.tile), tile.channel, tile.time, tile.url, tile.part, tile.x, tile.y

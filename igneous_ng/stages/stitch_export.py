@@ -67,7 +67,8 @@ class Export(Stage, name="stitch export"):
         maps, _ = solutions.decode(data or b"", self._maps(unit))
         if len(maps) != len(section.tiles):
             raise DataError(
-                f"{self._maps(unit)}: has {len(maps)} tiles and the section {len(section.tiles)}; run `stitch solve` again"
+                f"{self._maps(unit)}: has {len(maps)} tiles and the section {len(section.tiles)}; "
+                "run `stitch solve` again"
             )
         found = [nearest_affine(one) for one in maps]
         specs = [self._spec(section, tile, fit) for tile, fit in zip(section.tiles, found, strict=True)]
