@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -75,7 +77,8 @@ def test_files_come_in_natural_order_from_any_depth(tmp_path: Path) -> None:
 
 @given(st.lists(st.text("ab01²٣/", max_size=6)))
 def test_natural_order_is_an_order(names: list[str]) -> None:
-    assert sorted(names, key=texts.natural) == sorted(names[::-1], key=texts.natural)
+    backwards = names[::-1]
+    assert sorted(names, key=texts.natural) == sorted(backwards, key=texts.natural)
     numbers = [f"t{n}.png" for n in range(120)]
     assert sorted(sorted(numbers), key=texts.natural) == numbers
 
@@ -147,6 +150,27 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         read("folder", tmp_path, pattern=r"(?P<z>\d{5})?(?P<row>\d)_(?P<col>\d).*")
 
 
+def test_underlines_are_no_part_of_a_number(tmp_path: Path) -> None:
+    picture(tmp_path / "0_1_2.png")
+    with pytest.raises(DataError, match="0_1_2.png: row is '0_1'; expected a number"):
+        read("folder", tmp_path, pattern=r"(?P<row>.*)_(?P<col>.*)[.]png")
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a/0_0_0.png")
+    picture(tmp_path / "b/0_0_1.png")
+    scan = os.scandir
+
+    def refused(path: str) -> Any:
+        if path.endswith("/b"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(SpecError, match="check the permissions"):
+        read("folder", tmp_path, pattern=rf".*/{LATTICE}")
+
+
 def test_catmaid_names_rows_first() -> None:
     found = read("catmaid", data("formats", "stacks", "example_catmaid_stack"), z=100)
     assert [(tile.z, tile.row, tile.col, tile.x, tile.y) for tile in found] == [
@@ -171,7 +195,7 @@ def test_catmaid_takes_the_finest_level(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["catmaid", "feabas", "folder", "karsh", "multisem", "render", "sbemimage", "trakem2"])
 def test_each_adapter_is_listed_and_says_what_it_reads(name: str) -> None:
     entry = adapters.entries()[name]
-    assert adapters.load(name).NAME == name
+    assert name == adapters.load(name).NAME
     assert re.match(r"[A-Z].*[.]$", entry.summary)
 
 

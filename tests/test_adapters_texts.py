@@ -276,6 +276,9 @@ def test_sbemimage_runs_are_one_stack(tmp_path: Path) -> None:
         ("metadata_2.txt", "SESSION: {'timestamp': 15\n", "line 1: expected a dictionary of Python"),
         ("metadata_2.txt", "TILE: __import__('os').getcwd()\n", "line 1: expected a dictionary of Python"),
         ("metadata_2.txt", "TILE: {'tileid': '1'}\n", "line 1: a tile without filename"),
+        ("metadata_2.txt", "TILE: {'filename': 'a', 'tile_width': '9'}\n", "line 1: tile_width is '9'; expected int"),
+        ("metadata_2.txt", "SESSION: {'pixel_sizes': 9}\n", "line 1: pixel_sizes is 9; expected list"),
+        ("metadata_2.txt", "SESSION: {'pixel_sizes': [None]}\n", "line 1: a pixel's size is 'None'"),
     ],
 )
 def test_sbemimage_malformed(tmp_path: Path, name: str, text: str, message: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ from igneous_ng.redo import Redo, carried_out
 from igneous_ng.stages.ingest_plan import Plan
 from igneous_ng.store import Store
 from tests.data import data
+from tests.faults import lived, steps_of
 from tests.test_adapters_names import LATTICE, picture
 from tests.test_adapters_texts import LAYOUT, write
 
@@ -119,6 +122,38 @@ def test_what_is_no_tile_is_said(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "4 tiles in 1 section\nno tile, of the files in the source: 7 files: log/n5.txt, log/n6.txt," in done.output
     assert "log/n9.txt, ...\n" in done.output
+
+
+def test_a_link_to_a_folder_is_not_followed_and_said(tmp_path: Path) -> None:
+    wafer(tmp_path / "w1", range(1))
+    (tmp_path / "w1/more").symlink_to(wafer(tmp_path / "w2", range(1, 2)), target_is_directory=True)
+    stage = planned(tmp_path, tmp_path / "w1", pattern=f"(?:.*/)?{LATTICE}")
+    run.inline(stage)
+    assert stage.said(IO()) == "4 tiles in 1 section\nno tile, of the files in the source: 1 file: more"
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_death_at_any_step_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    other = '{"sections": [{"z": 9, "tiles": 1, "source": "x"}]}'
+
+    def work() -> None:
+        for unit in stage.units(IO()):
+            stage.execute(unit, IO())
+        stage.finish(IO())
+
+    stage = planned(tmp_path, wafer(tmp_path / "w1", range(2)))
+    write(tmp_path / "m/manifest.json", other)
+    steps = steps_of(work)
+    wanted = files(tmp_path / "m")
+    assert len(steps) > 12
+    for step in steps:
+        shutil.rmtree(tmp_path / "m")
+        write(tmp_path / "m/manifest.json", other)
+        assert not lived(work, step.number)
+        work()
+        left = files(tmp_path / "m")
+        assert {name: content for name, content in left.items() if ".tmp-" not in name} == wanted
 
 
 def test_files_that_describe_tiles_are_not_left_out(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from igneous_ng import folders
 from igneous_ng.adapters.texts import natural
 from igneous_ng.errors import DataError
 from igneous_ng.io import IO
+from igneous_ng.oserrors import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class Found:
 def below(io: IO, source: str) -> list[Found]:
     """Every file below ``source`` in natural order, at any depth; DataError where there is none.
 
-    The folders that were listed enter the ledger, so that a file that comes or goes is noticed.
+    Links to folders are not followed. The folders that were listed enter the ledger, so that a file that comes or goes
+    is noticed.
     """
     found = _local(io, source) if source.startswith("file://") else _remote(io, source)
     if not found:
@@ -31,19 +34,37 @@ def below(io: IO, source: str) -> list[Found]:
 
 
 def left_out(source: str, taken: set[str]) -> list[str]:
-    """The paths of files below ``source`` whose URLs are not ``taken``, in natural order."""
-    urls = (url for url in folders.urls(source) if url not in taken)
-    return sorted((url.removeprefix(f"{source}/") for url in urls), key=natural)
+    """What lies below ``source`` and is not among the URLs ``taken``, in natural order: paths of files and of links."""
+    if not source.startswith("file://"):
+        urls = (url for url in folders.urls(source) if url not in taken)
+        return sorted((url.removeprefix(f"{source}/") for url in urls), key=natural)
+    root = source.removeprefix("file://")
+    found = (path for _, files, links in _walk(root) for path in (*map(folders.plain, files), *links))
+    return sorted((path for path in found if f"{source}/{path}" not in taken), key=natural)
+
+
+def _walk(root: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each folder below ``root``, with the paths from there on of its files, and of links to folders.
+
+    None where there is no such folder; one that cannot be listed is an error.
+    """
+
+    def failed(error: OSError) -> None:
+        if not (isinstance(error, FileNotFoundError) and error.filename == root):
+            raise error
+
+    with told(root, "listed"):
+        for folder, subfolders, names in os.walk(root, onerror=failed):
+            here = f"{folder}/".removeprefix(f"{root}/")
+            files = [f"{here}{name}" for name in names if not name.startswith(folders.TEMPORARY)]
+            yield folder, files, [f"{here}{name}" for name in subfolders if os.path.islink(f"{folder}/{name}")]  # noqa: PTH114
 
 
 def _local(io: IO, source: str) -> list[Found]:
     root, found = source.removeprefix("file://"), []
-    for folder, _, names in os.walk(root):
+    for folder, files, _ in _walk(root):
         io.list(f"file://{folder}")
-        for name in names:
-            if not name.startswith(folders.TEMPORARY):
-                path = f"{folder}/{name}"
-                found.append(Found(folders.plain(path.removeprefix(f"{root}/")), os.lstat(path).st_size))
+        found += [Found(folders.plain(path), os.lstat(f"{root}/{path}").st_size) for path in files]
     return found
 
 

@@ -37,14 +37,14 @@ class _Known:
         """Learn from a line of metadata; those of other kinds are passed over."""
         word, _, rest = line.partition(":")
         if word == "SESSION":
-            said = _dictionary(rest, where)
-            self.pixels = dict(zip(said.get("grids", ()), said.get("pixel_sizes", ()), strict=False))
+            said = _dictionary(rest, where, grids=list, pixel_sizes=list)
+            sizes = [texts.number(str(size), "a pixel's size", where) for size in said.get("pixel_sizes", ())]
+            self.pixels = dict(zip(map(str, said.get("grids", ())), sizes, strict=False))
         elif word == "TILE":
-            said = _dictionary(rest, where)
+            said = _dictionary(rest, where, filename=str, tileid=str, tile_width=int, tile_height=int, timestamp=int)
             if "filename" not in said:
                 raise DataError(f"{where}: a tile without filename; expected what SBEMimage writes")
-            grid = str(said.get("tileid", "")).partition(".")[0]
-            self.tiles[str(said["filename"])] = (said, self.pixels.get(grid))
+            self.tiles[said["filename"]] = (said, self.pixels.get(said.get("tileid", "").partition(".")[0]))
 
 
 def tiles(io: IO, source: str, choices: Choices) -> Iterator[Tile]:
@@ -83,11 +83,15 @@ def _tile(source: str, line: str, known: _Known, choices: Choices, where: str) -
     )
 
 
-def _dictionary(text: str, where: str) -> dict[str, Any]:
+def _dictionary(text: str, where: str, **kinds: type) -> dict[str, Any]:
+    """The dictionary that ``text`` is; DataError where it is none, or one of ``kinds`` is of another type."""
     try:
         found = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise DataError(f"{where}: expected a dictionary of Python, found {text[:120]!r}; the line is torn")
+    for key, kind in kinds.items():
+        if key in found and type(found[key]) is not kind:
+            raise DataError(f"{where}: {key} is {found[key]!r}; expected {kind.__name__}")
     return found

@@ -59,7 +59,7 @@ def fields(line: str, counts: Sequence[int], what: str, where: str) -> list[str]
 def number(word: str, what: str, where: str) -> float:
     """The number that ``word`` is; DataError, saying ``what`` it should be, otherwise."""
     try:
-        return float(word)
+        return float("" if "_" in word else word)  # Python reads 1_000, nobody writes it
     except ValueError:
         raise DataError(f"{where}: {what} is {word!r}; expected a number") from None
 

@@ -74,7 +74,7 @@ def decode(data: bytes, where: str) -> Iterator[TileSpec]:
     """
     try:
         raw = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise DataError(f"{where}{line}: is no JSON ({error})") from None
     shared: dict[str, Any] = {}
@@ -87,7 +87,7 @@ def decode(data: bytes, where: str) -> Iterator[TileSpec]:
         place = f"{where}, tile {one['tileId']!r}"
         try:
             yield _from_json(one, shared, place)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f"{place}: is no TileSpec of render ({error!r})") from None
 
 
