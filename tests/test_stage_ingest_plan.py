@@ -169,6 +169,7 @@ def test_a_file_beside_its_pictures_is_no_source_folder(tmp_path: Path) -> None:
     stage = planned(tmp_path, write(tmp_path / "layout/l.txt", LAYOUT), format="karsh")
     run.inline(stage)
     assert stage.said(IO()) == "2 tiles in 2 sections"
+    assert stage.peak_bytes("", IO()) == 100_000_000 + 10 * len(LAYOUT)
 
 
 def test_a_file_that_comes_or_changes_makes_the_plan_stale(tmp_path: Path) -> None:
@@ -217,6 +218,7 @@ def test_a_montage_among_the_pictures_is_refused(tmp_path: Path) -> None:
 
 def test_more_tiles_than_memory_holds_are_refused(tmp_path: Path) -> None:
     stage = planned(tmp_path, wafer(tmp_path / "w1", range(1)), memory=100_012_000)
+    assert stage.peak_bytes("", IO()) == stage.memory
     with pytest.raises(SpecError, match="more than the 3 tiles that 100 MB hold"):
         run.inline(stage)
     assert not (tmp_path / "m/manifest").exists()

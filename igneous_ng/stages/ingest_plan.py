@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from igneous_ng import adapters, words
+from igneous_ng import adapters, folders, words
 from igneous_ng.adapters.base import Choices
 from igneous_ng.adapters.listing import left_out
 from igneous_ng.adapters.texts import natural
@@ -19,6 +19,7 @@ from igneous_ng.stage import LayerUrl, Stage, arg, opt, to_dict
 from igneous_ng.store import digest
 
 _TILE = 4000  # bytes that a tile takes while all are sorted, with what its adapter holds of it
+_TEXT = 10  # bytes for one of a description, as it is read: JSON takes about 6, other texts less
 _BASE = 100_000_000  # those of an empty plan
 _NAMED = 5  # files that are no tile
 
@@ -73,8 +74,9 @@ class Plan(Stage, name="ingest plan"):
         return [self.source]
 
     def peak_bytes(self, unit: str, io: IO) -> int:
-        """All that is allowed: more tiles than it holds are refused."""
-        return self.memory
+        """Of a file some times its size; else all that is allowed, and more tiles than that holds are refused."""
+        size = folders.size(self.source)
+        return self.memory if size is None else min(self.memory, _BASE + _TEXT * size)
 
     def execute(self, unit: str, io: IO) -> None:
         """Read all tiles, then write the manifest of each section."""
