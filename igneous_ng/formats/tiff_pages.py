@@ -1,0 +1,117 @@
+"""One page of a TIFF file: its size without its pixels, its pixels without those of other pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from igneous_ng.formats.picture_heads import Size
+
+if TYPE_CHECKING:
+    import tifffile
+
+Array = npt.NDArray[Any]
+_PALETTE = 3  # TIFF 6.0, photometric interpretation
+
+
+def count(file: BinaryIO) -> int:
+    """How many pictures there are: pages, or planes of a stack behind one page, as ImageJ writes it above 4 GB."""
+    with _opened(file) as tif:
+        stack = _stack(tif)
+        return stack.count if stack else len(tif.pages)
+
+
+def size(file: BinaryIO, part: str) -> Size:
+    """What the header of page ``part`` says; of the only page, where it is empty.
+
+    ValueError where there is no such page, or where pixels are not numbers of whole bytes; what tifffile raises for
+    files that are torn.
+    """
+    with _opened(file) as tif:
+        page = _page(tif, part)[0]
+        separate, _, rows, columns, samples = page.shaped
+        return Size(columns, rows, separate * samples, np.dtype(page.dtype).newbyteorder("="))
+
+
+def read(file: BinaryIO, part: str) -> Array:
+    """The pixels ``[y, x, channel]`` of a page, as :func:`size`."""
+    with _opened(file) as tif:
+        page, at = _page(tif, part)
+        separate, _, rows, columns, samples = page.shaped
+        if at is None:
+            _whole(page)
+            array = page.asarray(maxworkers=1)
+        else:
+            array = _plain(file, at, page)
+        return np.moveaxis(array.reshape(separate, rows, columns, samples), 0, 2).reshape(rows, columns, -1)
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Planes that lie one after the other from byte ``start`` on."""
+
+    start: int
+    count: int
+
+
+def _opened(file: BinaryIO) -> tifffile.TiffFile:
+    import tifffile
+
+    file.seek(0)
+    return tifffile.TiffFile(file, is_ome=False)
+
+
+def _stack(tif: tifffile.TiffFile) -> _Stack | None:
+    """The planes of a file that describes them by one page only."""
+    if not tif.is_imagej and not tif.is_shaped:
+        return None
+    series = tif.series[0]
+    page = tif.pages.first
+    planes = prod(series.shape) // max(1, prod(page.shape))
+    if len(tif.pages) > 1 or planes < 2 or series.dataoffset is None:
+        return None
+    return _Stack(series.dataoffset, planes)
+
+
+def _page(tif: tifffile.TiffFile, part: str) -> tuple[tifffile.TiffPage, int | None]:
+    """The page that describes picture ``part``, and the byte where its plane begins, if it is one of a stack."""
+    stack = _stack(tif)
+    pages = stack.count if stack else len(tif.pages)
+    if not part and pages != 1:
+        raise ValueError(f"it has {pages} pages, and none was chosen")
+    if part and not (part.isdecimal() and int(part) < pages):
+        raise ValueError(f"it has {pages} pages, and no page {part!r}")
+    number = int(part or 0)
+    page: Any = tif.pages.first if stack else tif.pages[number]
+    _check(page)
+    return page, stack.start + number * page.size * page.dtype.itemsize if stack else None
+
+
+def _check(page: tifffile.TiffPage) -> None:
+    """ValueError where pixels would not come out as they are stored."""
+    if page.photometric == _PALETTE:
+        raise ValueError("its pixels are numbers of palette colours; convert it to gray or RGB")
+    if page.dtype is None or page.dtype.kind not in "uif" or page.bitspersample == 1:
+        raise ValueError(f"its pixels have {page.bitspersample} bits; save it with 8 or 16")
+    if page.shaped[1] != 1 or 0 in page.shaped:
+        raise ValueError(f"its pixels have the shape {page.shaped}; pictures have rows and columns")
+
+
+def _whole(page: tifffile.TiffPage) -> None:
+    """ValueError where the file ends before its pixels do."""
+    ends = (at + length for at, length in zip(page.dataoffsets, page.databytecounts, strict=True))
+    if (need := max(ends, default=0)) > page.parent.filehandle.size:
+        raise ValueError(f"it has {page.parent.filehandle.size} bytes and its pixels end at {need}")
+
+
+def _plain(file: BinaryIO, at: int, page: tifffile.TiffPage) -> Array:
+    dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
+    file.seek(at)
+    data = file.read(page.size * dtype.itemsize)
+    if len(data) != page.size * dtype.itemsize:
+        raise ValueError(f"it ends in its pixels, {len(data)} bytes after {at}")
+    return np.frombuffer(data, dtype)
