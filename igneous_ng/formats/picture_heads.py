@@ -89,10 +89,10 @@ class Bmp(NamedTuple):
     size: Size
     start: int
     """Byte of the first row."""
-    colours: int
+    palette: int
     """Byte of the palette."""
-    count: int
-    """Colours in it."""
+    colours: int
+    """How many colours it has."""
     upright: bool
     """Whether the first row stored is the upper one."""
 

@@ -86,13 +86,13 @@ def _bmp(data: bytes) -> Array:
     if layout is None:
         raise ValueError("it ends in its header")
     width, height, channels, dtype = layout.size
-    if len(data) < layout.start + height * layout.stride or layout.start < layout.colours + 4 * layout.count:
+    if len(data) < layout.start + height * layout.stride or layout.start < layout.palette + 4 * layout.colours:
         raise ValueError(f"it has {len(data)} bytes, fewer than its {width} x {height} pixels need")
     lines = np.frombuffer(data, dtype, height * layout.stride, layout.start).reshape(height, layout.stride)
     rows = lines[:: 1 if layout.upright else -1, : width * channels].reshape(height, width, channels)
     if channels == 3:
         return rows[..., ::-1]  # stored as blue, green, red
-    palette = np.frombuffer(data, dtype, 4 * layout.count, layout.colours).reshape(-1, 4)[:, :3]
+    palette = np.frombuffer(data, dtype, 4 * layout.colours, layout.palette).reshape(-1, 4)[:, :3]
     if (palette != palette[:, :1]).any():
         raise ValueError("its pixels are numbers of colours; convert it to gray or RGB")
     if int(rows.max()) >= len(palette):
