@@ -84,7 +84,7 @@ def test_a_dm_of_both_versions_and_byte_orders(tmp_path: Path, version: int, ord
         assert pictures.size_of(IO(), Picture(url, "", str(plane))) == (7, 5, 1, np.dtype(dtype))
     planes = gatan.parse(memory.BytesIO(content))
     assert planes.pixel == pytest.approx(4.0)
-    assert planes.time == "2012-12-16T15:06:40"
+    assert planes.time == "2012-12-14T23:06:40"
     with pytest.raises(DataError, match="a.dm4: .*3 slices"):
         pictures.load(IO(), Picture(url))
 
