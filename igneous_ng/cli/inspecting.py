@@ -1,4 +1,4 @@
-"""The command that looks at a layer: image info."""
+"""The commands that look and run nothing: image info, ingest formats."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ def info(layer: str, as_json: bool) -> None:
 
     found = looks.look(Store(), Layer.parse(layer))
     click.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join(_lines(found)))
+
+
+@click.command()
+def formats() -> None:
+    """List the formats of tiles that `ingest plan` reads."""
+    from igneous_ng import adapters
+
+    found = adapters.entries().values()
+    width = max(len(entry.name) for entry in found)
+    for entry in found:
+        click.echo(f"{entry.name:{width}}  {entry.summary}")
 
 
 def _lines(found: Look) -> Iterator[str]:

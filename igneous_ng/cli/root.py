@@ -13,7 +13,10 @@ from igneous_ng.cli.stages import command
 from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
 from igneous_ng.worker import machine
 
-_ASIDE = {"image": {"info": inspecting.info}}  # commands of an area that are no stages
+_ASIDE = {
+    "image": {"info": inspecting.info},
+    "ingest": {"formats": inspecting.formats},
+}  # commands of an area that are no stages
 DEAD, WRONG, CONFIGURATION, INTERNAL, PREEMPTED = 1, 2, 64, 70, 75
 
 
