@@ -16,7 +16,7 @@ from igneous_ng.formats.tiles import Picture
 from igneous_ng.io import IO
 from igneous_ng.spanned import Spanned
 
-__all__ = ["KINDS", "Size", "header", "kind_of", "load", "opened", "size_of"]
+__all__ = ["KINDS", "Size", "dat_header", "datasets", "header", "kind_of", "load", "page_sizes", "size_of"]
 
 Array = npt.NDArray[Any]
 _SUFFIXES = {
@@ -53,9 +53,9 @@ def load(io: IO, picture: Picture) -> Array:
         if kind in _PLANES:
             return pictures.columns(_plane(io, picture, kind))
         if kind == "hdf5":
-            return pictures.columns(hdf5_planes.read(opened(io, picture.url), picture.part))
+            return pictures.columns(hdf5_planes.read(_file(io, picture.url), picture.part))
         if picture.part and kind == "tiff":
-            return pictures.columns(tiff_pages.read(opened(io, picture.url), picture.part))
+            return pictures.columns(tiff_pages.read(_file(io, picture.url), picture.part))
         _no_part(picture)
     return pictures.decode(_there(io.get(picture.url), picture.url), kind, picture.url)
 
@@ -70,9 +70,9 @@ def size_of(io: IO, picture: Picture) -> Size:
             size = planes.size
             return size._replace(channels=1) if kind == "dat" and picture.part else size
         if kind == "hdf5":
-            return hdf5_planes.size(opened(io, picture.url), picture.part)
+            return hdf5_planes.size(_file(io, picture.url), picture.part)
         if kind == "tiff":
-            return tiff_pages.size(opened(io, picture.url), picture.part)
+            return tiff_pages.size(_file(io, picture.url), picture.part)
         _no_part(picture)
     return _head(io, picture.url, kind)
 
@@ -84,13 +84,30 @@ def header(io: IO, picture: Picture) -> Planes:
         return _PLANES[kind](io, picture.url)
 
 
-def opened(io: IO, url: str) -> BinaryIO:
-    """An object as a file of which only what is read is asked for; DataError where it is missing."""
+def dat_header(io: IO, picture: Picture) -> fibsem.Header:
+    """All that the header of a ``dat`` says; DataError as :func:`header`."""
+    with _reading(picture, "dat"):
+        return fibsem.parse(_there(io.get(picture.url, (0, fibsem.HEADER)), picture.url))
+
+
+def page_sizes(io: IO, picture: Picture) -> list[Size]:
+    """The sizes of all pages of a TIFF; DataError as :func:`header`."""
+    with _reading(picture, "tiff"):
+        return tiff_pages.sizes(_file(io, picture.url))
+
+
+def datasets(io: IO, picture: Picture) -> list[hdf5_planes.Dataset]:
+    """The datasets of an HDF5 file that are pictures or stacks of them; DataError as :func:`header`."""
+    with _reading(picture, "hdf5"):
+        return hdf5_planes.datasets(_file(io, picture.url))
+
+
+def _file(io: IO, url: str) -> BinaryIO:
     return cast(BinaryIO, Spanned(io, url))
 
 
 def _dat(io: IO, url: str) -> Planes:
-    return fibsem.parse(_there(io.get(url, (0, fibsem.HEADER)), url)).planes
+    return dat_header(io, Picture(url)).planes
 
 
 def _mrc(io: IO, url: str) -> Planes:
@@ -98,7 +115,7 @@ def _mrc(io: IO, url: str) -> Planes:
 
 
 def _dm(io: IO, url: str) -> Planes:
-    return gatan.parse(opened(io, url))
+    return gatan.parse(_file(io, url))
 
 
 _PLANES = {"dat": _dat, "dm": _dm, "mrc": _mrc}

@@ -11,6 +11,7 @@ from igneous_ng.errors import DataError
 from igneous_ng.io import IO
 
 _BLOCK = 1 << 14  # bytes that are asked for at once where few are wanted
+_BLOCKS = 256  # that are kept
 
 
 class Spanned(files.RawIOBase):
@@ -68,11 +69,15 @@ class Spanned(files.RawIOBase):
 
     def _kept(self, start: int, stop: int) -> bytes:
         first = start // _BLOCK
-        for block in range(first, -(-stop // _BLOCK)):
-            if block not in self._blocks:
-                self._blocks[block] = self._asked(block * _BLOCK, min((block + 1) * _BLOCK, self.size))
-        found = b"".join(self._blocks[block] for block in range(first, -(-stop // _BLOCK)))
+        found = b"".join(self._block(block) for block in range(first, -(-stop // _BLOCK)))
         return found[start - first * _BLOCK : stop - first * _BLOCK]
+
+    def _block(self, block: int) -> bytes:
+        if block not in self._blocks:
+            if len(self._blocks) == _BLOCKS:
+                del self._blocks[next(iter(self._blocks))]
+            self._blocks[block] = self._asked(block * _BLOCK, min((block + 1) * _BLOCK, self.size))
+        return self._blocks[block]
 
     def _asked(self, start: int, stop: int) -> bytes:
         data = self._io.get(self.name, (start, stop))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -15,9 +17,18 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-def part_of(dataset: str, plane: int | None = None) -> str:
-    """What names a plane of a stack, or a dataset that is a picture: ``dataset:plane`` or ``dataset``."""
-    return dataset.strip("/") if plane is None else f"{dataset.strip('/')}:{plane}"
+@dataclass(frozen=True)
+class Dataset:
+    """A picture, or a stack of pictures."""
+
+    name: str
+    """Its path in the file."""
+    parts: Sequence[str]
+    """What names its pictures."""
+    size: Size
+    """Of each of them."""
+    pixel: float | None
+    """nm, where the attribute ``resolution`` says it, and x and y are alike."""
 
 
 def size(file: BinaryIO, part: str) -> Size:
@@ -42,25 +53,29 @@ def read(file: BinaryIO, part: str) -> Array:
         return found
 
 
-def shape(file: BinaryIO, dataset: str) -> tuple[tuple[int, ...], np.dtype[Any], tuple[float, ...] | None]:
-    """Sizes and type of a dataset, and its attribute ``resolution``, nm along its axes, as CREMI has it (z, y, x)."""
+def datasets(file: BinaryIO) -> list[Dataset]:
+    """All datasets of two or three axes that hold numbers, by their paths."""
     import h5py
 
+    found: list[Dataset] = []
+
+    def look(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind in "uif" and len(item.shape) in (2, 3) and item.size:
+            names = [name] if len(item.shape) == 2 else [f"{name}:{n}" for n in range(item.shape[0])]
+            rows, columns = item.shape[-2:]
+            found.append(Dataset(name, names, Size(columns, rows, 1, _native(item.dtype)), _pixel(item)))
+
     with h5py.File(file, "r") as opened:
-        found = _dataset(opened, dataset)
-        told = found.attrs.get("resolution")
-        resolution = None if told is None else tuple(float(n) for n in np.atleast_1d(told))
-        return found.shape or (), _native(found.dtype), resolution
+        opened.visititems(look)
+    return sorted(found, key=lambda one: one.name)
 
 
-def datasets(file: BinaryIO) -> list[str]:
-    """The paths of all datasets."""
-    import h5py
-
-    names: list[str] = []
-    with h5py.File(file, "r") as opened:
-        opened.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    return names
+def _pixel(dataset: h5py.Dataset) -> float | None:
+    told = np.atleast_1d(dataset.attrs.get("resolution", ()))
+    if told.shape != (len(dataset.shape),) or told.dtype.kind not in "uif":
+        return None
+    down, across = (float(n) for n in told[-2:])
+    return across if 0 < across < np.inf and abs(across - down) < 1e-4 * across else None
 
 
 def _picture(opened: h5py.File, part: str) -> tuple[h5py.Dataset, int | None]:

@@ -18,11 +18,13 @@ Array = npt.NDArray[Any]
 _PALETTE = 3  # TIFF 6.0, photometric interpretation
 
 
-def count(file: BinaryIO) -> int:
-    """How many pictures there are: pages, or planes of a stack behind one page, as ImageJ writes it above 4 GB."""
+def sizes(file: BinaryIO) -> list[Size]:
+    """Of all pictures: of pages, or of the planes of a stack behind one page, as ImageJ writes it above 4 GB."""
     with _opened(file) as tif:
         stack = _stack(tif)
-        return stack.count if stack else len(tif.pages)
+        if stack:
+            return [_size(_page(tif, "0")[0])] * stack.count
+        return [_size(_page(tif, str(n))[0]) for n in range(len(tif.pages))]
 
 
 def size(file: BinaryIO, part: str) -> Size:
@@ -32,9 +34,7 @@ def size(file: BinaryIO, part: str) -> Size:
     files that are torn.
     """
     with _opened(file) as tif:
-        page = _page(tif, part)[0]
-        separate, _, rows, columns, samples = page.shaped
-        return Size(columns, rows, separate * samples, np.dtype(page.dtype).newbyteorder("="))
+        return _size(_page(tif, part)[0])
 
 
 def read(file: BinaryIO, part: str) -> Array:
@@ -48,6 +48,11 @@ def read(file: BinaryIO, part: str) -> Array:
         else:
             array = _plain(file, at, page)
         return np.moveaxis(array.reshape(separate, rows, columns, samples), 0, 2).reshape(rows, columns, -1)
+
+
+def _size(page: tifffile.TiffPage) -> Size:
+    separate, _, rows, columns, samples = page.shaped
+    return Size(columns, rows, separate * samples, np.dtype(page.dtype).newbyteorder("="))
 
 
 @dataclass(frozen=True)
