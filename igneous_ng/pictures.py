@@ -165,7 +165,7 @@ def _reading(picture: Picture, kind: str) -> Iterator[None]:
     """Turn what libraries raise on bad bytes into a DataError that names the picture."""
     try:
         yield
-    except IgneousError:
+    except (IgneousError, MemoryError):
         raise
     except Exception as error:  # each library has its own ways to say that a file is torn
         part = f", part {picture.part}" if picture.part else ""

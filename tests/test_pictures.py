@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io as memory
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import simplejpeg
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -185,6 +188,28 @@ def test_a_file_cut_anywhere_is_a_data_error_that_names_it(tmp_path: Path, name:
         else:
             assert name.endswith("tif"), length  # only what no pixel depends on may be missing
             np.testing.assert_array_equal(found, whole)
+
+
+def test_a_header_that_asks_for_more_than_the_file_can_hold_allocates_nothing(tmp_path: Path) -> None:
+    data = bytearray(CUT["a.png"])
+    data[16:24] = struct.pack(">2I", 2_000_000, 2_000_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    with pytest.raises(DataError, match="more than .* bytes can hold"):
+        pictures.load(IO(), saved(tmp_path, "a.png", bytes(data)))
+
+
+@given(st.sampled_from(sorted(CUT)), st.integers(0, 4000), st.binary(min_size=1, max_size=8))
+def test_bytes_changed_anywhere_are_pixels_or_a_data_error(
+    tmp_path_factory: pytest.TempPathFactory, name: str, at: int, put: bytes
+) -> None:
+    at %= len(CUT[name])
+    data = CUT[name][:at] + put + CUT[name][at + len(put) :]
+    picture = saved(tmp_path_factory.mktemp("changed"), name, data)
+    found = tried(picture)
+    if isinstance(found, str):
+        assert name in found
+    else:
+        assert pictures.size_of(IO(), picture) == (*found.shape, found.dtype)
 
 
 PAGES: dict[str, dict[str, Any]] = {

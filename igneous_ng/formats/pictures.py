@@ -14,6 +14,7 @@ from igneous_ng.formats import tiff_pages
 from igneous_ng.formats.picture_heads import Size
 
 Array = npt.NDArray[Any]
+_PACKED = 1100  # bytes that may come out of one: deflate gives 1032 at most, JPEG some hundreds
 _HEADS = {"png": heads.png, "jpeg": heads.jpeg, "bmp": heads.bmp}
 
 
@@ -29,6 +30,8 @@ def decode(data: bytes, kind: str, where: str) -> Array:
     """The pixels, x fastest in memory; DataError, naming ``where``, for a file that is torn or of another kind."""
     try:
         rows = _DECODERS[kind](data)
+    except MemoryError:
+        raise
     except Exception as error:  # each library has its own ways to say that a file is torn
         raise _torn(where, kind, error) from None
     return columns(rows)
@@ -46,9 +49,12 @@ def _torn(where: str, kind: str, error: Exception) -> DataError:
     return DataError(f"{where}: cannot be read as {kind} ({str(error)[:200]}); the file is torn or of another kind")
 
 
-def _known(found: Size | None) -> Size:
+def _known(found: Size | None, data: bytes) -> Size:
+    """What the header says, where so many pixels can be in ``data``: nobody allocates what a torn header asks for."""
     if found is None:
         raise ValueError("it ends in its header")
+    if found.width * found.height * found.channels * found.dtype.itemsize > _PACKED * len(data):
+        raise ValueError(f"its header says {found.width} x {found.height} pixels, more than {len(data)} bytes can hold")
     return found
 
 
@@ -67,7 +73,7 @@ def _tiff(data: bytes) -> Array:
 def _png(data: bytes) -> Array:
     import imagecodecs
 
-    wanted = _known(heads.png(data))
+    wanted = _known(heads.png(data), data)
     if b"tRNS" in heads.png_chunks(data):
         raise ValueError("one of its colours stands for transparent; save it without")
     return _same(np.asarray(imagecodecs.png_decode(data)), wanted)
@@ -76,7 +82,7 @@ def _png(data: bytes) -> Array:
 def _jpeg(data: bytes) -> Array:
     import simplejpeg
 
-    wanted = _known(heads.jpeg(data))
+    wanted = _known(heads.jpeg(data), data)
     rows = simplejpeg.decode_jpeg(data, "GRAY" if wanted.channels == 1 else "RGB")  # strict: nothing is filled in
     return _same(rows[..., 0] if wanted.channels == 1 else rows, wanted)
 
