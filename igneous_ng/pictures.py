@@ -125,7 +125,10 @@ def _plane(io: IO, picture: Picture, kind: str) -> Array:
     """Rows of pixels in plain bytes."""
     planes = header(io, picture)
     number = _number(planes, picture, kind)
-    rows = planes.decode(_there(io.get(picture.url, planes.span(0 if kind == "dat" else number)), picture.url))
+    start, stop = planes.span(0 if kind == "dat" else number)
+    file = _file(io, picture.url)
+    file.seek(start)
+    rows = planes.decode(file.read(stop - start))
     return rows[..., number : number + 1] if kind == "dat" and picture.part else rows
 
 

@@ -55,6 +55,8 @@ class Spanned(files.RawIOBase):
         """The next ``size`` bytes, or all; fewer at the end."""
         left = max(0, self.size - self._at)
         wanted = left if size is None or size < 0 else min(size, left)
+        if not wanted:
+            return b""
         start, stop = self._at, self._at + wanted
         data = self._asked(start, stop) if wanted >= _BLOCK else self._kept(start, stop)
         self._at += len(data)

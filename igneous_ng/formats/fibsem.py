@@ -115,4 +115,4 @@ def _scaling(data: bytes, version: int, channels: int) -> Any:
     """Four factors a channel; from version 7 on those of two channels are stored, however many there are."""
     stored = np.dtype(">f8" if version == 1 else ">f4")
     rows = channels if version < 7 else 2
-    return np.frombuffer(data, stored, 4 * rows, 36).reshape(rows, 4).astype(np.float64)
+    return np.frombuffer(data, stored, 4 * rows, 36).reshape(rows, 4)

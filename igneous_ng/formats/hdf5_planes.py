@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.formats.picture_heads import Size
+from igneous_ng.formats.picture_heads import PACKED, Size, check_room
 
 if TYPE_CHECKING:
     import h5py
@@ -79,12 +79,14 @@ def _pixel(dataset: h5py.Dataset) -> float | None:
 
 
 def _picture(opened: h5py.File, part: str) -> tuple[h5py.Dataset, int | None]:
-    name, colon, number = part.rpartition(":")
+    name, colon, number = ("", "", part) if part and part in opened else part.rpartition(":")
     dataset = _dataset(opened, name if colon else part)
     if dataset.dtype.kind not in "uif" or not dataset.size:
         raise ValueError(f"the dataset {dataset.name} of {dataset.dtype} and shape {dataset.shape} holds no pixels")
     if len(dataset.shape) != (3 if colon else 2):
         raise ValueError(f"the dataset {dataset.name} has the shape {dataset.shape}; a stack needs dataset:plane")
+    rows, columns = dataset.shape[-2:]
+    check_room(Size(columns, rows, 1, dataset.dtype), dataset.id.get_storage_size(), PACKED if dataset.chunks else 1)
     if not colon:
         return dataset, None
     if not (number.isdecimal() and int(number) < dataset.shape[0]):

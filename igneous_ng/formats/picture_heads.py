@@ -13,6 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+DEFLATED = 1100
+"""Bytes that may come out of one of a PNG, 1032 at most, or of a JPEG, some hundreds."""
+PACKED = 1 << 17
+"""The same of any compression in use, a picture of one gray value included."""
 _PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 _PALETTE = 3
 _BMP_HEADER = 54  # bytes of both headers of the oldest kind
@@ -27,6 +31,16 @@ class Size(NamedTuple):
     height: int
     channels: int
     dtype: np.dtype[Any]
+
+
+def check_room(size: Size, stored: int, most: int = 1) -> Size:
+    """``size``, if so many pixels can come out of ``stored`` bytes, of which one gives at most ``most``; or ValueError.
+
+    So that nobody allocates what a torn header asks for.
+    """
+    if size.width * size.height * size.channels * size.dtype.itemsize > most * stored:
+        raise ValueError(f"its header says {size.width} x {size.height} pixels, more than its {stored} bytes can hold")
+    return size
 
 
 def png(data: bytes) -> Size | None:

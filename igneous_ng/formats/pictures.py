@@ -14,7 +14,6 @@ from igneous_ng.formats import tiff_pages
 from igneous_ng.formats.picture_heads import Size
 
 Array = npt.NDArray[Any]
-_PACKED = 1100  # bytes that may come out of one: deflate gives 1032 at most, JPEG some hundreds
 _HEADS = {"png": heads.png, "jpeg": heads.jpeg, "bmp": heads.bmp}
 
 
@@ -50,12 +49,10 @@ def _torn(where: str, kind: str, error: Exception) -> DataError:
 
 
 def _known(found: Size | None, data: bytes) -> Size:
-    """What the header says, where so many pixels can be in ``data``: nobody allocates what a torn header asks for."""
+    """What the header says, where it can be true."""
     if found is None:
         raise ValueError("it ends in its header")
-    if found.width * found.height * found.channels * found.dtype.itemsize > _PACKED * len(data):
-        raise ValueError(f"its header says {found.width} x {found.height} pixels, more than {len(data)} bytes can hold")
-    return found
+    return heads.check_room(found, len(data), heads.DEFLATED)
 
 
 def _same(rows: Array, wanted: Size) -> Array:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.formats.picture_heads import Size
+from igneous_ng.formats.picture_heads import PACKED, Size, check_room
 
 if TYPE_CHECKING:
     import tifffile
 
 Array = npt.NDArray[Any]
-_PALETTE = 3  # TIFF 6.0, photometric interpretation
+_PALETTE = 3  # TIFF 6.0: a photometric interpretation
+_PLAIN = 1  # a compression: none
 
 
 def sizes(file: BinaryIO) -> list[Size]:
@@ -104,6 +105,10 @@ def _check(page: tifffile.TiffPage) -> None:
         raise ValueError(f"its pixels have {page.bitspersample} bits; save it with 8 or 16")
     if page.shaped[1] != 1 or 0 in page.shaped:
         raise ValueError(f"its pixels have the shape {page.shaped}; pictures have rows and columns")
+    most = 1 if page.compression == _PLAIN else PACKED
+    piece = Size(prod(page.chunks), 1, 1, np.dtype(page.dtype))
+    for size in (_size(page), piece):
+        check_room(size, page.parent.filehandle.size, most)
 
 
 def _whole(page: tifffile.TiffPage) -> None:
