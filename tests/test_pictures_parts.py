@@ -168,6 +168,7 @@ def hdf5(stack: Array, **options: Any) -> bytes:
     with h5py.File(file, "w") as opened:
         opened.create_dataset("volumes/raw", data=stack, **options)
         opened.create_dataset("one", data=stack[0])
+        opened.create_dataset("12:30", data=stack[1])
     return file.getvalue()
 
 
@@ -182,6 +183,7 @@ def test_a_plane_of_hdf5_is_read_without_the_others(tmp_path: Path, options: dic
     assert sum(read["span"][1] - read["span"][0] for read in io.ledger.reads) < 4 * stack[0].nbytes
     assert pictures.size_of(IO(), Picture(url, "", "volumes/raw:17")) == (200, 300, 1, np.dtype("u2"))
     np.testing.assert_array_equal(pictures.load(IO(), Picture(url, "", "one"))[..., 0], stack[0].T)
+    np.testing.assert_array_equal(pictures.load(IO(), Picture(url, "", "12:30"))[..., 0], stack[1].T)
     for part, said in {
         "volumes/raw:20": "20 planes",
         "volumes/raw": "needs dataset:plane",
