@@ -16,7 +16,7 @@ from igneous_ng.formats.tiles import Picture
 from igneous_ng.io import IO
 from igneous_ng.spanned import Spanned
 
-__all__ = ["KINDS", "Size", "dat_header", "datasets", "header", "kind_of", "load", "page_sizes", "size_of"]
+__all__ = ["KINDS", "Size", "dat_header", "datasets", "header", "kind_of", "load", "pages", "size_of"]
 
 Array = npt.NDArray[Any]
 _SUFFIXES = {
@@ -29,8 +29,9 @@ _SUFFIXES = {
 }
 _HEAD = 1 << 16  # bytes in which a picture most often says its size
 KINDS = ("tiff", "png", "jpeg", "bmp", "dat", "dm", "mrc", "hdf5")
-"""What can be read. Parts: of ``tiff`` a page, of ``dm`` and ``mrc`` a slice, from 0 on; of ``dat`` a channel, from 0
-on, or none for all of them; of ``hdf5`` ``dataset:plane``, or ``dataset`` where it has two axes. The others have none.
+"""What can be read. Parts: of ``tiff`` a page, from 0 on, perhaps with the byte of its description, ``3@1024``; of
+``dm`` and ``mrc`` a slice, from 0 on; of ``dat`` a channel, from 0 on, or none for all of them; of ``hdf5``
+``dataset:plane``, or ``dataset`` where it has two axes. The others have none, nor have files of one picture.
 """
 
 
@@ -90,10 +91,10 @@ def dat_header(io: IO, picture: Picture) -> fibsem.Header:
         return fibsem.parse(_there(io.get(picture.url, (0, fibsem.HEADER)), picture.url))
 
 
-def page_sizes(io: IO, picture: Picture) -> list[Size]:
-    """The sizes of all pages of a TIFF; DataError as :func:`header`."""
+def pages(io: IO, picture: Picture) -> list[tuple[str, Size]]:
+    """The parts of a TIFF, one for each of its pages, and their sizes; DataError as :func:`header`."""
     with _reading(picture, "tiff"):
-        return tiff_pages.sizes(_file(io, picture.url))
+        return tiff_pages.parts(_file(io, picture.url))
 
 
 def datasets(io: IO, picture: Picture) -> list[hdf5_planes.Dataset]:

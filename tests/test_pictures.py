@@ -131,6 +131,12 @@ REFUSED = {
     "ink.jpg": (pillow(GRADIENT.convert("CMYK"), "JPEG"), "4 channels"),
     "bilevel.tif": (tiff(np.eye(16, dtype=bool)), "1 bits"),
     "palette.tif": (pillow(GRADIENT.convert("P"), "TIFF"), "palette"),
+    "deep.jpg": (
+        bytes(simplejpeg.encode_jpeg(texture((16, 16, 1), "u1"), 50, "GRAY", "Gray")).replace(
+            b"\xff\xc0\0\x0b\x08", b"\xff\xc0\0\x0b\x0c"
+        ),
+        "1 channels of 12 bits",
+    ),
     "pages.tif": (tiff(texture((3, 9, 9), "u1"), photometric="minisblack"), "3 pages, and none was chosen"),
 }
 
@@ -165,8 +171,8 @@ CUT = {
     "a.jpg": simplejpeg.encode_jpeg(texture((16, 16, 1), "u1"), 50, "GRAY", "Gray"),
     "a.bmp": bmp(texture((7, 9), "u1")),
     "a.tif": tiff(texture((7, 9), "u2"), metadata=None),
-    "packed.tif": tiff(texture((32, 32), "u2"), metadata=None, compression="zlib", tile=(16, 16)),
-    "lzw.tif": tiff(texture((32, 32), "u1"), metadata=None, compression="lzw"),
+    "packed.tif": tiff(texture((16, 32), "u2") & 7, metadata=None, compression="zlib", tile=(16, 16)),
+    "lzw.tif": tiff(texture((16, 16), "u1") & 7, metadata=None, compression="lzw"),
 }
 
 
@@ -232,6 +238,26 @@ def test_a_page_is_read_without_the_others(tmp_path: Path, way: str) -> None:
         assert pictures.size_of(IO(), Picture(url, "", str(page))) == (300, 400, 1, np.dtype("u2"))
     for part in ("5", "-1", "first", "1.0"):
         with pytest.raises(DataError, match=f"a.tif, part {part}: .*5 pages, and no page"):
+            pictures.load(IO(), Picture(url, "", part))
+
+
+def test_the_way_to_a_late_page_is_short(tmp_path: Path) -> None:
+    stack = texture((200, 160, 120), "u2")
+    url = saved(tmp_path, "a.tif", tiff(stack, photometric="minisblack", metadata=None, contiguous=False)).url
+    parts = [part for part, _ in pictures.pages(IO(), Picture(url))]
+    for page in (0, 7, 199):
+        io = IO()
+        found = pictures.load(io, Picture(url, "", parts[page]))
+        np.testing.assert_array_equal(found[..., 0], stack[page].T)
+        assert len(io.ledger.reads) < 8
+        np.testing.assert_array_equal(pictures.load(IO(), Picture(url, "", str(page)))[..., 0], stack[page].T)
+    for part, said in {
+        "3@12": "torn",
+        "3@x": "no number and byte",
+        "-3@8": "no number and byte",
+        "3@": "no number",
+    }.items():
+        with pytest.raises(DataError, match=said):
             pictures.load(IO(), Picture(url, "", part))
 
 

@@ -21,6 +21,7 @@ from igneous_ng.errors import DataError
 from igneous_ng.formats import fibsem, gatan, mrc
 from igneous_ng.formats.tiles import Picture
 from igneous_ng.io import IO
+from igneous_ng.store import Store
 from tests.containers import dat, dm, image, mrc_bytes, number, text
 from tests.data import data
 
@@ -220,6 +221,19 @@ def test_a_file_cut_anywhere_is_a_data_error_that_names_it(tmp_path: Path, name:
             said = name
             np.testing.assert_array_equal(found, whole)
         assert name in said
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_parts_are_read_from_a_bucket_as_from_a_disk(tmp_path: Path, name: str) -> None:
+    content, part = SMALL[name]
+    store = Store()
+    store.put(f"mem://parts/{name}", content)
+    there = Picture(f"mem://parts/{name}", "", part)
+    here = Picture(saved(tmp_path, name, content), "", part)
+    np.testing.assert_array_equal(pictures.load(IO(store), there), pictures.load(IO(), here))
+    assert pictures.size_of(IO(store), there) == pictures.size_of(IO(), here)
+    with pytest.raises(DataError, match=f"parts/no_{name}: .*not there"):
+        pictures.load(IO(store), Picture(f"mem://parts/no_{name}", "", part))
 
 
 @given(st.sampled_from(sorted(SMALL)), st.integers(0, 2000), st.binary(min_size=1, max_size=8))

@@ -21,7 +21,7 @@ def tiles(io: IO, source: str, choices: Choices) -> Iterator[Tile]:
     """A tile a page."""
 
     def look(url: str) -> stacks.Stack:
-        sizes = pictures.page_sizes(io, Picture(url))
-        return stacks.Stack(stacks.parts(len(sizes)), sizes)
+        pages = pictures.pages(io, Picture(url))
+        return stacks.Stack([part for part, _ in pages], [size for _, size in pages])
 
     return stacks.tiles(io, source, choices, _SUFFIXES, look)

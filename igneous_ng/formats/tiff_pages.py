@@ -19,13 +19,23 @@ _PALETTE = 3  # TIFF 6.0: a photometric interpretation
 _PLAIN = 1  # a compression: none
 
 
-def sizes(file: BinaryIO) -> list[Size]:
-    """Of all pictures: of pages, or of the planes of a stack behind one page, as ImageJ writes it above 4 GB."""
+def parts(file: BinaryIO) -> list[tuple[str, Size]]:
+    """Names and sizes of all pictures: pages, or planes of a stack behind one page, as ImageJ writes it above 4 GB.
+
+    A page is called by its number and the byte of its description, ``3@1024``, since the way there goes through all
+    pages before it. The number alone is enough; a picture that is all of its file has no name.
+    """
     with _opened(file) as tif:
         stack = _stack(tif)
         if stack:
-            return [_size(_page(tif, "0")[0])] * stack.count
-        return [_size(_page(tif, str(n))[0]) for n in range(len(tif.pages))]
+            return [(str(n), _size(_page(tif, str(n))[0])) for n in range(stack.count)]
+        if len(tif.pages) == 1:
+            return [("", _size(_page(tif, "")[0]))]
+        found = []
+        for n in range(len(tif.pages)):
+            page = _page(tif, str(n))[0]
+            found.append((f"{n}@{page.offset}", _size(page)))
+        return found
 
 
 def size(file: BinaryIO, part: str) -> Size:
@@ -73,32 +83,57 @@ def _opened(file: BinaryIO) -> tifffile.TiffFile:
 
 def _stack(tif: tifffile.TiffFile) -> _Stack | None:
     """The planes of a file that describes them by one page only."""
-    if not tif.is_imagej and not tif.is_shaped:
+    if not (tif.is_imagej or tif.is_shaped) or _has_second(tif):
         return None
     series = tif.series[0]
-    page = tif.pages.first
-    planes = prod(series.shape) // max(1, prod(page.shape))
-    if len(tif.pages) > 1 or planes < 2 or series.dataoffset is None:
-        return None
-    return _Stack(series.dataoffset, planes)
+    planes = prod(series.shape) // max(1, prod(tif.pages.first.shape))
+    return None if planes < 2 or series.dataoffset is None else _Stack(series.dataoffset, planes)
+
+
+def _has_second(tif: tifffile.TiffFile) -> bool:
+    """Whether there are several pages; asking how many there are would visit them all."""
+    try:
+        return tif.pages[1] is not None
+    except IndexError:
+        return False
 
 
 def _page(tif: tifffile.TiffFile, part: str) -> tuple[tifffile.TiffPage, int | None]:
     """The page that describes picture ``part``, and the byte where its plane begins, if it is one of a stack."""
+    number, at, offset = part.partition("@")
+    if at:
+        return _checked(_described(tif, number, offset)), None
     stack = _stack(tif)
-    pages = stack.count if stack else len(tif.pages)
-    if not part and pages != 1:
-        raise ValueError(f"it has {pages} pages, and none was chosen")
-    if part and not (part.isdecimal() and int(part) < pages):
-        raise ValueError(f"it has {pages} pages, and no page {part!r}")
-    number = int(part or 0)
-    page: Any = tif.pages.first if stack else tif.pages[number]
-    _check(page)
-    return page, stack.start + number * page.size * page.dtype.itemsize if stack else None
+    if not part and (stack or _has_second(tif)):
+        raise ValueError(f"it has {stack.count if stack else len(tif.pages)} pages, and none was chosen")
+    if stack is None:
+        return _checked(_numbered(tif, part or "0")), None
+    if not (part.isdecimal() and int(part) < stack.count):
+        raise ValueError(f"it has {stack.count} pages, and no page {part!r}")
+    page = _checked(tif.pages.first)
+    return page, stack.start + int(part) * page.size * np.dtype(page.dtype).itemsize
 
 
-def _check(page: tifffile.TiffPage) -> None:
-    """ValueError where pixels would not come out as they are stored."""
+def _numbered(tif: tifffile.TiffFile, number: str) -> Any:
+    """A page by its number."""
+    try:
+        return tif.pages[int(number) if number.isdecimal() else len(tif.pages)]
+    except IndexError:
+        raise ValueError(f"it has {len(tif.pages)} pages, and no page {number!r}") from None
+
+
+def _described(tif: tifffile.TiffFile, number: str, offset: str) -> Any:
+    """A page by the byte of its description."""
+    import tifffile
+
+    if not (number.isdecimal() and offset.isdecimal()):
+        raise ValueError(f"{number}@{offset} is no number and byte of a page")
+    tif.filehandle.seek(int(offset))
+    return tifffile.TiffPage(tif, index=int(number))
+
+
+def _checked(page: Any) -> tifffile.TiffPage:
+    """The page; ValueError where its pixels would not come out as they are stored."""
     if page.photometric == _PALETTE:
         raise ValueError("its pixels are numbers of palette colours; convert it to gray or RGB")
     if page.dtype is None or page.dtype.kind not in "uif" or page.bitspersample == 1:
@@ -109,6 +144,8 @@ def _check(page: tifffile.TiffPage) -> None:
     piece = Size(prod(page.chunks), 1, 1, np.dtype(page.dtype))
     for size in (_size(page), piece):
         check_room(size, page.parent.filehandle.size, most)
+    found: tifffile.TiffPage = page
+    return found
 
 
 def _whole(page: tifffile.TiffPage) -> None:
