@@ -98,6 +98,16 @@ def test_of_several_images_the_largest_counts_and_of_like_ones_the_last() -> Non
         np.testing.assert_array_equal(planes.decode(content[slice(*planes.span(0))])[..., 0], last)
 
 
+def test_a_dm_without_a_picture_is_told(tmp_path: Path) -> None:
+    spectrum, colours = image(noise((9,), "f4"), "<"), image(noise((4, 6), "u4"), "<", code=23)
+    url = saved(tmp_path, "a.dm3", dm([spectrum, colours], 3, "<"))
+    with pytest.raises(DataError, match="a.dm3: .*no image of plain numbers"):
+        pictures.load(IO(), Picture(url))
+    rows = noise((4, 6), "u2")
+    url = saved(tmp_path, "b.dm3", dm([spectrum, image(rows, "<"), colours], 3, "<"))
+    np.testing.assert_array_equal(pictures.load(IO(), Picture(url))[..., 0], rows.T)
+
+
 def test_tags_of_a_dm_that_say_nothing_here_are_passed_over() -> None:
     rows = noise((4, 6), "i2")
     many = {

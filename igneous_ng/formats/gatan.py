@@ -46,7 +46,7 @@ def parse(file: BinaryIO) -> Planes:
     tree = _Tags(file).root()
     found = [planes for image in _groups(tree, "ImageList") if (planes := _planes(image, file)) is not None]
     if not found:
-        raise ValueError("there is no image of plain numbers in it")
+        raise ValueError("there is no image of plain numbers in it, of two or three axes")
     best = max(enumerate(found), key=lambda one: (one[1].stop - one[1].start, one[0]))[1]
     end = file.seek(0, 2)
     if end < best.stop:
@@ -55,15 +55,13 @@ def parse(file: BinaryIO) -> Planes:
 
 
 def _planes(image: Group, file: BinaryIO) -> Planes | None:
-    """Of one image; None where its pixels are colours or complex numbers, or it has none."""
+    """Of one image; None where its pixels are colours or complex numbers, or it is a spectrum or has none."""
     data = image.get("ImageData")
     if not isinstance(data, dict) or not isinstance(data.get("Data"), Block):
         return None
     block, code, sides = data["Data"], data.get("DataType"), list(_group(data, "Dimensions").values())
-    if code not in _PIXELS:
+    if code not in _PIXELS or not 2 <= len(sides) <= 3 or not all(isinstance(n, int) for n in sides):
         return None
-    if not 2 <= len(sides) <= 3 or not all(isinstance(n, int) for n in sides):
-        raise ValueError(f"its image has the sizes {sides}; expected two or three")
     dtype = np.dtype(block.order + _PIXELS[code])
     planes = Planes(block.start, (*[1] * (3 - len(sides)), *sides[::-1], 1), dtype, _pixel(data, file), _time(image))
     if planes.stop != block.stop:

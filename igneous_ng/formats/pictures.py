@@ -105,3 +105,5 @@ def _bmp(data: bytes) -> Array:
 
 
 _DECODERS = {"tiff": _tiff, "png": _png, "jpeg": _jpeg, "bmp": _bmp}
+KINDS = tuple(_DECODERS)
+"""What :func:`decode` reads: pictures that are whole files."""
