@@ -138,12 +138,12 @@ def test_axes_that_do_not_fit_are_refused(tmp_path: Path, axes: str, text: str) 
 
 
 def test_paths_that_hold_nothing_readable_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.mrc").write_bytes(b"x")
+    (tmp_path / "a.czi").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / ".hidden.png").write_bytes(b"x")
     (tmp_path / "empty" / "notes.txt").write_bytes(b"x")
     for name, text in [
-        ("a.mrc", r"files \.mrc are not read; known are: \.npy, \.npz, \.h5"),
+        ("a.czi", r"files \.czi are not read; known are: \.npy, \.npz, \.h5"),
         ("b.npy", "nothing of this name"),
         ("empty", "holds no image"),
         ("*.png", "holds no image"),

@@ -128,8 +128,7 @@ def size_of(io: IO, urls: Sequence[str]) -> tuple[int, int]:
     wrong = ""
     for url in urls:
         try:
-            found = pictures.load(io, Picture(url)).shape
-            return found[0], found[1]
+            return pictures.size_of(io, Picture(url))[:2]
         except DataError as error:
             wrong = wrong or str(error)
     raise DataError(f"none of the first {len(urls)} pictures can be read, so the lattice's step is not known: {wrong}")

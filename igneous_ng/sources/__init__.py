@@ -17,6 +17,7 @@ from igneous_ng.sources.hdf5 import open_hdf5
 from igneous_ng.sources.nifti import open_nifti
 from igneous_ng.sources.nrrd import open_nrrd
 from igneous_ng.sources.numpy_files import open_npy, open_npz
+from igneous_ng.sources.planes import MRCS, PICTURES, open_planes
 from igneous_ng.sources.tiff import open_tiff
 
 __all__ = ["Source", "open_source"]
@@ -31,6 +32,7 @@ _READERS: dict[str, Callable[[Path, str], Stored]] = {
     **dict.fromkeys(NIFTIS, lambda path, _: open_nifti(path)),
     ".nrrd": lambda path, _: open_nrrd(path),
     **dict.fromkeys(images.TIFFS, lambda path, _: open_tiff(path)),
+    **dict.fromkeys(MRCS + PICTURES, lambda path, _: open_planes(path)),
     **dict.fromkeys(images.PNGS + images.JPEGS, lambda path, _: images.Images(str(path), [path])),
 }
 
@@ -41,7 +43,7 @@ def open_source(path: str, *, axes: str, dataset: str = "") -> Source:
     axes: the stored axes in order, letters of ``xyzc``, each once; those not stored have size 1. Images and
     TIFF stacks are ``zyx``, or ``zyxc`` where pixels have samples: there it may be empty. An axis order other
     than the array's cannot be told from it, so nothing is guessed for ``.npy``, ``.npz`` and HDF5. NIfTI and NRRD of
-    three axes are ``xyz``; Zarr and N5 may name theirs.
+    three axes are ``xyz``, MRC, DM and FIB-SEM files as images; Zarr and N5 may name theirs.
     dataset: the member of an ``.npz``, the path in an HDF5 file or in a Zarr or N5; an error lists what there is.
 
     SpecError: no such path, an unknown suffix, an empty folder, axes or a dataset that do not fit.
@@ -87,12 +89,15 @@ def _is_chunked(folder: Path) -> bool:
 
 
 def _images(path: str, found: Iterable[Path]) -> images.Images:
-    """The images among ``found`` in natural order; hidden files and those of other kinds are left out."""
-    kept = (p for p in found if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".") and p.is_file())
-    paths = sorted(kept, key=images.natural)
-    if not paths:
-        raise SpecError(f"{path}: holds no image; looked for: {', '.join(images.SUFFIXES)}")
-    return images.Images(path, paths)
+    """The images among ``found`` in natural order; hidden files and those of other kinds are left out.
+
+    Beside images, files of microscopes are other kinds: ``.dat`` is the suffix of much else.
+    """
+    there = [p for p in found if not p.name.startswith(".") and p.is_file()]
+    for suffixes in (images.SUFFIXES, PICTURES):
+        if paths := sorted((p for p in there if p.suffix.lower() in suffixes), key=images.natural):
+            return images.Images(path, paths)
+    raise SpecError(f"{path}: holds no image; looked for: {', '.join(images.SUFFIXES + PICTURES)}")
 
 
 def _image_axes(path: str, axes: str, count: int) -> str:

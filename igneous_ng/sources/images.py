@@ -1,4 +1,4 @@
-"""Sections as single images, TIFF, PNG or JPEG: rows y, columns x, samples c; files along z."""
+"""Sections as single images, TIFF, PNG, JPEG, DM or FIB-SEM: rows y, columns x, samples c; files along z."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from igneous_ng.errors import DataError
 from igneous_ng.sources.base import Index, native, reading
-from igneous_ng.sources.tiff import open_tiff
+from igneous_ng.sources.mapped import Mapped
+from igneous_ng.sources.planes import PICTURES, open_planes
+from igneous_ng.sources.tiff import Pages, open_tiff
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -67,7 +69,7 @@ class Images:
 
     @property
     def resident_bytes(self) -> int:
-        """A whole image for PNG and JPEG, which are decoded from the top; a piece of one for TIFF."""
+        """A whole image for PNG and JPEG, which are decoded from the top; a piece of one, or nothing, for others."""
         return self._first[2]
 
     def window(self, index: Index) -> NDArray[Any]:
@@ -84,8 +86,7 @@ class Images:
             self._same(path, *_header(path)[:2])
 
     def _section(self, path: Path, inside: Index) -> NDArray[Any]:
-        if path.suffix.lower() in TIFFS:
-            stack = open_tiff(path)
+        if (stack := _stack(path)) is not None:
             self._same(path, _one_page(path, stack.shape), native(stack.dtype))
             section: NDArray[Any] = stack.window((slice(0, 1), *inside))[0]
             return section
@@ -103,12 +104,18 @@ class Images:
 
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     """[y, x] or [y, x, c], dtype and the bytes that decoding holds; no pixel is read."""
-    if path.suffix.lower() in TIFFS:
-        stack = open_tiff(path)
+    if (stack := _stack(path)) is not None:
         return _one_page(path, stack.shape), native(stack.dtype), stack.resident_bytes
     with _opened(path) as image:
         shape, dtype = _pixels(path, image)
     return shape, dtype, prod(shape) * dtype.itemsize
+
+
+def _stack(path: Path) -> Mapped | Pages | None:
+    """What reads a part of the file; None for images that are decoded whole."""
+    if path.suffix.lower() in TIFFS:
+        return open_tiff(path)
+    return open_planes(path) if path.suffix.lower() in PICTURES else None
 
 
 def _one_page(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ _COPIES = 4  # of a cell's voxels held at once: the window, its copy in the laye
 
 @dataclass(frozen=True, kw_only=True)
 class Create(Stage, name="image create"):
-    """Create a layer from npy, npz, HDF5, TIFF, or a folder or glob of TIFF, PNG or JPEG pictures.
+    """Create a layer from npy, npz, HDF5, TIFF, MRC, DM3, DM4, FIB-SEM dat, or a folder or glob of pictures.
 
     Workers read only their own window of the source, so all of them must see it under the same path.
     """
