@@ -48,7 +48,7 @@ def stitched(raw: Path, montage: Path, pixel: float, more: dict[str, Any]) -> di
     return seconds
 
 
-def mosaic(montage: Path, layer: Path) -> np.ndarray:
+def mosaic(layer: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
     """The first section of a rendered layer, ``[x, y]``, and where it begins."""
     io = IO()
     volume = io.volume(f"file://{layer}", 0)
@@ -66,7 +66,7 @@ def seam_steps(montage: Path, tiles: Path, image: str, layer: Path) -> np.ndarra
     places = {f.rpartition("/")[2]: n for n, t in enumerate(told) for f in t["files"]}
     of = [places[t["pictures"][0][0].rpartition("/")[2]] for t in section["tiles"]]
     moved = np.mean([m(np.zeros(2)) - truth[n](np.zeros(2)) for m, n in zip(maps, of, strict=True)], axis=0)
-    shown, lo = mosaic(montage, layer)
+    shown, lo = mosaic(layer)
     dx, dy = (round(float(v)) - o for v, o in zip(moved, lo, strict=False))  # truth + d is shown's index
     scale = io.volume(image, 0).scale
     real = io.read(io.volume(image, 0), Box(scale.bounds.lo, (*scale.bounds.hi[:2], scale.bounds.lo[2] + 1)))[

@@ -86,7 +86,7 @@ def test_natural_order_is_an_order(names: list[str]) -> None:
 def test_a_torn_first_picture_does_not_hide_the_size(tmp_path: Path) -> None:
     for name in ("0_0_0.png", "0_0_1.png"):
         picture(tmp_path / name)
-    (tmp_path / "0_0_0.png").write_bytes((tmp_path / "0_0_0.png").read_bytes()[:40])
+    (tmp_path / "0_0_0.png").write_bytes((tmp_path / "0_0_0.png").read_bytes()[:20])
     assert [tile.x for tile in read("folder", tmp_path, pattern=LATTICE)] == [0.0, 360.0]
     (tmp_path / "0_0_1.png").write_bytes(b"")
     with pytest.raises(DataError, match="none of the first 2 pictures can be read.*0_0_0.png"):

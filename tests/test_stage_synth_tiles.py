@@ -47,7 +47,7 @@ def cut(path: Path, layer: str, **fields: Any) -> tuple[Path, list[dict[str, Any
 
 
 def pixels(file: Path) -> np.ndarray:
-    return pictures.decode(file.read_bytes(), pictures.kind_of(str(file)), str(file))[..., 0]
+    return pictures.decode(file.read_bytes(), file.suffix[1:], str(file))[..., 0]
 
 
 @pytest.mark.parametrize("bends", [{}, {"lens": 3.0, "distortion": 2.0}])
