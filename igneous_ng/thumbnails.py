@@ -75,9 +75,10 @@ class Thumbnails:
         if data is None:
             raise DataError(f"{url}: coarse pictures are missing; run `ingest verify`")
         found = columns.unpack(data, url, {"factor", *map(str, rows)})
+        factors = found["factor"]  # one for all, or one a row
         for row in rows:
             values = found.get(str(row))
             if values is not None:
                 place, first = self._used[batch][row]
                 for n in range(values.shape[2]):
-                    yield Thumbnail(place, first + n, int(found["factor"][0]), values[:, :, n])
+                    yield Thumbnail(place, first + n, int(factors[row % len(factors)]), values[:, :, n])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as made
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from igneous_ng import solutions
-from igneous_ng.formats import columns, tiles
+from igneous_ng.formats import columns, shades, tiles
 from igneous_ng.formats.tiles import Picture, Tile
 from igneous_ng.kernels.tile_maps import TileMap
 from igneous_ng.montage import BATCH, Montage, Placed, Row, Section, name
@@ -33,7 +34,7 @@ def texture(shape: tuple[int, int], seed: int, mean: float = 128.0, spread: floa
     return np.asarray(mean + spread * both / both.std())
 
 
-@dataclass
+@dataclass(repr=False)
 class Planted:
     """Sections of rows x columns tiles with known positions; faults are applied to what is true."""
 
@@ -47,9 +48,12 @@ class Planted:
     camera: str = ""
     fault: Fault = lambda _, __, true: true
     seed: int = 0
-    pictures: dict[int, list[Array]] = field(default_factory=dict)
+    spread: float = 30.0
+    pictures: dict[int, list[Array]] = made(default_factory=dict)
     """What the camera saw, of each section."""
-    true: dict[int, list[Array]] = field(default_factory=dict)
+    true: dict[int, list[Array]] = made(default_factory=dict)
+    field: Any = 1.0
+    """What `stitch match` divided pictures by."""
     unread: frozenset[int] = frozenset()
     """Tiles without a coarse picture."""
 
@@ -78,14 +82,15 @@ class Planted:
         return Section(z, tuple(found), self.dtype, self.channels)
 
     def _paint(self, section: Section) -> None:
-        x0, y0, x1, y1 = (int(np.ceil(n)) for n in section.box) if section.tiles else (0, 0, 1, 1)
-        scene = np.stack([texture((x1 - x0, y1 - y0), self.seed + 97 * section.z + c) for c in range(self.channels)], 2)
+        x0, y0, x1, y1 = (int(np.ceil(n)) for n in section.box) if section.tiles else (0, 0, 8, 8)
+        top = np.iinfo(self.dtype).max
+        seeds = [self.seed + 97 * section.z + c for c in range(self.channels)]
+        scene = top // 255 * np.stack([texture((x1 - x0, y1 - y0), n, 128.0, self.spread) for n in seeds], axis=2)
         self.true[section.z] = [
             scene[int(t.x) - x0 : int(t.x) - x0 + self.size, int(t.y) - y0 : int(t.y) - y0 + self.size].copy()
             for t in section.tiles
         ]
         seen = [self.fault(self, n, true) for n, true in enumerate(self.true[section.z])]
-        top = np.iinfo(self.dtype).max
         self.pictures[section.z] = [np.clip(np.round(one), 0, top).astype(self.dtype) for one in seen]
 
     def _write(self, section: Section) -> None:
@@ -105,28 +110,29 @@ class Planted:
     def _thumbnails(self, section: Section) -> None:
         factor = factor_of(self.size, self.size)
         count = self.size // factor
-        flat = [
+        planes = [
             (n, picture[: count * factor, : count * factor, c])
             for n, picture in enumerate(self.pictures[section.z])
             for c in range(self.channels)
         ]
-        for first in range(0, len(flat), LINES):
+        for first in range(0, len(planes), LINES):
             found: dict[str, Array] = {"factor": np.array([factor], np.int32)}
-            for row, (n, one) in enumerate(flat[first : first + LINES]):
+            for row, (n, one) in enumerate(planes[first : first + LINES]):
                 means = one.reshape(count, factor, count, factor).astype(np.float64).mean(axis=(1, 3))
                 if n not in self.unread:
                     found[str(row)] = means[:, :, None].astype(np.float32)
             self._put(f"verified/{name(section.z)}/{first // LINES:03d}.thumbs", columns.pack(found))
 
     def _matches(self, section: Section) -> None:
+        even = [one / self.field for one in self.pictures[section.z]]
         pairs, count = section.pairs, len(section.pairs)
         mean, spread = (np.full((count, self.channels, 2), np.nan, np.float32) for _ in range(2))
         area = np.zeros(count, np.float32)
         for n, pair in enumerate(pairs):
-            for k, part in enumerate(self.shared(section, *pair, self.pictures[section.z])):
+            for k, part in enumerate(self.shared(section, *pair, even)):
                 mean[n, :, k], spread[n, :, k] = part.mean(axis=(0, 1)), part.std(axis=(0, 1))
                 area[n] = part.shape[0] * part.shape[1]
-        table = {
+        table: dict[str, Array] = {
             "pair": np.array(pairs, np.int32).reshape(-1, 2),
             "status": np.zeros(count, np.uint8),
             "mean": mean,
@@ -134,8 +140,8 @@ class Planted:
             "area": area,
         }
         for first in range(0, count, BATCH):
-            part = {key: column[first : first + BATCH] for key, column in table.items()}
-            self._put(f"matches/{name(section.z)}/{first // BATCH:03d}.cols", columns.pack(part))
+            few = {key: column[first : first + BATCH] for key, column in table.items()}
+            self._put(f"matches/{name(section.z)}/{first // BATCH:03d}.cols", columns.pack(few))
 
     def shared(self, section: Section, i: int, j: int, pictures: list[Array]) -> tuple[Array, Array]:
         """What tiles i and j show of the same place."""
@@ -155,3 +161,14 @@ class Planted:
         where = self.home / path
         where.parent.mkdir(parents=True, exist_ok=True)
         where.write_bytes(data)
+
+
+def shade_of(data: bytes) -> tuple[shades.Head, Array]:
+    """All samples of a file of shades, ``[x, y, channel]``."""
+    at = shades.head(data, "shade")
+    found = np.zeros((at.blocks[0] * shades.BLOCK, at.blocks[1] * shades.BLOCK, at.channels), np.float32)
+    for x in range(at.blocks[0]):
+        for y in range(at.blocks[1]):
+            place = tuple(slice(n * shades.BLOCK, (n + 1) * shades.BLOCK) for n in (x, y))
+            found[place] = shades.decode(data[slice(*at.span((x, y)))], at, "shade")
+    return at, found

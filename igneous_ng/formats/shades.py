@@ -18,7 +18,7 @@ from igneous_ng.errors import DataError
 
 Array = npt.NDArray[Any]
 MAGIC = b"igngshd1"
-SIDE = 64
+BLOCK = 64
 """Samples along a side of a block."""
 _HEAD = struct.Struct("<8sIIiiII")
 HEAD_SPAN = (0, _HEAD.size)
@@ -27,27 +27,27 @@ HEAD_SPAN = (0, _HEAD.size)
 
 @dataclass(frozen=True)
 class Head:
-    """What is where in a file."""
+    """What is where in a file of shades. ``origin``: the first pixel, x and y; ``blocks``: along x and y."""
 
     channels: int
     factor: int
     origin: tuple[int, int]
     blocks: tuple[int, int]
 
-    def block(self, x: int, y: int) -> tuple[int, int]:
-        """The span of a block."""
-        size = 4 * self.channels * SIDE * SIDE
-        at = _HEAD.size + (y * self.blocks[0] + x) * size
+    def span(self, block: tuple[int, int]) -> tuple[int, int]:
+        """The bytes of a block, x and y."""
+        size = 4 * self.channels * BLOCK**2
+        at = _HEAD.size + size * (block[0] + self.blocks[0] * block[1])
         return at, at + size
 
 
-def encode(at: Head, samples: Array) -> bytes:
-    """The file of ``samples`` ``[x, y, channel]``, float32, of whole blocks."""
-    parts = [_HEAD.pack(MAGIC, at.channels, at.factor, *at.origin, *at.blocks)]
-    for y in range(at.blocks[1]):
-        for x in range(at.blocks[0]):
-            block = samples[x * SIDE : (x + 1) * SIDE, y * SIDE : (y + 1) * SIDE]
-            parts.append(block.T.astype("<f4").tobytes())
+def encode(samples: Array, factor: int, origin: tuple[int, int]) -> bytes:
+    """The file of ``samples`` ``[x, y, channel]``, of whole blocks."""
+    width, height, channels = samples.shape
+    parts = [_HEAD.pack(MAGIC, channels, factor, *origin, width // BLOCK, height // BLOCK)]
+    for y in range(0, height, BLOCK):
+        for x in range(0, width, BLOCK):
+            parts.append(np.ascontiguousarray(samples[x : x + BLOCK, y : y + BLOCK].T, "<f4").tobytes())
     return b"".join(parts)
 
 
@@ -59,16 +59,8 @@ def head(data: bytes, where: str) -> Head:
     return Head(channels, factor, (x, y), (nx, ny))
 
 
-def block(data: bytes, at: Head) -> Array:
-    """The samples of a block's span, ``[x, y, channel]``."""
-    return np.frombuffer(data, "<f4").reshape(at.channels, SIDE, SIDE).T
-
-
-def decode(data: bytes, where: str) -> tuple[Head, Array]:
-    """All samples of a file, ``[x, y, channel]``."""
-    at = head(data, where)
-    nx, ny = at.blocks
-    if len(data) != at.block(0, ny)[0]:
-        raise DataError(f"{where}: has {len(data)} bytes, not {at.block(0, ny)[0]}; run `stitch shade` again")
-    blocks = np.frombuffer(data, "<f4", offset=_HEAD.size).reshape(ny, nx, at.channels, SIDE, SIDE)
-    return at, blocks.transpose(1, 4, 0, 3, 2).reshape(nx * SIDE, ny * SIDE, at.channels)
+def decode(data: bytes, at: Head, where: str) -> Array:
+    """The samples of a block's span, float32 ``[x, y, channel]``; DataError, naming ``where``, if it is cut."""
+    if len(data) != 4 * at.channels * BLOCK**2:
+        raise DataError(f"{where}: ends inside a block; run `stitch shade` again")
+    return np.frombuffer(data, "<f4").reshape(at.channels, BLOCK, BLOCK).T

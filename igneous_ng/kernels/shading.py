@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from igneous_ng.kernels import poisson
 from igneous_ng.kernels.tile_maps import TileMap
@@ -19,6 +20,7 @@ from igneous_ng.kernels.tile_maps import TileMap
 Array = npt.NDArray[Any]
 ARRAYS = 10
 """Float64 arrays of the mosaic's shape that are held at once, at most."""
+_SOFT = 0.7  # samples in a sigma
 STEP = 2.0**-4
 """What offsets are rounded to, so that a change far away makes none."""
 
@@ -55,7 +57,12 @@ class Mosaic:
             step[known] /= share[known]
             step -= self.values[high] - self.values[low]
             step[~known] = 0.0
-        found = poisson.screened(*self.steps, screen)
+        along_x, along_y = self.steps
+        self.shares.clear()
+        found = poisson.screened(along_x, along_y, screen)
+        found = ndimage.gaussian_filter(
+            found, _SOFT
+        )  # a tile's samples lie otherwise than its neighbour's: that is noise
         return np.asarray((np.round(found / STEP) * STEP).astype(np.float32))
 
 
@@ -67,9 +74,9 @@ def _sides(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
 
 
 def placed(picture: Array, where: TileMap, factor: int, points: Array) -> tuple[Array, Array]:
-    """A tile's coarse ``picture`` at ``points`` ``[x, y, 2]`` of the section, bilinear, and how deep inside the tile they are.
+    """A tile's coarse ``picture`` at ``points`` ``[x, y, 2]`` of the section, bilinear, and their depths.
 
-    The depth is in pixels from the outer border, negative outside.
+    A depth is in pixels from the tile's outer border, negative outside.
     """
     inside = where.inverse(points)
     edge = np.array(where.size) - 0.5

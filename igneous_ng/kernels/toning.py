@@ -35,7 +35,7 @@ def balance(tiles: int, pairs: Array, mean: Array, spread: Array, area: Array) -
     if not len(pairs):
         return both
     weight = area / np.median(area)
-    told = (spread > 0).all(axis=1)
+    told: Array = spread.min(axis=1) > 0
     logs = np.log(np.where(told[:, None], spread, 1.0))
     ratio = logs[:, 1] - logs[:, 0]
     gains = np.exp(_solved(tiles, pairs, np.clip(ratio, -_CLIP, _CLIP), weight * told, 1e-3))

@@ -99,14 +99,12 @@ class Flatfield(Intensity, name="stitch flatfield"):
                 if middle > 0:
                     found[one.channel, _key(few, tile)] = _place(tile), one.values / np.float32(middle)
         fields = [_field(found, channel, size, factor) for channel in range(at.channels)]
-        seen = min((number for _, number in fields), default=0)
-        shape = max(nodes.shape for nodes, _ in fields)
-        flat = np.stack(
-            [np.broadcast_to(nodes.flat[0], shape) if nodes.shape != shape else nodes for nodes, _ in fields]
-        )
-        io.put(tones.flat_url(self.montage, unit), columns.pack({"flat": np.moveaxis(flat, 0, -1)}))
-        told = "" if seen else "too few tiles at different places: the field is 1"
-        io.note(camera=unit, tiles=seen, least=float(flat.min()), most=float(flat.max()), told=told)
+        known = [nodes for nodes in fields if nodes is not None]
+        even = np.ones(known[0].shape if known else (2, 2), np.float32)
+        flat = np.stack([even if nodes is None else nodes for nodes in fields], axis=-1)
+        io.put(tones.flat_url(self.montage, unit), columns.pack({"flat": flat}))
+        told = "" if known else "tiles at too few places: the field is 1"
+        io.note(camera=unit, tiles=len(found), least=float(flat.min()), most=float(flat.max()), told=told)
 
     def said(self, io: IO) -> str:
         """How even the fields are."""
@@ -191,8 +189,8 @@ class Shade(Intensity, name="stitch shade"):
         """Some arrays over the section at low resolution, a batch, and the maps."""
         section = self.section(io, unit)
         factor = _factor(section)
-        x0, y0, x1, y1 = section.box
-        wide = [int(b - a) // factor + 3 * shades.SIDE for a, b in ((x0, x1), (y0, y1))]
+        x0, y0, x1, y1 = section.box if section.tiles else (0, 0, 0, 0)
+        wide = [int(b - a) // factor + 3 * shades.BLOCK for a, b in ((x0, x1), (y0, y1))]
         samples = wide[0] * wide[1] * (8 * shading.ARRAYS + 8 * section.channels)
         return _LEAST + samples + thumbnails.batch_bytes(section) + 2 * _TILE * len(section.tiles)
 
@@ -210,13 +208,13 @@ class Shade(Intensity, name="stitch shade"):
         head = _grid(maps, _factor(section), section.channels)
         toned = Toned(io, at, section, tones.of_tiles(io, at, section))
         screen = (2.0 * head.factor / _side(section)) ** 2
-        found = np.zeros((head.blocks[0] * shades.SIDE, head.blocks[1] * shades.SIDE, head.channels), np.float32)
-        for channel in range(head.channels):
+        found = np.zeros((head.blocks[0] * shades.BLOCK, head.blocks[1] * shades.BLOCK, head.channels), np.float32)
+        for channel in range(head.channels if maps else 0):
             mosaic = shading.Mosaic((found.shape[0], found.shape[1]))
             for one, values in toned(one for one in Thumbnails(io, at, section) if one.channel == channel):
                 _add(mosaic, head, maps[one.tile], values, one.factor)
             found[:, :, channel] = mosaic.shade(screen)
-        io.put(at.url("shades", unit, ".shade"), shades.encode(head, found))
+        io.put(at.url("shades", unit, ".shade"), shades.encode(found, head.factor, head.origin))
         io.note(largest=float(np.abs(found).max()))
 
 
@@ -294,15 +292,15 @@ def _only(section: Section, size: tuple[int, int]) -> Section:
 
 def _field(
     found: dict[tuple[int, bytes], tuple[bytes, Array]], channel: int, size: tuple[int, int], factor: int
-) -> tuple[Array, int]:
-    """The nodes of a channel's field, and of how many tiles it is made; of too few it is 1, and of none."""
+) -> Array | None:
+    """The nodes of a channel's field; None where its tiles show too few places."""
     own = [found[key] for key in sorted(found) if key[0] == channel]
     numbers = {place: n for n, place in enumerate(sorted({place for place, _ in own}))}
     if len(numbers) < flat_field.FEWEST:
-        return np.ones((2, 2), np.float32), 0
+        return None
     group = np.array([numbers[place] for place, _ in own])
     field = flat_field.field(np.stack([values for _, values in own]), group)
-    return flat_field.nodes(field, size, factor), len(own)
+    return flat_field.nodes(field, size, factor)
 
 
 def _matched(io: IO, at: Montage, section: Section) -> dict[str, Array]:
@@ -348,7 +346,7 @@ def _factor(section: Section) -> int:
 
 def _side(section: Section) -> float:
     """The shorter side of a tile, in pixels."""
-    return float(np.median([min(tile.width, tile.height) for tile in section.tiles] or [1.0]))
+    return float(np.median([min(tile.width, tile.height) for tile in section.tiles] or [1]))
 
 
 def _grid(maps: Sequence[TileMap], factor: int, channels: int) -> shades.Head:
@@ -356,7 +354,7 @@ def _grid(maps: Sequence[TileMap], factor: int, channels: int) -> shades.Head:
     if not maps:
         return shades.Head(channels, factor, (0, 0), (0, 0))
     boxes = np.array([one.box() for one in maps])
-    block = factor * shades.SIDE
+    block = factor * shades.BLOCK
     low = np.floor(boxes[:, :2].min(axis=0) / block).astype(int)
     high = np.ceil(boxes[:, 2:].max(axis=0) / block).astype(int)
     x, y = (low * block).tolist()
