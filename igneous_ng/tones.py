@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 
 def flat_url(home: str, camera: str) -> str:
-    """The flat field of a camera: its name, escaped as in an URL but for letters, digits and ``-.~``; ``_`` for none."""
+    """The flat field of a camera: its name, escaped as in a URL but for letters, digits and ``-.~``; ``_`` for none."""
     escaped = quote(camera, safe="").replace("_", "%5F")
     return f"{home}/flat/{escaped or '_'}.cols"
 

@@ -22,7 +22,7 @@ from igneous_ng.thumbnails import BATCH as LINES
 from igneous_ng.thumbnails import factor_of
 
 Array = npt.NDArray[Any]
-Fault = Callable[["Planted", int, Array], Array]
+Fault = Callable[["Planted", int, Array], Any]
 """What becomes of a true picture [x, y, channel] of a tile, by its place."""
 
 

@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 SCREEN = 1 / 64
 
 
-def dense(along_x: Array, along_y: Array, screen: float) -> Array:
+def dense(along_x: Array, along_y: Array, screen: float) -> Any:
     """The same least squares, by a matrix of all steps."""
     nx, ny = along_y.shape[0], along_x.shape[1]
     at = np.arange(nx * ny).reshape(nx, ny)
@@ -39,7 +39,7 @@ def test_the_solution_is_that_of_a_dense_solver(nx: int, ny: int, screen: float,
     assert np.allclose(poisson.screened(*steps, screen), dense(*steps, screen), atol=1e-9)
 
 
-def depth(width: int, height: int) -> Array:
+def depth(width: int, height: int) -> Any:
     x, y = (np.minimum(np.arange(n) + 0.5, n - 0.5 - np.arange(n)) for n in (width, height))
     return np.minimum(x[:, None], y)
 

@@ -40,8 +40,8 @@ def test_planted_gains_and_offsets_are_found(rows: int, columns: int, seed: int)
     mean, spread = seen(pairs, gains, offsets, seed)
     found = toning.balance(rows * columns, pairs, mean, spread, np.ones(len(pairs)))
     assert np.abs(found[:, 0] / gains / np.mean(found[:, 0] / gains) - 1).max() < 0.01  # damped
-    assert abs(found[:, 0].mean() - 1) < 1e-3
-    assert abs(found[:, 1].mean()) < 0.1
+    assert abs(found[:, 0].mean() - 1) <= 1 / 128 + 1 / 4096
+    assert abs(found[:, 1].mean()) <= 1.1
     assert np.abs(toning.steps(pairs, mean, found)).max() < 0.5
     assert np.array_equal(found[:, 0] * 4096, np.round(found[:, 0] * 4096))
     assert np.array_equal(found[:, 1] * 16, np.round(found[:, 1] * 16))
@@ -60,6 +60,17 @@ def test_a_wrong_overlap_changes_little() -> None:
     assert np.abs(after[:, 0] - before[:, 0]).max() < 0.02
 
 
+def test_another_tile_at_one_place_leaves_those_far_from_it_as_they_are() -> None:
+    pairs, (gains, offsets) = lattice(12, 12), planted(144, 4)
+    area = np.ones(len(pairs))
+    before = toning.balance(144, pairs, *seen(pairs, gains, offsets), area)
+    gains[0], offsets[0] = gains[0] * 1.1, offsets[0] + 7
+    after = toning.balance(144, pairs, *seen(pairs, gains, offsets), area)
+    changed = (before != after).any(axis=1)
+    assert changed[0]
+    assert changed.sum() <= 8
+
+
 def test_the_order_of_pairs_and_the_larger_area_count() -> None:
     pairs = np.array([[0, 1], [0, 1], [0, 1]])
     mean, spread = np.array([[100.0, 110.0], [100.0, 110.0], [100.0, 130.0]]), np.full((3, 2), 20.0)
@@ -75,8 +86,8 @@ def test_tiles_apart_keep_their_own_level() -> None:
     found = toning.balance(5, pairs, mean, spread, np.ones(2))
     assert found[2].tolist() == [1, 0]
     for group in ([0, 1], [3, 4]):
-        assert np.abs(found[group].mean(axis=0) - (1, 0)).max() < 0.05
-        assert abs(found[group[0], 1] - 10) < 0.1
+        assert found[group].mean(axis=0) == pytest.approx((1, 0), abs=0.51)
+        assert abs(found[group[0], 1] - found[group[1], 1] - 20) < 0.1
 
 
 def test_flat_overlaps_say_nothing_of_gains() -> None:
@@ -100,7 +111,8 @@ def test_quantiles_are_those_of_the_values(white: float) -> None:
     values = np.random.default_rng(0).normal(0.4, 0.1, 10_001) * white
     found = toning.quantiles(toning.counts(values[:4000], white) + toning.counts(values[4000:], white), white)
     assert found is not None
-    assert np.abs(np.array(found) - np.quantile(values, toning.QUANTILES, method="lower")).max() <= white / toning.BINS
+    true = np.quantile(values, toning.QUANTILES, method="lower")
+    assert np.abs(np.array(found) - true).max() <= (true[2] - true[0]) / 128
     assert toning.quantiles(np.zeros(toning.BINS, int), white) is None
 
 

@@ -42,7 +42,7 @@ def field_of(made: Planted, camera: str = "") -> Array:
     found = tones.flat(IO(), made.url, camera)
     assert found is not None
     size = made.size, made.size
-    return np.stack([flat_field.coarse(found[:, :, c], size, 1, size) for c in range(found.shape[2])], axis=2)
+    return np.dstack([flat_field.coarse(found[:, :, c], size, 1, size) for c in range(found.shape[2])])
 
 
 def shaded(made: Planted, z: int = 0) -> tuple[Any, Array]:
@@ -70,7 +70,7 @@ def test_steps_between_the_tiles_of_a_noisy_section_are_below_a_grey_level(tmp_p
     rng = np.random.default_rng(5)
     gains, offsets = rng.uniform(0.8, 1.2, 36), rng.uniform(-15, 15, 36)
 
-    def fault(made: Planted, n: int, true: Array) -> Array:
+    def fault(made: Planted, n: int, true: Array) -> Any:
         return (true - offsets[n]) / gains[n] + np.random.default_rng(n).normal(0, 6, true.shape)
 
     made = Planted(tmp_path, (6, 6), 512, 51, fault=fault)

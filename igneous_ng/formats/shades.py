@@ -45,10 +45,9 @@ def encode(samples: Array, factor: int, origin: tuple[int, int]) -> bytes:
     """The file of ``samples`` ``[x, y, channel]``, of whole blocks."""
     width, height, channels = samples.shape
     parts = [_HEAD.pack(MAGIC, channels, factor, *origin, width // BLOCK, height // BLOCK)]
-    for y in range(0, height, BLOCK):
-        for x in range(0, width, BLOCK):
-            parts.append(np.ascontiguousarray(samples[x : x + BLOCK, y : y + BLOCK].T, "<f4").tobytes())
-    return b"".join(parts)
+    places = [(x, y) for y in range(0, height, BLOCK) for x in range(0, width, BLOCK)]
+    blocks = (samples[x : x + BLOCK, y : y + BLOCK].T for x, y in places)
+    return b"".join([*parts, *(np.ascontiguousarray(block, "<f4").tobytes() for block in blocks)])
 
 
 def head(data: bytes, where: str) -> Head:

@@ -16,7 +16,7 @@ FEWEST = 20
 """Pictures below which nothing is known: an image is no flat field."""
 _ROUNDS, _SIGMAS = 3, 3.0
 _SMOOTH = 40  # widths of the picture in a sigma
-_STEP = 2.0**-14  # what fields are rounded to
+_STEP = 2.0**-12  # what fields are rounded to
 _LEAST = 0.125
 _DOUBT = 4.0  # times the noise that a group of terms must have to count at all
 _POWERS = tuple((i, n - i) for n in range(5) for i in range(n, -1, -1))

@@ -18,7 +18,7 @@ from igneous_ng.kernels import poisson
 from igneous_ng.kernels.tile_maps import TileMap
 
 Array = npt.NDArray[Any]
-ARRAYS = 10
+ARRAYS = 9
 """Float64 arrays of the mosaic's shape that are held at once, at most."""
 _SOFT = 0.7  # samples in a sigma
 STEP = 2.0**-4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ BINS = 2**18
 """Counts of a section's values."""
 _ROUNDS = 6
 _CLIP = np.log(4.0)
-_DAMP = 1e-3  # weight of a tile's own zero, where that of the median overlap is one
+_DAMP = 1e-4  # weight of a tile's own zero, where that of the median overlap is one
+_FINE = 128
 _GAINS = 0.75, 4 / 3  # of a section
 
 
@@ -28,26 +30,24 @@ def balance(tiles: int, pairs: Array, mean: Array, spread: Array, area: Array) -
     ``pairs`` ``[n, 2]``; ``mean`` and ``spread`` ``[n, 2]`` of both tiles where they overlap, over ``area`` ``[n]``
     pixels. First gains, log a_i - log a_j = log s_j - log s_i, of at most a factor of four, then offsets,
     a_i m_i + b_i = a_j m_j + b_j (the form of FEABAS, Yuan et al.), each by damped least squares with weights by area
-    and by Huber's for what does not fit. Tiles that hang together have the mean gain 1 and the mean offset 0: they
-    keep their own level, and so does a tile without any overlap.
+    and by Huber's for what does not fit. Tiles that hang together have the mean gain 1 and the mean offset 0, nearly
+    (:func:`_centred`): they keep their own level, and so does a tile without any overlap.
     """
     both = np.ones((tiles, 2)) * (1.0, 0.0)
     if not len(pairs):
         return both
-    weight = area / np.median(area)
+    weight = area / _binary(float(np.median(area)))
+    groups = _groups(tiles, pairs)
     told: Array = spread.min(axis=1) > 0
     logs = np.log(np.where(told[:, None], spread, 1.0))
-    ratio = logs[:, 1] - logs[:, 0]
-    gains = np.exp(_solved(tiles, pairs, np.clip(ratio, -_CLIP, _CLIP), weight * told, 1e-3))
-    group, count = _groups(tiles, pairs)
-    gains /= (np.bincount(group, gains, count) / np.bincount(group, minlength=count))[group]
+    ratio = np.clip(logs[:, 1] - logs[:, 0], -_CLIP, _CLIP)
+    gains = np.exp(_centred(_solved(tiles, pairs, ratio, weight * told, 1e-3), groups, 1 / 64, _log_mean))
     gains = np.round(gains / GAIN_STEP) * GAIN_STEP
-    level = float(np.median(mean))  # gains turn about it, so that a zero of the rest is a likely one
+    step = _binary(float(np.median(spread))) / 16
+    level = round(float(np.median(mean)) / step) * step  # gains turn about it: the rest is likely to be small
     about = gains[pairs] * (mean - level)
-    floor = 0.01 * max(float(np.median(spread)), 1e-6)
-    rest = _solved(tiles, pairs, about[:, 1] - about[:, 0], weight, floor)
-    offsets = rest + (1.0 - gains) * level
-    offsets -= (np.bincount(group, offsets, count) / np.bincount(group, minlength=count))[group]
+    rest = _solved(tiles, pairs, about[:, 1] - about[:, 0], weight, step / 4)
+    offsets = _centred(rest + (1.0 - gains) * level, groups, step, np.mean)
     both[:, 0], both[:, 1] = gains, np.round(offsets / OFFSET_STEP) * OFFSET_STEP
     return both
 
@@ -81,11 +81,34 @@ def _solved(tiles: int, pairs: Array, wished: Array, weight: Array, floor: float
     return np.asarray(found)
 
 
-def _groups(tiles: int, pairs: Array) -> tuple[Array, int]:
-    """Which tiles hang together: a number for each, and how many there are."""
+def _groups(tiles: int, pairs: Array) -> list[Array]:
+    """The tiles that hang together, in groups of two and more."""
     graph = sparse.coo_matrix((np.ones(len(pairs)), pairs.T), (tiles, tiles))
-    count, group = sparse.csgraph.connected_components(graph, directed=False)
-    return group, int(count)
+    _, label = sparse.csgraph.connected_components(graph, directed=False)
+    order = np.argsort(label, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
+    return [group for group in groups if len(group) > 1]
+
+
+def _centred(values: Array, groups: list[Array], step: float, middle: Callable[[Array], Any]) -> Array:
+    """``values`` so that the ``middle`` of each group is 0, to half a ``step``.
+
+    It is moved by whole steps from where one of its tiles is 0: another that changes would else change all a little.
+    """
+    found = values.copy()
+    for group in groups:
+        own = values[group] - values[group[len(group) // 2]]
+        found[group] = own - np.round(middle(own) / step) * step
+    return found
+
+
+def _log_mean(logs: Array) -> Any:
+    return np.log(np.exp(logs).mean())
+
+
+def _binary(value: float) -> float:
+    """The power of two next to a value, which small changes leave as it is; 1 for none."""
+    return 2.0 ** float(np.round(np.log2(value))) if value > 0 else 1.0
 
 
 def counts(values: Array, white: float) -> Array:
@@ -95,13 +118,17 @@ def counts(values: Array, white: float) -> Array:
 
 
 def quantiles(found: Array, white: float) -> list[float] | None:
-    """The :data:`QUANTILES` of what was counted; None of nothing."""
+    """The :data:`QUANTILES` of what was counted; None of nothing.
+
+    They are rounded to about a 128th of their range: a tile that changes should not change all sections around.
+    """
     ends = np.cumsum(found)
     if not ends[-1]:
         return None
     ranks = [int(q * (int(ends[-1]) - 1)) for q in QUANTILES]
-    places = np.searchsorted(ends, ranks, side="right")
-    return [float(((n + 0.5) / (BINS / 2) - 0.5) * white) for n in places]
+    places = ((np.searchsorted(ends, ranks, side="right") + 0.5) / (BINS / 2) - 0.5) * white
+    step = _binary(float(places[2] - places[0])) / _FINE
+    return [float(n) for n in np.round(places / step) * step]
 
 
 def level(own: list[float], near: list[list[float]]) -> tuple[float, float]:

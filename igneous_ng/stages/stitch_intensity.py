@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -80,20 +80,16 @@ class Flatfield(Intensity, name="stitch flatfield"):
         section = self.section(io, rows[0].z)
         batch = thumbnails.batch_bytes(section)
         chosen = batch // (2 * thumbnails.BATCH) * min(_MOST, sum(row.tiles for row in rows))
-        files = _TILE * (_MOST * len(sampled(rows)) + max(row.tiles for row in rows))
+        files = _TILE * (8 * _MOST + max(row.tiles for row in rows))
         return _LEAST + 3 * section.channels * chosen + batch + files
 
     def execute(self, unit: str, io: IO) -> None:
         """One camera."""
         at = self.opened(io)
-        parts = [self._of_camera(at.section(io, row.z), unit) for row in sampled(at.rows)]
-        size = _commonest([(tile.width, tile.height) for part in parts for tile in part.tiles])
-        there = [part for part in (_only(part, size) for part in parts) if part.tiles]
-        each = -(-_MOST // max(len(there), 1))
+        size, there = self._chosen(io, at, unit)
         found: dict[tuple[int, bytes], tuple[bytes, Array]] = {}
         factor = 1
-        for part in there:
-            few = Section(part.z, part.tiles[:each], part.dtype, part.channels)
+        for few in there:
             for one in Thumbnails(io, at, few):
                 tile, middle, factor = few.tiles[one.tile], float(np.median(one.values)), one.factor
                 if middle > 0:
@@ -119,11 +115,20 @@ class Flatfield(Intensity, name="stitch flatfield"):
             [*lines, f"{even} of {len(fields)} cameras: even, or too few tiles to know"] if even else lines
         )
 
-    def _of_camera(self, section: Section, camera: str) -> Section:
-        """At most so many tiles of a camera as are ever used, in the order of a hash."""
-        own = [tile for tile in section.tiles if tile.camera == camera]
-        chosen = sorted(own, key=lambda tile: _key(section, tile))[:_MOST]
-        return Section(section.z, tuple(chosen), section.dtype, section.channels)
+    def _chosen(self, io: IO, at: Montage, camera: str) -> tuple[tuple[int, int], list[Section]]:
+        """The size of most tiles of a camera, and about a thousand of those, by a hash, as many of each section."""
+        parts: list[Section] = []
+        for row in sampled(at.rows):
+            section = at.section(io, row.z)
+            own = [tile for tile in section.tiles if tile.camera == camera]
+            own.sort(key=lambda tile, of=section: _key(of, tile))  # type: ignore[misc]
+            if own:
+                parts.append(replace(section, tiles=tuple(own[: _share(len(parts) + 1)])))
+        counted = Counter((tile.width, tile.height) for part in parts for tile in part.tiles)
+        size = max(counted, key=lambda size: (counted[size], size), default=(1, 1))
+        same = [tuple(tile for tile in part.tiles if (tile.width, tile.height) == size) for part in parts]
+        each = _share(sum(map(bool, same)))
+        return size, [replace(part, tiles=own[:each]) for part, own in zip(parts, same, strict=True) if own]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +220,7 @@ class Shade(Intensity, name="stitch shade"):
                 _add(mosaic, head, maps[one.tile], values, one.factor)
             found[:, :, channel] = mosaic.shade(screen)
         io.put(at.url("shades", unit, ".shade"), shades.encode(found, head.factor, head.origin))
-        io.note(largest=float(np.abs(found).max()))
+        io.note(largest=float(np.abs(found).max(initial=0.0)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,15 +284,9 @@ def _place(tile: Placed) -> bytes:
     return blake2b(where.encode(), digest_size=16).digest()
 
 
-def _commonest(sizes: list[tuple[int, int]]) -> tuple[int, int]:
-    """The size of most tiles, the largest of several."""
-    counted = Counter(sizes)
-    return max(counted, key=lambda size: (counted[size], size), default=(1, 1))
-
-
-def _only(section: Section, size: tuple[int, int]) -> Section:
-    same = tuple(tile for tile in section.tiles if (tile.width, tile.height) == size)
-    return Section(section.z, same, section.dtype, section.channels)
+def _share(sections: int) -> int:
+    """How many tiles of each of so many sections a flat field is made of."""
+    return -(-_MOST // max(sections, 1))
 
 
 def _field(
