@@ -54,6 +54,8 @@ class Planted:
     true: dict[int, list[Array]] = made(default_factory=dict)
     field: Any = 1.0
     """What `stitch match` divided pictures by."""
+    counted: bool = True
+    """Whether rows and columns of tiles are known."""
     unread: frozenset[int] = frozenset()
     """Tiles without a coarse picture."""
 
@@ -77,8 +79,11 @@ class Planted:
             for col in range(self.lattice[1]):
                 urls = tuple(Picture(f"file:///raw/{z}/{row}-{col}-{c}.png") for c in range(self.channels))
                 place = (col * step + 3.0 * (row % 2), row * step)
+                known = (row, col) if self.counted else (None, None)
                 label = f"r{row:03d}c{col:03d}"
-                found.append(Placed(label, *place, self.size, self.size, urls, camera=self.camera, row=row, col=col))
+                found.append(
+                    Placed(label, *place, self.size, self.size, urls, camera=self.camera, row=known[0], col=known[1])
+                )
         return Section(z, tuple(found), self.dtype, self.channels)
 
     def _paint(self, section: Section) -> None:

@@ -18,7 +18,7 @@ from igneous_ng.kernels import flat_field
 from igneous_ng.montage import Montage
 from igneous_ng.stages.stitch_intensity import All, Balance, Flatfield, Intensity, Levels, Shade
 from tests.layers import files, notes
-from tests.planted import Planted, shade_of
+from tests.planted import Planted, shade_of, texture
 
 Array = npt.NDArray[Any]
 STAGES: tuple[type[Intensity], ...] = (Flatfield, Balance, Shade, Levels)
@@ -115,6 +115,14 @@ def test_of_few_tiles_no_field_is_known(tmp_path: Path) -> None:
     assert "too few places" in notes(tmp_path)[0]["told"]
     assert tones.flat_url("x", "") == "x/flat/_.cols"
     assert tones.flat_url("x", "_") == "x/flat/%5F.cols"
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_what_a_place_shows_in_all_sections_is_not_taken_for_the_camera(tmp_path: Path, counted: bool) -> None:
+    same = [texture((128, 128), n)[..., None] for n in range(36)]
+    made = Planted(tmp_path, (6, 6), 128, 8, tuple(range(8)), counted=counted, fault=lambda _, n, __: same[n])
+    run.inline(Flatfield(montage=made.url))
+    assert np.abs(field_of(made) - 1).max() < 0.01
 
 
 def test_any_order_and_repetition_gives_the_same_bytes(tmp_path: Path) -> None:
