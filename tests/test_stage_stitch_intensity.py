@@ -141,12 +141,11 @@ def test_any_order_and_repetition_gives_the_same_bytes(tmp_path: Path) -> None:
     assert {name: one[name] for name in names} == {name: other[name] for name in names}
 
 
-def test_channels_of_sixteen_bits_are_each_for_themselves(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+def test_channels_of_sixteen_bits_are_each_for_themselves(tmp_path: Path, dtype: str) -> None:
     rng = np.random.default_rng(0)
     gains, offsets = rng.uniform(0.8, 1.2, (12, 2)), rng.uniform(-3000, 3000, (12, 2))
-    made = Planted(
-        tmp_path, (3, 4), channels=2, dtype="uint16", fault=lambda _, n, true: (true - offsets[n]) / gains[n]
-    )
+    made = Planted(tmp_path, (3, 4), channels=2, dtype=dtype, fault=lambda _, n, true: (true - offsets[n]) / gains[n])
     everything(made)
     found = toned(made)
     assert found.shape == (12, 2, 2)
@@ -157,6 +156,10 @@ def test_channels_of_sixteen_bits_are_each_for_themselves(tmp_path: Path) -> Non
     for i, j in section.pairs:
         one, other = made.shared(section, i, j, shown)
         assert np.abs((one - other).mean(axis=(0, 1))).max() < 80  # of 65535
+    quantiles = json.loads((tmp_path / "tones/z000000.json").read_text())["quantiles"]
+    for channel in range(2):
+        true = np.quantile([one[..., channel] for one in made.true[0]], 0.5)
+        assert quantiles[channel][1] == pytest.approx(true, rel=0.1)
     at, samples = shaded(made)
     assert at.channels == samples.shape[2] == 2
 

@@ -331,12 +331,16 @@ def _known(found: dict[str, Array], channel: int) -> tuple[Array, Array, Array, 
 
 def _quantiles(io: IO, at: Montage, section: Section, both: Array) -> list[list[float] | None]:
     """Of each channel how dark, middling and bright it is."""
-    kind = np.dtype(section.dtype)
-    white = float(np.iinfo(kind).max) if kind.kind in "iu" else 1.0
+    white = _white(np.dtype(section.dtype))
     counted = np.zeros((section.channels, toning.BINS), np.int64)
     for one, values in Toned(io, at, section, both)(Thumbnails(io, at, section)):
         counted[one.channel] += toning.counts(values, white)
     return [toning.quantiles(counts, white) for counts in counted]
+
+
+def _white(kind: np.dtype[Any]) -> float:
+    """A value of which values of a type are at most 1.5 times, and at least minus a half."""
+    return float(2 ** (8 * kind.itemsize) - 1) if kind.kind in "iu" else 1.0
 
 
 def _factor(section: Section) -> int:
