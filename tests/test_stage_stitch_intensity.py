@@ -216,6 +216,7 @@ def test_sections_are_brought_to_the_median_of_five(tmp_path: Path) -> None:
     everything(made)
     level = {z: json.loads((tmp_path / f"levels/z{z:06d}.json").read_text()) for z in made.sections}
     assert level[9] == {"gain": [1.0], "offset": [0.0]}
+    assert Levels(montage=made.url).said(IO()).startswith(f"gains of sections: {level[2]['gain'][0]:.3f} to 1.0")
     assert level[2]["gain"][0] == pytest.approx(1 / 1.2, abs=0.06)
     means = [level[z]["gain"][0] * np.mean(made.pictures[z]) + level[z]["offset"][0] for z in made.sections if z != 9]
     assert np.ptp(means) < 4

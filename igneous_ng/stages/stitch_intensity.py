@@ -252,6 +252,13 @@ class Levels(Intensity, name="stitch levels"):
         io.put_json(at.url("levels", unit, ".json"), {"gain": gains, "offset": offsets})
         io.note(gain=gains, offset=offsets)
 
+    def said(self, io: IO) -> str:
+        """How much sections differ from those around them."""
+        at = self.opened(io)
+        found = [io.get_json(at.url("levels", row.z, ".json")) for row in sampled(at.rows)]
+        gains = [gain for one in found if one is not None for gain in one["gain"]] or [1.0]
+        return f"gains of sections: {min(gains):.3f} to {max(gains):.3f}"
+
     def _of(self, io: IO, at: Montage, z: int) -> list[Any]:
         url = at.url("tones", z, ".json")
         found = io.get_json(url)
