@@ -53,9 +53,8 @@ def shaded(made: Planted, z: int = 0) -> tuple[Any, Array]:
 
 def differences(made: Planted, tone: Array) -> tuple[Array, Array]:
     """By how much tiles differ where they overlap, in the mean, and over stretches of 64 pixels."""
-    section, shown = made.section(0), []
-    for n, picture in enumerate(made.pictures[0]):
-        shown.append(tone[n, :, 0] * picture / field_of(made) + tone[n, :, 1])
+    section, even = made.section(0), field_of(made)
+    shown = [tone[n, :, 0] * picture / even + tone[n, :, 1] for n, picture in enumerate(made.pictures[0])]
     means, parts = [], []
     for i, j in section.pairs:
         one, other = made.shared(section, i, j, shown)
