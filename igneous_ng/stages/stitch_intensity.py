@@ -270,14 +270,14 @@ class Levels(Intensity, name="stitch levels"):
 
 @dataclass(frozen=True, kw_only=True)
 class All(Intensity, Chain, name="stitch intensity"):
-    """Make the grey values of a montage even: flat fields, tones, shades and levels, one after the other.
+    """Make the grey values of a montage even: tones, shades and levels, one after the other.
 
-    Of these, `stitch flatfield` is better run by itself before `stitch match`, which measures levels on flat pictures.
+    `stitch flatfield` comes long before, for `stitch match` measures the levels of flat pictures.
     """
 
     def steps(self, io: IO) -> Iterator[Stage]:
-        """The camera, the tiles, the places, the sections."""
-        for cls in (Flatfield, Balance, Shade, Levels):
+        """The tiles, the places, the sections."""
+        for cls in (Balance, Shade, Levels):
             yield self.step(cls)
 
 
