@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy.typing as npt
@@ -24,7 +25,7 @@ _SATURATED = 0.1  # fraction of the values at one end
 
 def examine(io: IO, tile: Tile) -> tuple[Seen, tuple[int, Array] | None]:
     """What the file of ``tile`` is, and its thumbnail with its factor; none where it cannot be read."""
-    named = {"tile": tile.tile, "channel": tile.channel, "url": tile.url, "part": tile.part}
+    named: dict[str, Any] = {"tile": tile.tile, "channel": tile.channel, "url": tile.url, "part": tile.part}
     try:
         data, opened = pictures.bytes_and_pixels(io, tile.picture)
     except DataError as error:
@@ -38,11 +39,7 @@ def examine(io: IO, tile: Tile) -> tuple[Seen, tuple[int, Array] | None]:
     measured, thumb = _measured(pixels)
     seen = Seen(**named, **{**_of_bytes(pixels.T.data), **of_file}, **measured)
     wrong += tuple(_pixel_faults(seen, tile))
-    return Seen(**{**_fields(seen), "findings": wrong}), thumb
-
-
-def _fields(seen: Seen) -> dict[str, Any]:
-    return {name: getattr(seen, name) for name in Seen.__dataclass_fields__}
+    return replace(seen, findings=wrong), thumb
 
 
 def _of_bytes(data: Any) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Manifest:
         """The manifest of a montage; DataError where there is none. It enters no ledger: its sections' files do."""
         if io.peek(f"{home}/manifest.json") is None:
             raise DataError(f"{home}/manifest.json: no tiles are known here; run `ingest plan` first")
-        raw = io.store.get_json(f"{home}/manifest.json")
+        raw: Any = io.store.get_json(f"{home}/manifest.json")
         try:
             return cls(home, tuple((int(one["z"]), int(one["tiles"])) for one in raw["sections"]))
         except (KeyError, TypeError, ValueError) as error:

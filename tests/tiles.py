@@ -25,7 +25,7 @@ def texture(shape: tuple[int, int], seed: int) -> Array:
     """Band-limited noise, uint8 ``[y, x]``, over all sizes that tissue has."""
     rng = np.random.default_rng(seed)
     total = sum(gaussian_filter(rng.normal(size=shape), s, mode="wrap") * s for s in (1.5, 4.0, 12.0))
-    return np.clip(128 + 26 * total / total.std() + rng.normal(0, 3, shape), 1, 254).astype(np.uint8)
+    return np.asarray(np.clip(128 + 26 * total / total.std() + rng.normal(0, 3, shape), 1, 254).astype(np.uint8))
 
 
 @dataclass
@@ -40,8 +40,8 @@ class Lattice:
     step: int = 115
     z: int = 12
     dtype: str = "uint8"
-    files: dict[str, bytes | None] = field(default_factory=dict)
-    lines: dict[str, Tile] = field(default_factory=dict)
+    files: dict[str, bytes | None] = field(default_factory=dict, repr=False)
+    lines: dict[str, Tile] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed + 1000)

@@ -86,9 +86,9 @@ def decode(data: bytes, where: str) -> list[Seen]:
     return [_seen(line, f"{where}, line {n}") for n, line in enumerate(lines, 1)]
 
 
-def encode_findings(z: int, found: Iterable[Finding]) -> bytes:
-    """The rows of a section's findings."""
-    return b"".join(_line({"z": z, **_kept(one)}) for one in found)
+def encode_findings(z: int | None, found: Iterable[Finding]) -> bytes:
+    """The rows of a section's findings, or of those of no one section."""
+    return b"".join(_line({**({} if z is None else {"z": z}), **_kept(one)}) for one in found)
 
 
 def _kept(one: Seen | Finding) -> dict[str, Any]:

@@ -193,4 +193,4 @@ def cells_of(thumb: Array, side: int) -> Array:
         sums = np.add.reduceat(values, edges[:-1], axis=axis)
         counts = np.maximum(np.diff(edges), 1)
         values = sums / (counts[:, np.newaxis] if axis == 0 else counts)
-    return values
+    return np.asarray(values)
