@@ -59,7 +59,7 @@ def missing(lattice: Lattice, tile: str) -> Rows:
 
 
 def torn(lattice: Lattice, tile: str) -> Rows:
-    lattice.files[tile] = (lattice.files[tile] or b"")[:4000]
+    lattice.files[tile] = (lattice.files[tile] or b"")[:1000]
     return {("corrupt", "bad", tile)}
 
 
@@ -234,8 +234,8 @@ def test_of_repeated_pictures_the_last_that_can_be_used_counts(tmp_path: Path) -
     assert sorted(losers) == sorted(lattice.url(one) for one in ("r1c1", "r1c1_0", "r1c1_1"))
 
 
-def overridden(lattice: Lattice, *lines: dict[str, Any]) -> Layer:
-    path = lattice.folder / "overrides.jsonl"
+def overridden(folder: Path, *lines: dict[str, Any]) -> Layer:
+    path = folder / "overrides.jsonl"
     path.write_text("".join(json.dumps({"z": 12, **line}) + "\n" for line in lines))
     return Layer.parse(str(path))
 
@@ -248,7 +248,7 @@ def test_overrides_always_win_and_are_named(tmp_path: Path) -> None:
     repeated(lattice, "r4c4")
     place = {"x": 4 * 230.0, "y": 4 * 230.0}
     said = overridden(
-        lattice,
+        tmp_path,
         {"tile": "r1c1", "action": "use", "note": "half is better than none"},
         {"tile": "r2c2", "action": "move", **place},
         {"tile": "r3c3", "action": "use"},
@@ -277,13 +277,19 @@ def test_overrides_always_win_and_are_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def verified_montage(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Lattice]:
+def verified_montage(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     lattice = Lattice(tmp_path_factory.mktemp("overrides"), rows=3, columns=3, side=64, step=56)
     torn(lattice, "r0c0")
     elsewhere(lattice, "r1c1")
     montage = lattice.write()
     run.inline(Verify(montage=montage))
-    return montage, lattice
+    return montage, lattice.folder
+
+
+def place(tile: str) -> dict[str, float]:
+    """Where an operator finds a tile to lie, in nm."""
+    row, col = (int(tile[1]), int(tile[3])) if tile != "none" else (0, 0)
+    return {"x": PIXEL * (56 * col + 1), "y": PIXEL * (56 * row - 2)}
 
 
 lines = st.fixed_dictionaries(
@@ -297,11 +303,11 @@ lines = st.fixed_dictionaries(
 @settings(max_examples=30)
 @given(st.lists(lines, max_size=6))
 def test_what_the_last_line_says_of_a_tile_holds(
-    verified_montage: tuple[str, Lattice], said: list[dict[str, Any]]
+    verified_montage: tuple[str, Path], said: list[dict[str, Any]]
 ) -> None:
-    montage, lattice = verified_montage
-    given_lines = [{**one, "x": 4000.0, "y": 0.0} if one["action"] == "move" else one for one in said]
-    stage = Register(montage=montage, overrides=overridden(lattice, *given_lines))
+    montage, folder = verified_montage
+    given_lines = [{**one, **place(one["tile"])} if one["action"] == "move" else one for one in said]
+    stage = Register(montage=montage, overrides=overridden(folder, *given_lines))
     stage.prepare(IO())
     stage.execute(12, IO())
     stage.finish(IO())
@@ -313,7 +319,7 @@ def test_what_the_last_line_says_of_a_tile_holds(
         sound = tile != "r1c1" or "move" in about
         assert (tile in kept) == (tile != "r0c0" and last != "drop" and (sound or last == "use"))
         if tile in kept and "move" in about:
-            assert (kept[tile].x, kept[tile].y) == (1000, 0)
+            assert {"x": kept[tile].x * PIXEL, "y": kept[tile].y * PIXEL} == place(tile)
     rows = [row for row in findings(montage) if row["code"] == "override"]
     assert len(rows) == len(said)
     assert sum("matches no picture" in row["said"] for row in rows) == sum(one["tile"] == "none" for one in said)

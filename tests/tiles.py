@@ -40,8 +40,8 @@ class Lattice:
     step: int = 115
     z: int = 12
     dtype: str = "uint8"
-    files: dict[str, bytes | None] = field(default_factory=dict, repr=False)
-    lines: dict[str, Tile] = field(default_factory=dict, repr=False)
+    files: dict[str, bytes | None] = field(default_factory=dict)
+    lines: dict[str, Tile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed + 1000)

@@ -54,6 +54,17 @@ def draw(found: Registered, previews: Mapping[int, Array], pixel: float) -> Mark
     return tag("svg", image, *marks, class_="map", view_box=frame, role="img", aria_label=label)
 
 
+def key() -> Markup:
+    """What the borders of the map mean."""
+    words = {
+        f"border-color:{COLOURS['ok']}": "used",
+        f"border-color:{COLOURS['warn']}": "used, to be looked at",
+        f"border-color:{COLOURS['bad']};background:#f3c9c7": "left out, crossed",
+        f"border-color:{COLOURS['bad']};border-style:dashed": "missing",
+    }
+    return tag("p", *(tag("span", tag("i", style=style), said) for style, said in words.items()), class_="key quiet")
+
+
 def severities(found: Registered) -> dict[str, tuple[str, str]]:
     """The gravest finding of each tile, and its codes."""
     worst: dict[str, tuple[str, str]] = {}

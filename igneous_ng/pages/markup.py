@@ -68,7 +68,9 @@ td.name{overflow-wrap:anywhere;max-width:18rem;font-family:ui-monospace,monospac
 .badge{display:inline-block;min-width:3.2rem;padding:0 .5rem;border-radius:.6rem;color:#fff;text-align:center;
 font-size:.8rem;font-weight:600}
 .ok{background:var(--ok)}.warn{background:var(--warn)}.bad{background:var(--bad)}.none{color:var(--quiet)}
-td img{display:block;max-width:128px;max-height:96px;border-radius:3px}
+td img{display:block;height:72px;max-width:160px;border-radius:3px}
+.key span{margin-right:1.6rem}.key i{display:inline-block;width:1.1rem;height:.8rem;margin-right:.45rem;
+border:2px solid;vertical-align:-.1rem}
 svg{display:block}svg.map{width:100%;max-height:86vh;background:#eceef1;border-radius:6px}
 .plots{display:flex;flex-wrap:wrap;gap:2.5rem}
 """

@@ -27,6 +27,7 @@ def draw(found: Registered, previews: Mapping[int, Array], pixel: float) -> byte
         tag("h1", title),
         _summary(found, pixel),
         tag("h2", "Tiles on the stage"),
+        maps.key(),
         maps.draw(found, previews, pixel),
         tag("h2", "Findings"),
         _table(found, previews),
