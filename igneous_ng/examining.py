@@ -20,7 +20,6 @@ from igneous_ng.store import digest
 Array = npt.NDArray[Any]
 _STILL_WARN, _STILL_BAD = 0.02, 0.1  # fraction of the rows that show nothing, in one run
 _STILL_LEAST = 4  # rows
-_SATURATED = 0.1  # fraction of the values at one end
 
 
 def examine(io: IO, tile: Tile) -> tuple[Seen, tuple[int, Array] | None]:
@@ -92,18 +91,14 @@ def _pixel_faults(seen: Seen, tile: Tile) -> Iterator[Finding]:
         yield _row("blank", BAD, "has no value that is a number", tile)
     elif seen.min == seen.max:
         yield _row("blank", BAD, f"every value is {seen.min:g}", tile)
-    else:
-        yield from _look_faults(seen, tile)
+    elif (found := _still(seen)) is not None:
+        yield _row("truncated", *found, tile)
 
 
-def _look_faults(seen: Seen, tile: Tile) -> Iterator[Finding]:
-    at, rows = seen.still or (0, 0)
-    height = seen.height or 1
-    if rows >= max(_STILL_LEAST, _STILL_WARN * height):
-        severity = BAD if rows >= _STILL_BAD * height else WARN
-        said = f"the scan shows nothing new in {rows} of {height} rows, from row {at} on"
-        yield _row("truncated", severity, said, tile)
-        return  # what its rows are full of is no light
-    for share, value in ((seen.dark, seen.min), (seen.bright, seen.max)):
-        if share is not None and share > _SATURATED:
-            yield _row("saturated", WARN, f"{share:.1%} of all values are {value:g}, the end of its range", tile)
+def _still(seen: Seen) -> tuple[str, str] | None:
+    """Whether the scan stands still for long, and where."""
+    (at, rows), height = seen.still or (0, 0), seen.height or 1
+    if rows < max(_STILL_LEAST, _STILL_WARN * height):
+        return None
+    said = f"the scan shows nothing new in {rows} of {height} rows, from row {at} on"
+    return BAD if rows >= _STILL_BAD * height else WARN, said

@@ -70,7 +70,6 @@ def test_faults_are_found_and_fail_nothing(tmp_path: Path) -> None:
     lattice.lines["r1c1"] = replace(lattice.lines["r1c1"], size=7)
     lattice.spoil("r1c2", lambda rows: np.full_like(rows, 77))
     lattice.spoil("r2c0", lambda rows: np.where(np.arange(128)[:, None] < 90, rows, 0).astype(np.uint8))
-    lattice.spoil("r2c1", lambda rows: np.clip(rows * 2.0, 0, 255).astype(np.uint8))
     data = lattice.files["r2c2"]
     assert data is not None
     lattice.lines["r2c2"] = replace(
@@ -86,7 +85,7 @@ def test_faults_are_found_and_fail_nothing(tmp_path: Path) -> None:
         "r1c1": [("bytes", "warn")],
         "r1c2": [("blank", "bad")],
         "r2c0": [("truncated", "bad")],
-        "r2c1": [("saturated", "warn")],
+        "r2c1": [],
         "r2c2": [],
     }
     assert found["r2c0"].still == (90, 38)

@@ -17,6 +17,7 @@ SIDE = 32
 """Least sides of a thumbnail, where the picture has as many pixels."""
 _COARSEST = 32
 _BLOCK = 64  # side, in pairs of pixels, of the blocks in which focus is measured
+_SHOWS = 0.2  # least correlation of the two halves of a block that shows more than noise
 _PROBES = 16  # pixels of a row that are compared before the whole row is
 _ROWS = 256  # that are looked at at once
 _COUNTED = 2  # bytes of the widest values that are counted one by one
@@ -104,44 +105,54 @@ def thumbnail(picture: Array, factor: int) -> Array:
 def focus(picture: Array) -> float | None:
     """How sharp a picture is: variance of its Laplacian, divided by the variance of its values, without a unit.
 
-    Both are taken of pairs of pixels along x and y added up, in which noise counts less, in blocks of 128 x 128 pixels;
-    the median of the blocks that are not even (after Pech-Pacheco et al. 2000). None where there are none.
+    After Pech-Pacheco et al. (2000), but of the picture without its noise: each 2 x 2 pixels give two sums, of one
+    diagonal and the other, which show the same with noise that is not, and their covariance stands for the variance.
+    The median of blocks of 128 x 128 pixels, of those that show anything; None where none does.
     """
     found = []
     planes = picture.T
     for top in range(0, max(1, planes.shape[1] - 2 * _BLOCK + 1), 2 * _BLOCK):
-        found += _ratios(_pairs(planes[:, top : top + 2 * _BLOCK]))
+        found += _ratios(*_diagonals(planes[:, top : top + 2 * _BLOCK]))
     return float(f"{np.median(found):.6g}") if found else None
 
 
-def _pairs(planes: Array) -> Array:
-    """Sums of 2 x 2 pixels and all channels, ``[y, x]``."""
+def _diagonals(planes: Array) -> tuple[Array, Array]:
+    """Sums over the two diagonals of 2 x 2 pixels, and over all channels, ``[y, x]``."""
     wide = np.int32 if planes.dtype.kind in "iu" and planes.dtype.itemsize <= _COUNTED else np.float64
     height, width = planes.shape[1] & ~1, planes.shape[2] & ~1
-    even = planes[:, :height, :width].sum(axis=0, dtype=wide)
-    lines = even[0::2] + even[1::2]
-    return np.asarray(lines[:, 0::2] + lines[:, 1::2])
+    flat = planes[:, :height, :width].sum(axis=0, dtype=wide)
+    return flat[0::2, 0::2] + flat[1::2, 1::2], flat[0::2, 1::2] + flat[1::2, 0::2]
 
 
-def _ratios(strip: Array) -> list[float]:
-    """Of each block of a strip ``[y, x]`` that is not even."""
-    if min(strip.shape) < 3:
+def _ratios(one: Array, other: Array) -> list[float]:
+    """Of each block of a strip that shows something, from both sums ``[y, x]``."""
+    if min(one.shape) < 3:
         return []
-    bent = 4 * strip[1:-1, 1:-1] - strip[:-2, 1:-1] - strip[2:, 1:-1] - strip[1:-1, :-2] - strip[1:-1, 2:]
-    whole = max(1, bent.shape[1] // _BLOCK)
-    size = min(_BLOCK, bent.shape[1])
-    inner = strip[1:-1, 1:-1]
-    above, below = _variances(bent, whole, size), _variances(inner, whole, size)
-    return [float(a / b) for a, b in zip(above, below, strict=True) if np.isfinite(a) and np.isfinite(b) and b > 0]
+    blocks = max(1, (one.shape[1] - 2) // _BLOCK)
+    size = min(_BLOCK, one.shape[1] - 2)
+    a, b = (_cut(half[1:-1, 1:-1], blocks, size) for half in (one, other))
+    bent = _covariances(*(_cut(_laplacian(half), blocks, size) for half in (one, other)))
+    shared, noisy = _covariances(a, b), np.sqrt(_covariances(a, a)) * np.sqrt(_covariances(b, b))
+    shows = shared > _SHOWS * noisy  # never of values that are no numbers
+    return [max(0.0, float(n)) for n in bent[shows] / shared[shows]]
 
 
-def _variances(values: Array, blocks: int, size: int) -> Array:
-    """Of each of ``blocks`` blocks of ``size`` columns side by side, times the square of the number of values."""
+def _laplacian(half: Array) -> Array:
+    return np.asarray(4 * half[1:-1, 1:-1] - half[:-2, 1:-1] - half[2:, 1:-1] - half[1:-1, :-2] - half[1:-1, 2:])
+
+
+def _cut(values: Array, blocks: int, size: int) -> Array:
+    """Blocks of ``size`` columns side by side: ``[block, value]``."""
     cut = values[:, : blocks * size].reshape(len(values), blocks, size)
-    wide = np.int64 if values.dtype.kind == "i" else np.float64
-    first = cut.sum(axis=(0, 2), dtype=wide)
-    second = np.einsum("ybx,ybx->b", cut, cut, dtype=wide, casting="safe", optimize=False)
-    return np.asarray(second * float(len(values) * size) - first.astype(np.float64) ** 2)
+    return cut.transpose(1, 0, 2).reshape(blocks, -1)
+
+
+def _covariances(one: Array, other: Array) -> Array:
+    """Of each block, times the square of the number of its values; from exact sums, where values are integers."""
+    wide = np.int64 if one.dtype.kind == "i" else np.float64
+    second = np.einsum("bn,bn->b", one, other, dtype=wide, casting="safe", optimize=False)
+    first = one.sum(axis=1, dtype=wide).astype(np.float64) * other.sum(axis=1, dtype=wide).astype(np.float64)
+    return np.asarray(second.astype(np.float64) * one.shape[1] - first)
 
 
 def still_rows(picture: Array) -> tuple[int, int]:

@@ -12,13 +12,15 @@ import numpy.typing as npt
 from igneous_ng.formats.verified import BAD, WARN, Finding
 from igneous_ng.kernels import lattices
 from igneous_ng.registering.repeats import Candidate
-from igneous_ng.registering.shots import Book, Shots
+from igneous_ng.registering.shots import Book, Shot, Shots
 
 Array = npt.NDArray[Any]
 _APART = 0.5  # of a tile: how far from its place in the lattice a tile is out of place
 _LEAST = 5  # tiles, fewer of which say nothing of one among them
 _DEVIATIONS = 5.0  # robust standard deviations below the median of what is not in focus
 _SPREAD = 0.1  # least deviation of the logarithm of focus
+_SATURATED = 0.1  # fraction of the values at one end
+_COMMON = 1 / 3  # of the pictures, of which more say something of the section rather than of themselves
 _BLURRED = 0.5  # of the median focus: what is above is no loss
 
 
@@ -128,3 +130,23 @@ def blurred(found: Sequence[Candidate], shots: Shots, book: Book) -> None:
                 below = (middle - value) / spread
                 said = f"its focus is {share:.0%} of the section's median, {below:.0f} robust deviations below"
                 book.enter(shot, "focus", WARN, said)
+
+
+def saturated(found: Sequence[Candidate], book: Book) -> None:
+    """Enter pictures of which many values lie at one end; the section instead, where that is so of many of them."""
+    these = [shot for one in found for shot in one.shots if shot.readable and not shot.blank]
+    flagged = [shot for shot in these if max(_ends(shot)) > _SATURATED]
+    if len(flagged) > _COMMON * len(these) and len(these) >= _LEAST:
+        share = float(np.median([max(_ends(shot)) for shot in flagged]))
+        said = f"{len(flagged)} of {len(these)} pictures have many values at one end of their range, {share:.0%} of all"
+        book.rows.append(Finding("saturated", WARN, said))
+        return
+    still = {row.url for row in book.rows if row.code == "truncated"}  # what their rows are full of is no light
+    for shot in (one for one in flagged if one.line.url not in still):
+        dark, bright = _ends(shot)
+        end = shot.seen.min if dark > bright else shot.seen.max
+        book.enter(shot, "saturated", WARN, f"{max(dark, bright):.1%} of all values are {end:g}, an end of its range")
+
+
+def _ends(shot: Shot) -> tuple[float, float]:
+    return shot.seen.dark or 0.0, shot.seen.bright or 0.0

@@ -47,6 +47,7 @@ def register(shots: Shots, said: Sequence[Override], looks: Mapping[int, Array],
     kept = repeats.winners(repeats.candidates(shots, book), where, book)
     faults.lacking(kept, shots, book)
     faults.blurred(kept, shots, book)
+    faults.saturated(kept, book)
     used = [one for one in kept if _usable(one, shots, book)]
     overriding.report(shots, said, {one.tile for one in used}, book)
     if not used:
