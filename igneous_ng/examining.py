@@ -91,8 +91,8 @@ def _pixel_faults(seen: Seen, tile: Tile) -> Iterator[Finding]:
         yield _row("blank", BAD, "has no value that is a number", tile)
     elif seen.min == seen.max:
         yield _row("blank", BAD, f"every value is {seen.min:g}", tile)
-    elif (found := _still(seen)) is not None:
-        yield _row("truncated", *found, tile)
+    elif (still := _still(seen)) is not None:
+        yield _row("truncated", *still, tile)
 
 
 def _still(seen: Seen) -> tuple[str, str] | None:

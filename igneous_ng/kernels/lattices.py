@@ -15,7 +15,6 @@ Array = npt.NDArray[Any]
 _NEAR = 0.25  # of a tile: how far from its node a tile may lie that belongs to a lattice
 _REGULAR = 0.9  # of the tiles must belong, or there is no lattice
 _SPARSE = 64  # cells for each tile are not a lattice any more
-_FILLED = 0.85  # of the cells of its rectangle a lattice has, if it is meant to be one
 
 
 @dataclass(frozen=True)
@@ -132,8 +131,8 @@ def _groups(links: list[list[tuple[int, int, int]]], cells: Array) -> list[list[
 def holes(cells: Array) -> Array:
     """The cells that should have a tile and have none, in order of row and column.
 
-    A lattice that fills most of its rectangle, or all of it but one cell, is meant to fill it; of others only what
-    lies between tiles of its row and of its column is missing, and nothing where tiles are far between.
+    A cell should have one if tiles lie on both sides of it in its row and in its column, or if it is the only one that
+    its row or column lacks. Corners that a round mosaic leaves free are none; where tiles are far between nothing is.
     """
     low = cells.min(axis=0)
     columns, rows = (cells.max(axis=0) - low + 1).tolist()
@@ -141,11 +140,13 @@ def holes(cells: Array) -> Array:
         return np.zeros((0, 2), np.int64)
     taken = np.zeros((rows, columns), bool)
     taken[cells[:, 1] - low[1], cells[:, 0] - low[0]] = True
-    missing = ~taken
-    if missing.sum() > max(1, (1 - _FILLED) * taken.size):
-        for axis in (0, 1):
+    inside, lonely = np.ones_like(taken), np.zeros_like(taken)
+    for axis in (0, 1):
+        if taken.shape[axis] > 1:
             before = np.maximum.accumulate(taken, axis=axis)
             after = np.flip(np.maximum.accumulate(np.flip(taken, axis), axis=axis), axis)
-            missing &= before & after
-    at = np.argwhere(missing)
+            inside &= before & after
+        count = taken.sum(axis=axis, keepdims=True)
+        lonely |= (count == taken.shape[axis] - 1) & (count > 1)
+    at = np.argwhere(~taken & (inside | lonely))
     return np.asarray(at[:, ::-1] + low)

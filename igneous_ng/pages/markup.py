@@ -42,7 +42,9 @@ def text(value: object) -> str:
 
 def _escaped(value: object) -> str:
     """Characters that HTML does not allow are shown as such."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in _words(value))
+    shown = _words(value)
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
     return html.escape(shown)
 
 
