@@ -20,6 +20,7 @@ _BLOCK = 64  # side, in pairs of pixels, of the blocks in which focus is measure
 _SHOWS = 0.2  # least correlation of the two halves of a block that shows more than noise
 _PROBES = 16  # pixels of a row that are compared before the whole row is
 _ROWS = 256  # that are looked at at once
+_PART = 1 << 16  # values that are summed at once
 _COUNTED = 2  # bytes of the widest values that are counted one by one
 
 
@@ -45,9 +46,20 @@ def levels(picture: Array) -> Levels | None:
     """The levels of a picture; None where no value is a number."""
     if picture.dtype.kind in "iu" and picture.dtype.itemsize <= _COUNTED:
         return _of_counts(*_counts(picture))
-    values = picture.ravel(order="K").astype(np.float64)
-    values = np.sort(values[np.isfinite(values)])
+    values = _numbers(picture.ravel(order="K"))
+    values.sort()
     return _of_sorted(values) if values.size else None
+
+
+def _numbers(flat: Array) -> Array:
+    """A copy of the values that are numbers; one copy, however many they are."""
+    kept, count = np.empty_like(flat), 0
+    for at in range(0, flat.size, _PART):
+        part = flat[at : at + _PART]
+        good = part[np.isfinite(part)]
+        kept[count : count + len(good)] = good
+        count += len(good)
+    return kept[:count]
 
 
 def _counts(picture: Array) -> tuple[int, Array]:
@@ -55,9 +67,8 @@ def _counts(picture: Array) -> tuple[int, Array]:
     bits = 8 * picture.dtype.itemsize
     flat = picture.ravel(order="K").view(f"u{picture.dtype.itemsize}")
     found = np.zeros(1 << bits, np.int64)
-    step = 1 << 16
-    for at in range(0, flat.size, step):
-        found += np.bincount(flat[at : at + step], minlength=1 << bits)
+    for at in range(0, flat.size, _PART):
+        found += np.bincount(flat[at : at + _PART], minlength=1 << bits)
     if picture.dtype.kind == "u":
         return 0, found
     return -(1 << (bits - 1)), np.roll(found, 1 << (bits - 1))
@@ -81,7 +92,10 @@ def _of_sorted(values: Array) -> Levels:
     p1, p50, p99 = (float(values[percent * (total - 1) // 100]) for percent in (1, 50, 99))
     dark = int(np.searchsorted(values, low, side="right")) / total
     bright = (total - int(np.searchsorted(values, high, side="left"))) / total
-    return Levels(low, high, p1, p50, p99, float(values.mean()), float(values.std()), dark, bright)
+    mean = float(values.mean(dtype=np.float64))
+    parts = (values[at : at + _PART].astype(np.float64) - mean for at in range(0, total, _PART))
+    spread = math.sqrt(math.fsum(float((part * part).sum()) for part in parts) / total)
+    return Levels(low, high, p1, p50, p99, mean, spread, dark, bright)
 
 
 def thumbnail_factor(width: int, height: int) -> int:

@@ -15,7 +15,6 @@ from igneous_ng.store import digest
 Batch = tuple[int, int]
 _SMALL = 8_000_000  # bytes for lines and what libraries keep
 _COPIES = 3  # of a file: as it is read, as it is stored, as it is read back
-_LARGE = 256_000_000  # bytes that a file is taken to have where the manifest does not say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +51,10 @@ class Copy(Stage, name="ingest copy"):
 
     def peak_bytes(self, unit: Batch, io: IO) -> int:
         """The largest file, as it is read, stored and read back."""
-        lines = Manifest.open(io, self.montage).batch(io, *unit)
-        return _SMALL + _COPIES * max(line.size or _LARGE for line in lines)
+        manifest = Manifest.open(io, self.montage)
+        lines = manifest.batch(io, *unit)
+        both = zip(lines, manifest.seen(io, *unit, lines), strict=True)
+        return _SMALL + _COPIES * max(max(line.size or 0, one.bytes or 0) for line, one in both)
 
     def execute(self, unit: Batch, io: IO) -> None:
         """Copy the good files of one batch; those that cannot be are named together when the others are done."""

@@ -19,7 +19,8 @@ from igneous_ng.stage import LayerUrl, Stage, arg
 Batch = tuple[int, int]
 """A section, and the number of a batch of its lines."""
 _DEEPEST = 4  # bytes of a pixel that are counted on: a gray float, or colours
-_SMALL = 24_000_000  # bytes for strips of a picture, lines, and what libraries keep
+_SMALL = 32_000_000  # bytes for strips of a picture, lines, and what libraries keep
+_COPIES = 4  # of the pixels: as they are, sorted, and what the system has not yet taken back of the picture before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +45,13 @@ class Verify(Stage, name="ingest verify"):
         return Manifest.open(io, self.montage).batches
 
     def peak_bytes(self, unit: Batch, io: IO) -> int:
-        """The largest file with its pixels and one copy, and the thumbnails of all, packed and not."""
+        """The largest file, its pixels sorted and not, as much of the one before, and all thumbnails, packed and not."""
         lines = Manifest.open(io, self.montage).batch(io, *unit)
         sides = _sides(io, lines)
         pixels = max(width * height for width, height in sides)
         stored = max(line.size or pixels * _DEEPEST for line in lines)
         thumbs = sum(prod(side // thumbnail_factor(*both) for side in both) for both in sides)
-        return _SMALL + stored + 2 * _DEEPEST * pixels + 2 * 4 * _DEEPEST * thumbs
+        return _SMALL + stored + _COPIES * _DEEPEST * pixels + 2 * 4 * _DEEPEST * thumbs
 
     def execute(self, unit: Batch, io: IO) -> None:
         """Look at the files of one batch, one after the other."""
