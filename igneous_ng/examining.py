@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from igneous_ng import pictures
@@ -35,8 +36,9 @@ def examine(io: IO, tile: Tile) -> tuple[Seen, tuple[int, Array] | None]:
         pixels = opened()
     except DataError as error:
         return Seen(**named, **of_file, findings=(*wrong, _row("corrupt", BAD, str(error), tile))), None
-    measured, thumb = _measured(pixels)
-    seen = Seen(**named, **{**_of_bytes(pixels.T.data), **of_file}, **measured)
+    planes = np.ascontiguousarray(pixels.T, pixels.dtype.newbyteorder("="))
+    measured, thumb = _measured(planes.T)
+    seen = Seen(**named, **{**_of_bytes(planes.data), **measured, **of_file})
     wrong += tuple(_pixel_faults(seen, tile))
     return replace(seen, findings=wrong), thumb
 

@@ -58,6 +58,14 @@ class Manifest:
             raise DataError(f"{url}: has {len(found)} lines, not {dict(self.sections)[z]}; run `ingest plan` again")
         return found
 
+    def first(self, io: IO, z: int) -> Tile:
+        """The first line of a section, which has some; it enters no ledger."""
+        url = f"{self.home}/manifest/{name(z)}.jsonl"
+        line, _, _ = (io.peek(url) or b"").partition(b"\n")
+        if not line:
+            raise DataError(f"{url}: the lines of this section are missing; run `ingest plan` again")
+        return tiles.decode(line, url)[0]
+
     def batch(self, io: IO, z: int, batch: int) -> list[Tile]:
         """The lines of one batch of a section."""
         return self.lines(io, z)[batch * BATCH : (batch + 1) * BATCH]

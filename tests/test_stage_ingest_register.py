@@ -300,7 +300,7 @@ lines = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.lists(lines, max_size=6))
 def test_what_the_last_line_says_of_a_tile_holds(
     verified_montage: tuple[str, Path], said: list[dict[str, Any]]
@@ -376,3 +376,11 @@ def test_missing_files_and_old_findings_are_refused(tmp_path: Path) -> None:
     lattice.write()
     with pytest.raises(DataError, match="is of other tiles than the manifest now has"):
         run.inline(Register(montage=montage))
+
+
+def test_tiles_that_all_lie_at_one_place_are_one(tmp_path: Path) -> None:
+    lattice = Lattice(tmp_path)
+    lattice.lines = {t: replace(line, x=0.0, y=0.0, row=None, col=None) for t, line in lattice.lines.items()}
+    section, rows = registered(lattice)
+    assert [tile.tile for tile in section.tiles] == ["r5c5"]
+    assert rows == {("duplicate", "warn", tile) for tile in lattice.lines if tile != "r5c5"}

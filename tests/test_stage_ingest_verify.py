@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from igneous_ng import run
 from igneous_ng.errors import DataError, TransientError
+from igneous_ng.examining import examine
 from igneous_ng.formats import columns, verified
+from igneous_ng.formats.tiles import Tile
 from igneous_ng.formats.verified import Seen
 from igneous_ng.io import IO
 from igneous_ng.stages.ingest_verify import Verify
@@ -132,3 +135,27 @@ def test_batches_are_of_a_hundred_lines_and_any_order_gives_the_same(tmp_path: P
 def test_without_a_manifest_it_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="run `ingest plan` first"):
         Verify(montage=str(tmp_path)).units(IO())
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (1, 300), (300, 1), (33, 70), (5, 4, 3)])
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "float32", "int16"])
+def test_any_picture_can_be_looked_at(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    rows = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
+    path = tmp_path / "a.tif"
+    colours = "rgb" if rows.ndim == 3 else "minisblack"
+    tifffile.imwrite(path, rows, photometric=colours, byteorder=">")
+    line = Tile(tile="a", z=0, x=0.0, y=0.0, pixel=1.0, url=f"file://{path}")
+    seen, thumb = examine(IO(), line)
+    assert (seen.width, seen.height, seen.depth) == (shape[1], shape[0], rows.size // (shape[0] * shape[1]))
+    assert (seen.min, seen.max, seen.dtype) == (rows.min(), rows.max(), rows.dtype.name)
+    assert thumb is not None
+    tifffile.imwrite(path, rows.astype(rows.dtype.newbyteorder("=")), photometric=colours, byteorder="<")
+    again, _ = examine(IO(), line)
+    assert (again.pixels == seen.pixels, again.sha256 == seen.sha256) == (True, False)
+
+
+def test_a_folder_in_the_place_of_a_file_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").mkdir()
+    seen, thumb = examine(IO(), Tile(tile="a", z=0, x=0.0, y=0.0, pixel=1.0, url=f"file://{tmp_path}/a.tif"))
+    assert thumb is None
+    assert seen.bad

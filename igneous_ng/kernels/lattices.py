@@ -132,7 +132,8 @@ def holes(cells: Array) -> Array:
     """The cells that should have a tile and have none, in order of row and column.
 
     A cell should have one if tiles lie on both sides of it in its row and in its column, or if it is the only one that
-    its row or column lacks. Corners that a round mosaic leaves free are none; where tiles are far between nothing is.
+    its row or column lacks. Corners that a round mosaic leaves free are none. Where more would be missing than is
+    there, nothing is.
     """
     low = cells.min(axis=0)
     columns, rows = (cells.max(axis=0) - low + 1).tolist()
@@ -149,4 +150,4 @@ def holes(cells: Array) -> Array:
         count = taken.sum(axis=axis, keepdims=True)
         lonely |= (count == taken.shape[axis] - 1) & (count > 1)
     at = np.argwhere(~taken & (inside | lonely))
-    return np.asarray(at[:, ::-1] + low)
+    return np.asarray(at[:, ::-1] + low) if len(at) <= len(cells) else np.zeros((0, 2), np.int64)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from igneous_ng.formats.verified import BAD, WARN
 from igneous_ng.registering.shots import Book, Shot, Shots
 
+Array = npt.NDArray[Any]
 _SAME = 0.25  # of a tile: how near tiles lie that are of one place
 
 
@@ -29,18 +32,18 @@ def places(shots: Shots) -> dict[str, int]:
 
 
 def _join_near(shots: Shots, tiles: Sequence[str], numbers: dict[str, int]) -> None:
-    """Give tiles that lie on each other the smallest of their numbers."""
-    from scipy.spatial import cKDTree
-
-    if len(tiles) < 2:
-        return
-    points = np.array([[shots.newest[tile].line.x, shots.newest[tile].line.y] for tile in tiles]) / shots.extent
-    for i, j in sorted(cKDTree(points).query_pairs(_SAME, p=np.inf)):
-        one, other = numbers[tiles[i]], numbers[tiles[j]]
-        if one != other:
-            for tile in tiles:
-                if numbers[tile] == max(one, other):
-                    numbers[tile] = min(one, other)
+    """Give each tile that lies on an earlier one, by name, the number of that."""
+    firsts: dict[tuple[int, int], list[tuple[Array, int]]] = {}
+    for tile in tiles:
+        line = shots.newest[tile].line
+        at = np.array([line.x, line.y]) / (_SAME * shots.extent)
+        x, y = np.floor(at).astype(np.int64).tolist()
+        near = [one for dx in (-1, 0, 1) for dy in (-1, 0, 1) for one in firsts.get((x + dx, y + dy), [])]
+        same = [number for place, number in near if np.abs(place - at).max() < 1]
+        if same:
+            numbers[tile] = min(same)
+        else:
+            firsts.setdefault((x, y), []).append((at, numbers[tile]))
 
 
 def stale(shots: Shots, where: dict[str, int], book: Book) -> None:

@@ -53,7 +53,7 @@ class Register(Stage, name="ingest register"):
         return tuple(f"{self.montage}/{one}" for one in ("sections", "sections.json", "findings", "report"))
 
     def prepare(self, io: IO) -> None:
-        """See that all files were looked at, overrides can be read, and pixels have one size."""
+        """See that all files were looked at, overrides can be read, and pixels of sections have one size."""
         manifest = Manifest.open(io, self.montage)
         self._said(io)
         sizes: dict[float, int] = {}
@@ -62,7 +62,7 @@ class Register(Stage, name="ingest register"):
             if count and not io.exists(last):
                 raise DataError(f"{last}: these files were not looked at; run `ingest verify` first")
             if self.pixel is None and count:
-                sizes.setdefault(_pixel(manifest.lines(io, z)), z)
+                sizes.setdefault(manifest.first(io, z).pixel, z)
         if len(sizes) > 1:
             (one, first), (other, second) = sorted(sizes.items())[:2]
             raise SpecError(

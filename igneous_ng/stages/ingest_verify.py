@@ -45,7 +45,7 @@ class Verify(Stage, name="ingest verify"):
         return Manifest.open(io, self.montage).batches
 
     def peak_bytes(self, unit: Batch, io: IO) -> int:
-        """The largest file, its pixels sorted and not, as much of the one before, and all thumbnails, packed and not."""
+        """The largest file, its pixels in some copies, and all thumbnails, packed and not."""
         lines = Manifest.open(io, self.montage).batch(io, *unit)
         sides = _sides(io, lines)
         pixels = max(width * height for width, height in sides)
