@@ -172,6 +172,17 @@ class IO:
         self._enter([self.store.put(url, data, compress)])
 
     @_waits
+    def create(self, url: str, data: bytes) -> bool:
+        """Store an object if there is none of its name; whether what is there now is ``data``. Nothing is replaced."""
+        if self.store.create(url, data):
+            self._enter([Written(url, data, digest(data))])
+            return True
+        same = self.store.get(url) == data
+        if same:
+            self._found(url)
+        return same
+
+    @_waits
     def get(self, url: str, span: tuple[int, int] | None = None) -> bytes | None:
         """An object's content, or None; ``span`` is ``[start, stop)`` of an object stored plain."""
         data = self.store.get(url, span)

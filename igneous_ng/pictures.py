@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, BinaryIO, cast
 
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from igneous_ng.formats.tiles import Picture
 from igneous_ng.io import IO
 from igneous_ng.spanned import Spanned
 
-__all__ = ["KINDS", "Size", "dat_header", "datasets", "header", "kind_of", "load", "pages", "size_of"]
+__all__ = ["KINDS", "Size", "bytes_and_pixels", "dat_header", "datasets", "header", "kind_of", "load", "pages", "size_of"]
 
 Array = npt.NDArray[Any]
 _SUFFIXES = {
@@ -59,6 +60,18 @@ def load(io: IO, picture: Picture) -> Array:
             return pictures.columns(tiff_pages.read(_file(io, picture.url), picture.part))
         _no_part(picture)
     return pictures.decode(_there(io.get(picture.url), picture.url), kind, picture.url)
+
+
+def bytes_and_pixels(io: IO, picture: Picture) -> tuple[bytes | None, Callable[[], Array]]:
+    """The bytes of the file, read once, and what makes the pixels of them, which is as :func:`load`.
+
+    None for a part of a file, and files of parts: only what belongs to it is read. DataError where the file is missing.
+    """
+    kind = kind_of(picture)
+    if picture.part or kind not in pictures.KINDS:
+        return None, partial(load, io, picture)
+    data = _there(io.get(picture.url), picture.url)
+    return data, partial(pictures.decode, data, kind, picture.url)
 
 
 def size_of(io: IO, picture: Picture) -> Size:
