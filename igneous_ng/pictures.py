@@ -17,7 +17,18 @@ from igneous_ng.formats.tiles import Picture
 from igneous_ng.io import IO
 from igneous_ng.spanned import Spanned
 
-__all__ = ["KINDS", "Size", "bytes_and_pixels", "dat_header", "datasets", "header", "kind_of", "load", "pages", "size_of"]
+__all__ = [
+    "KINDS",
+    "Size",
+    "bytes_and_pixels",
+    "dat_header",
+    "datasets",
+    "header",
+    "kind_of",
+    "load",
+    "pages",
+    "size_of",
+]
 
 Array = npt.NDArray[Any]
 _SUFFIXES = {

@@ -11,12 +11,11 @@ import numpy.typing as npt
 from igneous_ng.errors import DataError
 from igneous_ng.formats import columns, tiles
 from igneous_ng.io import IO
+from igneous_ng.kernels.tile_quality import thumbnail_factor
+from igneous_ng.manifests import BATCH
 from igneous_ng.montage import Montage, Section, name
 
 Array = npt.NDArray[Any]
-BATCH = 100
-"""Lines of a manifest whose pictures are in one file."""
-COARSEST, LEAST = 32, 32
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,9 @@ class Thumbnail:
     values: Array
 
 
-def factor_of(width: int, height: int) -> int:
-    """The largest power of two, at most 32, that leaves at least 32 pixels along both sides; at least 1."""
-    factor = COARSEST
-    while factor > 1 and min(width, height) // factor < LEAST:
-        factor //= 2
-    return factor
-
-
 def batch_bytes(section: Section) -> int:
     """The most bytes that a batch of a section takes, packed and not."""
-    largest = max((t.width * t.height // factor_of(t.width, t.height) ** 2 for t in section.tiles), default=0)
+    largest = max((t.width * t.height // thumbnail_factor(t.width, t.height) ** 2 for t in section.tiles), default=0)
     pictures = max((len(t.pictures) for t in section.tiles), default=1)
     return 2 * BATCH * 4 * largest * -(-section.channels // max(pictures, 1))
 
@@ -75,10 +66,9 @@ class Thumbnails:
         if data is None:
             raise DataError(f"{url}: coarse pictures are missing; run `ingest verify`")
         found = columns.unpack(data, url, {"factor", *map(str, rows)})
-        factors = found["factor"]  # one for all, or one a row
         for row in rows:
             values = found.get(str(row))
             if values is not None:
                 place, first = self._used[batch][row]
                 for n in range(values.shape[2]):
-                    yield Thumbnail(place, first + n, int(factors[row % len(factors)]), values[:, :, n])
+                    yield Thumbnail(place, first + n, int(found["factor"][row]), values[:, :, n])

@@ -17,9 +17,9 @@ from igneous_ng import solutions
 from igneous_ng.formats import columns, shades, tiles
 from igneous_ng.formats.tiles import Picture, Tile
 from igneous_ng.kernels.tile_maps import TileMap
+from igneous_ng.kernels.tile_quality import thumbnail_factor
+from igneous_ng.manifests import BATCH as LINES
 from igneous_ng.montage import BATCH, Montage, Placed, Row, Section, name
-from igneous_ng.thumbnails import BATCH as LINES
-from igneous_ng.thumbnails import factor_of
 
 Array = npt.NDArray[Any]
 Fault = Callable[["Planted", int, Array], Any]
@@ -113,7 +113,7 @@ class Planted:
         self._put(f"solutions/{name(z)}.maps", solutions.encode(maps, [0] * len(maps)))
 
     def _thumbnails(self, section: Section) -> None:
-        factor = factor_of(self.size, self.size)
+        factor = thumbnail_factor(self.size, self.size)
         count = self.size // factor
         planes = [
             (n, picture[: count * factor, : count * factor, c])
@@ -121,7 +121,7 @@ class Planted:
             for c in range(self.channels)
         ]
         for first in range(0, len(planes), LINES):
-            found: dict[str, Array] = {"factor": np.array([factor], np.int32)}
+            found: dict[str, Array] = {"factor": np.full(LINES, factor, np.int32)}
             for row, (n, one) in enumerate(planes[first : first + LINES]):
                 means = one.reshape(count, factor, count, factor).astype(np.float64).mean(axis=(1, 3))
                 if n not in self.unread:

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng import solutions, thumbnails, tones
+from igneous_ng import manifests, solutions, thumbnails, tones
 from igneous_ng.errors import DataError
 from igneous_ng.formats import columns, shades
 from igneous_ng.io import IO
 from igneous_ng.kernels import flat_field, shading, toning
 from igneous_ng.kernels.tile_maps import TileMap
+from igneous_ng.kernels.tile_quality import thumbnail_factor
 from igneous_ng.montage import BATCH, Montage, Placed, Section, name
 from igneous_ng.stage import Chain, LayerUrl, Stage, arg, sampled
 from igneous_ng.thumbnails import Thumbnails
@@ -79,7 +80,7 @@ class Flatfield(Intensity, name="stitch flatfield"):
         rows = self.opened(io).rows
         section = self.section(io, rows[0].z)
         batch = thumbnails.batch_bytes(section)
-        chosen = batch // (2 * thumbnails.BATCH) * min(_MOST, sum(row.tiles for row in rows))
+        chosen = batch // (2 * manifests.BATCH) * min(_MOST, sum(row.tiles for row in rows))
         files = _TILE * (8 * _MOST + max(row.tiles for row in rows))
         return _LEAST + 3 * section.channels * chosen + batch + files
 
@@ -352,7 +353,7 @@ def _white(kind: np.dtype[Any]) -> float:
 
 def _factor(section: Section) -> int:
     """Pixels along a sample: as coarse as the coarsest of the tiles' pictures."""
-    return max((thumbnails.factor_of(tile.width, tile.height) for tile in section.tiles), default=1)
+    return max((thumbnail_factor(tile.width, tile.height) for tile in section.tiles), default=1)
 
 
 def _side(section: Section) -> float:
