@@ -150,9 +150,7 @@ def test_hashes_stay_with_light_and_noise_and_differ_between_pictures() -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16"])
 def test_focus_of_extreme_values_is_exact(depth: int, dtype: str) -> None:
     limits = np.iinfo(dtype)
-    dots = (
-        np.indices((256, 256)).sum(axis=0) // 2 % 2 == 0
-    )  # as steep as a picture can be and still show in both halves
+    dots = (np.indices((256, 256)) // 2).sum(axis=0) % 2 == 0  # as steep as can be, and the same in both halves
     rows = np.where(dots, limits.min, limits.max).astype(dtype)
     planes = np.stack([rows] * depth)
     found = quality.focus(picture(planes))
