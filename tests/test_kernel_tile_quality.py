@@ -144,3 +144,15 @@ def test_hashes_stay_with_light_and_noise_and_differ_between_pictures() -> None:
     assert (hashed(rows[0]) ^ hashed(changed)).bit_count() <= 3
     apart = [(hashed(a) ^ hashed(b)).bit_count() for n, a in enumerate(rows) for b in rows[:n]]
     assert min(apart) > 8
+
+
+@pytest.mark.parametrize("depth", [1, 3, 8, 9])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16"])
+def test_focus_of_extreme_values_is_exact(depth: int, dtype: str) -> None:
+    limits = np.iinfo(dtype)
+    dots = (np.indices((256, 256)) // 2).sum(axis=0) % 2 == 0  # as steep as can be, and the same in both halves
+    rows = np.where(dots, limits.min, limits.max).astype(dtype)
+    planes = np.stack([rows] * depth)
+    found = quality.focus(picture(planes))
+    assert found is not None
+    assert found == quality.focus(picture(planes.astype(np.float64)))

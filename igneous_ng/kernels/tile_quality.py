@@ -20,6 +20,7 @@ _BLOCK = 64  # side, in pairs of pixels, of the blocks in which focus is measure
 _SHOWS = 0.2  # least correlation of the two halves of a block that shows more than noise
 _PROBES = 16  # pixels of a row that are compared before the whole row is
 _ROWS = 256  # that are looked at at once
+_NARROW = 8  # channels of bytes of which the Laplacian of sums fits 16 bits
 _PART = 1 << 16  # values that are summed at once
 _COUNTED = 2  # bytes of the widest values that are counted one by one
 
@@ -121,20 +122,24 @@ def focus(picture: Array) -> float | None:
 
     After Pech-Pacheco et al. (2000), but of the picture without its noise: each 2 x 2 pixels give two sums, of one
     diagonal and the other, which show the same with noise that is not, and their covariance stands for the variance.
-    The median of blocks of 128 x 128 pixels, of those that show anything; None where none does.
+    The median of blocks of 128 x 128 pixels in every second row of blocks, of those that show anything; None where
+    none does.
     """
     found = []
     planes = picture.T
-    for top in range(0, max(1, planes.shape[1] - 2 * _BLOCK + 1), 2 * _BLOCK):
+    for top in range(0, max(1, planes.shape[1] - 2 * _BLOCK + 1), 4 * _BLOCK):
         found += _ratios(*_diagonals(planes[:, top : top + 2 * _BLOCK]))
     return float(f"{np.median(found):.6g}") if found else None
 
 
 def _diagonals(planes: Array) -> tuple[Array, Array]:
     """Sums over the two diagonals of 2 x 2 pixels, and over all channels, ``[y, x]``."""
-    wide = np.int32 if planes.dtype.kind in "iu" and planes.dtype.itemsize <= _COUNTED else np.float64
+    exact = planes.dtype.kind in "iu" and planes.dtype.itemsize <= _COUNTED
+    narrow = planes.dtype.itemsize == 1 and len(planes) <= _NARROW
+    wide = (np.int16 if narrow else np.int32) if exact else np.float64
     height, width = planes.shape[1] & ~1, planes.shape[2] & ~1
-    flat = planes[:, :height, :width].sum(axis=0, dtype=wide)
+    cut = planes[:, :height, :width]
+    flat = cut.sum(axis=0, dtype=wide) if len(cut) > 1 else cut[0].astype(wide)
     return flat[0::2, 0::2] + flat[1::2, 1::2], flat[0::2, 1::2] + flat[1::2, 0::2]
 
 
