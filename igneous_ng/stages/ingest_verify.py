@@ -1,6 +1,7 @@
 """Every file of a manifest, read once."""
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -14,11 +15,11 @@ from igneous_ng.formats.tiles import Tile
 from igneous_ng.io import IO
 from igneous_ng.kernels.tile_quality import thumbnail_factor
 from igneous_ng.manifests import Manifest
+from igneous_ng.pictures import Size
 from igneous_ng.stage import LayerUrl, Stage, arg
 
 Batch = tuple[int, int]
 """A section, and the number of a batch of its lines."""
-_DEEPEST = 4  # bytes of a pixel that are counted on: a gray float, or colours
 _SMALL = 32_000_000  # bytes for strips of a picture, lines, and what libraries keep
 _COPIES = 4  # of the pixels: as they are, sorted, and what the system has not yet taken back of the picture before
 
@@ -47,11 +48,13 @@ class Verify(Stage, name="ingest verify"):
     def peak_bytes(self, unit: Batch, io: IO) -> int:
         """The largest file, its pixels in some copies, and all thumbnails, packed and not."""
         lines = Manifest.open(io, self.montage).batch(io, *unit)
-        sides = _sides(io, lines)
+        first = _first(io, lines)
+        depth = first.channels * first.dtype.itemsize
+        sides = [(line.width or first.width, line.height or first.height) for line in lines]
         pixels = max(width * height for width, height in sides)
-        stored = max(line.size or pixels * _DEEPEST for line in lines)
+        stored = max(line.size or pixels * depth for line in lines)
         thumbs = sum(prod(side // thumbnail_factor(*both) for side in both) for both in sides)
-        return _SMALL + stored + _COPIES * _DEEPEST * pixels + 2 * 4 * _DEEPEST * thumbs
+        return _SMALL + stored + _COPIES * depth * pixels + 2 * 4 * first.channels * thumbs
 
     def execute(self, unit: Batch, io: IO) -> None:
         """Look at the files of one batch, one after the other."""
@@ -65,18 +68,9 @@ class Verify(Stage, name="ingest verify"):
         io.note(files=len(found), bytes=sum(one.bytes or 0 for one in found), bad=sum(one.bad for one in found))
 
 
-def _sides(io: IO, lines: Sequence[Tile]) -> list[tuple[int, int]]:
-    """Pixels along x and y of each picture; those that are not said are taken to be as the first that can be read."""
-    known = [(line.width, line.height) for line in lines if line.width and line.height]
-    if len(known) < len(lines):
-        known.append(next(_opened(io, lines), (1, 1)))
-    return [(line.width or known[-1][0], line.height or known[-1][1]) for line in lines]
-
-
-def _opened(io: IO, lines: Sequence[Tile]) -> Iterator[tuple[int, int]]:
+def _first(io: IO, lines: Sequence[Tile]) -> Size:
+    """What the first picture that can be read says of itself: the others of a batch are taken to be like it."""
     for line in lines:
-        try:
-            width, height, _ = pictures.load(io, line.picture).shape
-            yield width, height
-        except DataError:
-            continue  # it will be a finding
+        with contextlib.suppress(DataError):  # it will be a finding
+            return pictures.size_of(io, line.picture)
+    return Size(1, 1, 1, np.dtype(np.uint8))
