@@ -21,6 +21,7 @@ from igneous_ng.stage import LayerUrl, Stage, arg
 Batch = tuple[int, int]
 """A section, and the number of a batch of its lines."""
 _SMALL = 32_000_000  # bytes for strips of a picture, lines, and what libraries keep
+_WORK = 8  # bytes a pixel that statistics take, whatever its type
 _COPIES = 4  # of the pixels: as they are, sorted, and what the system has not yet taken back of the picture before
 
 
@@ -54,7 +55,7 @@ class Verify(Stage, name="ingest verify"):
         pixels = max(width * height for width, height in sides)
         stored = max(line.size or pixels * depth for line in lines)
         thumbs = sum(prod(side // thumbnail_factor(*both) for side in both) for both in sides)
-        return _SMALL + stored + _COPIES * depth * pixels + 2 * 4 * first.channels * thumbs
+        return _SMALL + stored + (_WORK + _COPIES * depth) * pixels + 2 * 4 * first.channels * thumbs
 
     def execute(self, unit: Batch, io: IO) -> None:
         """Look at the files of one batch, one after the other."""
