@@ -1,12 +1,13 @@
 """How bright the tiles of a section are to be shown: flat field, tone, shade and level, from the files of a montage.
 
-A value v is shown as ``G (g v / flat + o + shade) + O``: ``docs/design/019``. What a file would say that is not there is
-left out of it.
+A value v is shown as ``G (g v / flat + o + shade) + O``: ``docs/design/019``. What a file would say that is not there
+is left out of it.
 """
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,12 @@ import numpy.typing as npt
 from igneous_ng.errors import DataError
 from igneous_ng.formats import columns, shades
 from igneous_ng.io import IO
-from igneous_ng.kernels.tile_maps import cells
 from igneous_ng.montage import Montage, Placed
 
 Array = npt.NDArray[Any]
 FOLDERS = {"tones": ".f32", "shades": ".shade", "levels": ".json"}
 """Where what is known of sections lies, and how its files end."""
+_BEYOND = 0.5  # of the distance between nodes
 
 
 class Intensities:
@@ -61,13 +62,11 @@ class Intensities:
 
     def _flat(self, tile: Placed) -> Array | None:
         if tile.camera not in self._flats:
-            url = f"{self._montage.home}/flat/{tile.camera}.cols"
+            url = flat_url(self._montage.home, tile.camera)
             data = self._io.get(url)
             found = None if data is None else columns.unpack(data, url, ("flat",))["flat"].astype(np.float64)
             if found is not None and (found.ndim != 3 or min(found.shape[:2]) < 2 or found.min() <= 0):
-                raise DataError(
-                    f"{url}: is no flat field, [x, y, channel] of positive values; run `stitch flatfield` again"
-                )
+                raise DataError(f"{url}: is no flat field of positive values; run `stitch flatfield` again")
             self._flats[tile.camera] = found
         return self._flats[tile.camera]
 
@@ -96,9 +95,21 @@ class Intensities:
         return gain, offset
 
 
+def flat_url(home: str, camera: str) -> str:
+    """The flat field of a camera: its name, escaped as in a URL, ``_`` too; ``_`` for none."""
+    escaped = quote(camera, safe="").replace("_", "%5F")
+    return f"{home}/flat/{escaped or '_'}.cols"
+
+
 def _between(nodes: Array, places: Array, size: tuple[int, int]) -> Array:
-    """Bilinear values of ``nodes`` ``[x, y, channel]``, spread from the first to the last pixel of a tile."""
-    at, part = cells(places, size, nodes.shape[:2])
+    """Bilinear values of ``nodes`` ``[x, y, channel]``, spread from the first to the last pixel of a tile.
+
+    They go on a little beyond the border, so that a lattice with points on both sides of it finds what lies on it.
+    """
+    count = np.array(nodes.shape[:2]) - 1
+    scaled = places / np.maximum(np.array(size) - 1, 1) * count
+    at = np.clip(np.floor(scaled), 0, count - 1).astype(np.int64)
+    part = np.clip(scaled - at, -_BEYOND, 1 + _BEYOND)
     i, j, fx, fy = at[..., 0], at[..., 1], part[..., :1], part[..., 1:]
     low = nodes[i, j] * (1 - fx) + nodes[i + 1, j] * fx
     high = nodes[i, j + 1] * (1 - fx) + nodes[i + 1, j + 1] * fx

@@ -1,4 +1,4 @@
-"""Sections as they are seen: any window of a section's mosaic, from its tiles' pictures and maps, with one interpolation.
+"""Sections as they are seen: any window of a mosaic, from its tiles' pictures and maps, with one interpolation.
 
 What a window shows depends on the tiles that may touch it, and on nothing else; how sections are cut into windows
 changes no pixel.
@@ -145,7 +145,8 @@ class Solution:
         self._head = solutions.head(data, self._url)
         if self._head.tiles != tiles:
             raise DataError(
-                f"{self._url}: has maps of {self._head.tiles} tiles, and the section has {tiles}; run `stitch solve` again"
+                f"{self._url}: has maps of {self._head.tiles} tiles, and the section has {tiles}; "
+                "run `stitch solve` again"
             )
         self._lenses: dict[int, Lens] = {}
 

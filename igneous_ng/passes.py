@@ -52,8 +52,8 @@ class Pass:
     read, or made so in turn; so memory holds a piece of each level and not the cell. Along an axis where chunks of
     the levels do not lie over each other, pieces are as long as the cell. ``piece`` is how many voxels of the finest
     level are read at once, as long as whole chunks and memory allow. Averages may begin from sums that an earlier pass
-    left of level ``mip``, and leave those of the coarsest level, so that passes join exactly. ``cell`` is how far a cell
-    is to go along each axis of the finest level, if whole chunks and memory allow; None: as far as they do.
+    left of level ``mip``, and leave those of the coarsest level, so that passes join exactly. ``cell`` is how far a
+    cell is to go along each axis of the finest level, if whole chunks and memory allow; None: as far as they do.
     """
 
     layer: str

@@ -244,7 +244,7 @@ class Rendered(Stage):
         return imaging.raised(info, 0, self.factor, above, tuned, self.layer)
 
     def _new_bounds(self, io: IO, montage: Montage) -> Box:
-        """What is asked for, or what tiles cover: whole voxels of the coarsest level, so that levels lie over another."""
+        """What is asked for, or what tiles cover; whole voxels of the coarsest level, and so of all."""
         box = self.bounds or self._hull(io, montage)
         ratio = [f**self.num_mips for f in self.factor]
         if self.bounds is None:

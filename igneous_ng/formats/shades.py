@@ -53,7 +53,7 @@ class Head:
         return [(x, y) for y in range(y0 // BLOCK, y1 // BLOCK + 1) for x in range(x0 // BLOCK, x1 // BLOCK + 1)]
 
     def between(self, blocks: Mapping[tuple[int, int], Array], points: Array) -> Array:
-        """Values at ``points``, ``[..., channel]``, from the blocks that they touch, each as :func:`decode` gives it."""
+        """Values at ``points``, ``[..., channel]``, from the blocks that they touch, as :func:`decode` gives them."""
         places, touched = self.places(points), self.touched(points)
         (bx0, by0), (bx1, by1) = touched[0], touched[-1]
         shape = ((bx1 - bx0 + 1) * BLOCK, (by1 - by0 + 1) * BLOCK, self.channels)
@@ -81,11 +81,9 @@ def encode(samples: Array, factor: int, origin: tuple[int, int]) -> bytes:
     blocks = (-(-width // BLOCK), -(-height // BLOCK))
     fill = [(0, n * BLOCK - side) for n, side in zip(blocks, (width, height), strict=True)]
     full = np.pad(samples.astype("<f4"), [*fill, (0, 0)], mode="edge")
-    parts = [_HEAD.pack(MAGIC, channels, factor, *origin, *blocks)]
-    for y in range(0, full.shape[1], BLOCK):
-        for x in range(0, full.shape[0], BLOCK):
-            parts.append(np.ascontiguousarray(full[x : x + BLOCK, y : y + BLOCK].T).tobytes())
-    return b"".join(parts)
+    corners = [(x, y) for y in range(0, full.shape[1], BLOCK) for x in range(0, full.shape[0], BLOCK)]
+    parts = [np.ascontiguousarray(full[x : x + BLOCK, y : y + BLOCK].T).tobytes() for x, y in corners]
+    return b"".join([_HEAD.pack(MAGIC, channels, factor, *origin, *blocks), *parts])
 
 
 def head(data: bytes, where: str) -> Head:

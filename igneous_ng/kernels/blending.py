@@ -29,7 +29,8 @@ REACH = 12
 class Patch:
     """A picture in a part of the plane: its first pixel, ``values`` float32 ``[x, y, channel]``, ``depth`` ``[x, y]``.
 
-    A depth is how far a pixel is from the picture's border; 0: there is none.
+    A depth is how far a pixel is from the picture's borders: along x, times along y, so that of two pictures side by
+    side both count alike in the middle, up to their ends. 0: there is none.
     """
 
     at: tuple[int, int]

@@ -103,7 +103,7 @@ class Warper {
     const double right = width_ - 0.5, bottom = height_ - 0.5;
     for (int k = 0; k < count; ++k) {
       const double x = xs[k], y = ys[k];
-      const double near = std::min(std::min(x + 0.5, right - x), std::min(y + 0.5, bottom - y));
+      const double near = std::min(x + 0.5, right - x) * std::min(y + 0.5, bottom - y);
       const bool valid = x >= -0.5 && x < right && y >= -0.5 && y < bottom;
       places_.depth[k] = valid ? static_cast<float>(std::max(near, kLeast)) : 0.0f;
     }

@@ -16,5 +16,6 @@ def warp(
     ``planes``: [channel, y, x] of uint8, uint16, int16 or float32. ``fields``: at each point of the lattice,
     [y, x, 2 + 2 channels], the place in the tile, x and y, and a gain and what is added for each channel.
     ``offset``: first pixel of the window, x and y from the first point, not negative; ``shape``: its width and height.
-    A depth is the distance to the border of the tile in its pixels; 0, and values of 0, where the tile is not.
+    A depth is the distance to the nearer border of the tile along x, in its pixels, times that along y; 0, and values
+    of 0, where the tile is not.
     """
