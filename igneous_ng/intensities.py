@@ -36,7 +36,7 @@ class Intensities:
     def at(self, index: int, tile: Placed, places: Array, points: Array) -> tuple[Array, Array]:
         """Gain and what is added, ``[..., channel]``, for a tile, the ``index``-th of its section.
 
-        ``places`` and ``points`` are the same, in the tile and in the section, ``[..., 2]``.
+        ``places`` and ``points`` are the same, in the tile (NaN: nowhere) and in the section, ``[..., 2]``.
         """
         gain, offset = self._tone(index)
         flat, (over, under) = self._flat(tile), self._level
@@ -107,7 +107,7 @@ def _between(nodes: Array, places: Array, size: tuple[int, int]) -> Array:
     They go on a little beyond the border, so that a lattice with points on both sides of it finds what lies on it.
     """
     count = np.array(nodes.shape[:2]) - 1
-    scaled = places / np.maximum(np.array(size) - 1, 1) * count
+    scaled = np.nan_to_num(places) / np.maximum(np.array(size) - 1, 1) * count
     at = np.clip(np.floor(scaled), 0, count - 1).astype(np.int64)
     part = np.clip(scaled - at, -_BEYOND, 1 + _BEYOND)
     i, j, fx, fy = at[..., 0], at[..., 1], part[..., :1], part[..., 1:]

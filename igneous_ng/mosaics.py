@@ -29,6 +29,7 @@ Boxes = npt.NDArray[np.int64]
 ROUND = 64
 """Boxes of tiles are rounded outwards to so many pixels."""
 _FLOATS = 4  # bytes
+_LATTICE = 1  # bytes of a pixel: doubles, some tens at a time, for each of 256 pixels
 
 
 @dataclass(frozen=True)
@@ -53,26 +54,34 @@ class Gallery(Protocol):
 
 
 class Kept:
-    """Pictures of tiles, as they are in their files; those seen last are kept, up to a number of bytes."""
+    """What was read last of many things, up to a number of bytes."""
+
+    def __init__(self, room: int) -> None:
+        self._room, self._held = room, 0
+        self._found: OrderedDict[tuple[int, int], Array] = OrderedDict()
+
+    def get(self, key: tuple[int, int], size: int, load: Callable[[], Array]) -> Array:
+        """What is called ``key``, of ``size`` bytes, loaded where it is not kept; others make room before."""
+        if key in self._found:
+            self._found.move_to_end(key)
+            return self._found[key]
+        while self._found and self._held + size > self._room:
+            self._held -= self._found.popitem(last=False)[1].nbytes
+        self._found[key] = load()
+        self._held += self._found[key].nbytes
+        return self._found[key]
+
+
+class Tiles:
+    """Pictures of tiles, as they are in their files, of which ``room`` bytes are kept."""
 
     def __init__(self, io: IO, dtype: str, channels: int, room: int) -> None:
-        self._io, self._dtype, self._channels, self._room = io, dtype, channels, room
-        self._found: OrderedDict[tuple[int, int], Array] = OrderedDict()
+        self._io, self._dtype, self._channels, self._kept = io, dtype, channels, Kept(room)
 
     def picture(self, z: int, index: int, tile: Placed) -> tuple[Array, float]:
         """As in :class:`Gallery`; DataError where it is missing, torn, or of another shape or type than registered."""
-        key = z, index
-        if key in self._found:
-            self._found.move_to_end(key)
-            return self._found[key], 1.0
-        held = sum(one.nbytes for one in self._found.values())
-        while (
-            self._found
-            and held > self._room - tile.width * tile.height * self._channels * np.dtype(self._dtype).itemsize
-        ):
-            held -= self._found.popitem(last=False)[1].nbytes
-        self._found[key] = self._load(tile)
-        return self._found[key], 1.0
+        size = tile.width * tile.height * self._channels * np.dtype(self._dtype).itemsize
+        return self._kept.get((z, index), size, lambda: self._load(tile)), 1.0
 
     def _load(self, tile: Placed) -> Array:
         parts = [pictures.load(self._io, one) for one in tile.pictures]
@@ -116,7 +125,7 @@ class Sheet:
             return None
         picture, factor = found
         points = (warping.points(window) + 0.5) * scale - 0.5
-        places = self._map(index, tile).inverse(points)
+        places = warping.places(self._map(index, tile), points)
         gain, add = self._tones(index, tile, places, points)
         left, top, right, bottom = (round(n / factor) for n in self._manner.clip)
         width, height = picture.shape[:2]
@@ -224,9 +233,3 @@ def bytes_shown(depth: int, shape: tuple[int, int], channels: int) -> int:
     pixels = (shape[0] + 2 * REACH) * (shape[1] + 2 * REACH)
     patches = depth * (channels + 1)
     return pixels * (_FLOATS * (patches + 2 * channels + 3 + 3) + _LATTICE * (channels + 2))
-
-
-_LATTICE = 1  # bytes of a pixel: doubles, some tens at a time, for each of 256 pixels
-
-Shower = Callable[[int, Window], Array]
-"""The pixels of a window of a section."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import lcm
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +29,14 @@ CELL = 8192
 """Voxels of a task along x and y: more of them decode fewer tiles twice."""
 _SHARE = 4  # what the levels of a task, or the mosaic of a piece, may take of memory: a quarter
 _OVERLAP = 4  # tiles over each other, for which pieces are made small enough
-_DECODING = 3  # copies of a picture while it is read: its file, its pixels, and those in order
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered(Stage):
     """The fields of a stage that shows sections as a layer, and what they mean."""
+
+    copies: ClassVar[int]
+    """How often the bytes of a picture are held while it is read."""
 
     montage: LayerUrl = arg("Folder of the tiles, where they are registered.")
     layer: LayerUrl = arg("Layer to create.")
@@ -187,20 +189,17 @@ class Rendered(Stage):
         made = self._pass_over(montage, unit * ratio)
         voxel = np.dtype(montage.dtype).itemsize * montage.channels
         piece, window = made.first(unit).shape, made.source(unit)
-        depth, largest, held = 0, 0, 0
+        depth, sizes = 0, [0]
         for z in {row.z for row in montage.rows} & set(range(window.lo[2], window.hi[2])):
             section = montage.section(io, z)
             boxes = mosaics.boxes(io, montage, section, self.manner())
             plane = (*window.lo[:2], *window.hi[:2])
-            sizes = [
-                self.picture_bytes(section.tiles[n].width, section.tiles[n].height, voxel)
-                for n in mosaics.touching(boxes, plane)
-            ]
+            tiles = [section.tiles[n] for n in mosaics.touching(boxes, plane)]
+            sizes += [self.picture_bytes(tile.width, tile.height, voxel) for tile in tiles]
             depth = max(depth, mosaics.layers(boxes, plane))
-            largest, held = max([largest, *sizes]), held + sum(sizes)
         levels = made.peak_bytes(unit) + piece[0] * piece[1] * piece[2] * voxel
-        mosaic = mosaics.bytes_shown(depth, piece[:2], montage.channels) + _DECODING * largest
-        return levels, mosaic, min(held, max(largest, self.memory - levels - mosaic))
+        mosaic = mosaics.bytes_shown(depth, piece[:2], montage.channels) + self.copies * max(sizes)
+        return levels, mosaic, min(sum(sizes), max(*sizes, self.memory - levels - mosaic))
 
     def _pass(self, io: IO, montage: Montage) -> Pass:
         """The layer, as it is there or is to be made."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 from pathlib import Path
@@ -58,7 +58,7 @@ def seen(at: TileMap, look: Callable[[Array], Array], dtype: str = "uint8") -> A
     return np.clip(np.floor(values + 0.5), 0, np.iinfo(dtype).max).astype(dtype)
 
 
-def build(home: Path, sections: dict[int, Sequence[Shot]], pixel: float = 4.0) -> str:
+def build(home: Path, sections: Mapping[int, Sequence[Shot]], pixel: float = 4.0) -> str:
     """A montage of ``sections`` by their numbers, as it is once solved; its URL."""
     io, url, rows = IO(), f"file://{home}", []
     first = next(iter(sections.values()))[0].pixels

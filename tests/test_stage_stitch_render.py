@@ -71,7 +71,7 @@ def test_pieces_of_a_picture_give_the_picture(tmp_path: Path, dtype: str, channe
     layer = render(montage, tmp_path / "layer")
     assert np.array_equal(at(layer, (-130, -70, 170, 190), 5), picture)
     info = IO().info(f"file://{layer}")
-    assert (info.dtype, info.channels, info.scales[0].resolution) == (dtype, channels, (4.0, 4.0, 40.0))
+    assert (info.dtype.name, info.channels, info.scales[0].resolution) == (dtype, channels, (4.0, 4.0, 40.0))
     outside = whole(layer)
     outside[62:362, 58:318] = 0  # what is left lies outside of all tiles
     assert info.scales[0].bounds == Box((-192, -128, 5), (192, 192, 6))
@@ -107,7 +107,7 @@ def test_how_tasks_are_cut_changes_no_voxel(tmp_path: Path, monkeypatch: pytest.
     bounds = Box((-192, -64, 3), (256, 256, 7))
     wanted = whole(render(montage, tmp_path / "one", chunk=(448, 320, 1), bounds=bounds), fill_missing=True)
     assert len(np.unique(wanted)) > 100
-    other = {
+    other: dict[str, dict[str, Any]] = {
         "small": {"chunk": (16, 48, 1)},
         "deep": {"chunk": (64, 32, 3)},
         "odd": {"chunk": (37, 41, 2), "num_mips": 1},

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.kernels.blending import Patch
+from igneous_ng.kernels.tile_maps import TileMap
 from igneous_ng.native import warp as native
 
 Array = npt.NDArray[Any]
@@ -20,6 +21,7 @@ STEP = native.STEP
 """Pixels between points of the lattice."""
 DTYPES = ("uint8", "uint16", "int16", "float32")
 """Types of the pixels that can be warped."""
+_MISSED = 0.01  # pixels
 
 
 def points(window: Window) -> Array:
@@ -28,6 +30,18 @@ def points(window: Window) -> Array:
     xs, ys = (np.arange(a // STEP, (b - 1) // STEP + 2) * float(STEP) for a, b in ((x0, x1), (y0, y1)))
     down, across = np.meshgrid(ys, xs, indexing="ij")
     return np.stack([across, down], axis=-1).swapaxes(0, 1)
+
+
+def places(at: TileMap, points: Array) -> Array:
+    """Which points of the tile lie at ``points`` of the section; NaN where none does that the map's inverse finds.
+
+    Far from a tile the polynomial of its lens means nothing, and steps towards it may end anywhere.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = at.inverse(points)
+        missed = ~(np.abs(at(found) - points).max(axis=-1) < _MISSED)
+    found[missed] = np.nan
+    return found
 
 
 def warped(picture: Array, window: Window, places: Array, gain: Array, add: Array) -> Patch:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from igneous_ng.io import IO
 from igneous_ng.montage import Montage
-from igneous_ng.mosaics import Kept
+from igneous_ng.mosaics import Tiles
 from igneous_ng.rendering import Rendered
 
 
@@ -19,10 +20,13 @@ class Render(Rendered, name="stitch render"):
     seen twice. A voxel depends on the tiles that may touch it only, however tasks are cut.
     """
 
-    def gallery(self, io: IO, montage: Montage, room: int) -> Kept:
+    copies: ClassVar[int] = 3
+    """A file, its pixels, and those in order."""
+
+    def gallery(self, io: IO, montage: Montage, room: int) -> Tiles:
         """The tiles themselves."""
-        return Kept(io, montage.dtype, montage.channels, room)
+        return Tiles(io, montage.dtype, montage.channels, room)
 
     def picture_bytes(self, width: int, height: int, voxel: int) -> int:
-        """All of them."""
+        """All of it."""
         return width * height * voxel
