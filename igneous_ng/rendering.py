@@ -127,7 +127,7 @@ class Rendered(Stage):
     def forecast(self, io: IO) -> tuple[str, ...]:
         """Which sections will not be there."""
         absent = self._absent(io)
-        return (f"{absent}; what is there will be left as it is",) if absent else ()
+        return (f"{absent}; readers must fill them in",) if absent else ()
 
     def said(self, io: IO) -> str:
         """How many sections are there now, and which are not."""
