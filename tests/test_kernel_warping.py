@@ -110,6 +110,16 @@ def test_a_lattice_of_a_lens_of_three_pixels_is_near_enough(size: tuple[int, int
     assert np.abs(off[found.depth > 0]).max() < 0.01
 
 
+@settings(max_examples=30)
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 1.0, 4.0]), st.sampled_from([0, 2, 6]))
+def test_places_are_those_of_the_inverse(seed: int, amplitude: float, nodes: int) -> None:
+    straight = bent((500, 400), amplitude, seed)
+    net = np.random.default_rng(seed).normal(0, 0.7, (nodes, nodes, 2))
+    at = TileMap(straight.size, straight.matrix, straight.shift, straight.lens, net)
+    points = at(np.random.default_rng(seed).uniform((-15, -15), (515, 415), (300, 2)))
+    assert np.abs(warping.places(at, points) - at.inverse(points)).max() < 1e-4
+
+
 def test_a_map_that_is_no_number_shows_nothing() -> None:
     places = np.full((3, 3, 2), np.nan)
     found = warping.warped(texture((9, 9, 1), "uint8"), (0, 0, 20, 20), places, ONE, NOTHING)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.kernels.blending import Patch
-from igneous_ng.kernels.tile_maps import TileMap
+from igneous_ng.kernels.tile_maps import STEPS, TileMap
 from igneous_ng.native import warp as native
 
 Array = npt.NDArray[Any]
@@ -22,6 +22,8 @@ STEP = native.STEP
 DTYPES = ("uint8", "uint16", "int16", "float32")
 """Types of the pixels that can be warped."""
 _MISSED = 0.01  # pixels
+_NEAR = 1e-4  # pixels, before the last two steps
+_PROBES = 9  # points along a side of a tile
 
 
 def points(window: Window) -> Array:
@@ -38,10 +40,23 @@ def places(at: TileMap, points: Array) -> Array:
     Far from a tile the polynomial of its lens means nothing, and steps towards it may end anywhere.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        found = at.inverse(points)
+        found = at.inverse(points, _steps(at))
         missed = ~(np.abs(at(found) - points).max(axis=-1) < _MISSED)
     found[missed] = np.nan
     return found
+
+
+def _steps(at: TileMap) -> int:
+    """How many steps the inverse of a map needs: two more than bring points all over the tile near enough to it."""
+    sides = [np.linspace(-0.5, n - 0.5, _PROBES) for n in at.size]
+    points = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1)
+    aim = at.bent(points)
+    found = aim
+    for step in range(STEPS - 2):
+        if np.abs(found - points).max() < _NEAR:
+            return step + 2
+        found = found + (aim - at.bent(found))
+    return STEPS
 
 
 def warped(picture: Array, window: Window, places: Array, gain: Array, add: Array) -> Patch:
