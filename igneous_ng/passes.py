@@ -52,7 +52,8 @@ class Pass:
     read, or made so in turn; so memory holds a piece of each level and not the cell. Along an axis where chunks of
     the levels do not lie over each other, pieces are as long as the cell. ``piece`` is how many voxels of the finest
     level are read at once, as long as whole chunks and memory allow. Averages may begin from sums that an earlier pass
-    left of level ``mip``, and leave those of the coarsest level, so that passes join exactly.
+    left of level ``mip``, and leave those of the coarsest level, so that passes join exactly. ``cell`` is how far a
+    cell is to go along each axis of the finest level, if whole chunks and memory allow; None: as far as they do.
     """
 
     layer: str
@@ -67,6 +68,7 @@ class Pass:
     from_sums: bool = False
     keep_sums: bool = False
     piece: int = field(default_factory=lambda: PIECE_VOXELS)
+    cell: Vec3 | None = None
 
     @property
     def scales(self) -> tuple[Scale, ...]:
@@ -181,13 +183,21 @@ class Pass:
     def _handy(self, least: Vec3, factor: Vec3) -> Vec3:
         """``least``, doubled along the shorter sides while the piece of the finest level under it is not too large."""
         most = min(self.piece, self.memory // (_COPIES * _SHARE * self._width(0)))
-        sides, whole = list(least), self.scales[0].bounds.shape
+        sides, whole = list(least), self._extent(0)
         while True:
             under = [side * f for side, f in zip(sides, factor, strict=True)]
             wider = [axis for axis in range(3) if under[axis] < whole[axis]]
             if not wider or 2 * prod(under) > most:
                 return vec(sides)
             sides[min(wider, key=under.__getitem__)] *= 2
+
+    def _extent(self, level: int) -> Vec3:
+        """Beyond what nothing need grow: the level's bounds, or a cell as it was asked for."""
+        whole = self.scales[level].bounds.shape
+        if self.cell is None:
+            return whole
+        ratio = (f**level for f in self.factor)
+        return vec(min(n, ceil_div(side, r)) for n, side, r in zip(whole, self.cell, ratio, strict=True))
 
     def _covering(self, least: Vec3, below: Vec3) -> Vec3:
         """``least``, doubled until a piece ``below`` fits under it."""
@@ -276,7 +286,7 @@ class Pass:
     def _cell(self) -> Vec3:
         """The least that is whole chunks, or shards, of every level, doubled along the shorter sides while it may."""
         cell = [self._least(axis) for axis in range(3)]
-        whole, total = self.scales[-1].bounds.shape, self._ratio(0)
+        whole, total = self._extent(self.count), self._ratio(0)
         while True:
             wider = [axis for axis in range(3) if cell[axis] < whole[axis]]
             if not wider:

@@ -18,7 +18,8 @@ ORDER = 5
 """The highest power of x and y together in a lens."""
 POWERS = tuple((i, n - i) for n in range(2, ORDER + 1) for i in range(n, -1, -1))
 """Powers of x and y of each term of a lens: degrees 2 to 5, for those below are the tile's own affine part."""
-_STEPS = 10
+STEPS = 10
+"""Steps of an inverse that are enough for all that bends tiles."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,14 @@ class TileMap:
         """For each point, the index of its cell's first node ``[..., 2]`` and how far it is to the next, 0 to 1."""
         return cells(points, self.size, self.nodes.shape[:2])
 
-    def inverse(self, points: Array) -> Array:
+    def inverse(self, points: Array, steps: int = STEPS) -> Array:
         """Which points of the tile lie at ``points`` of the section, by a fixed number of steps.
 
         Each makes the error smaller by the slope of the bending, which is far below one for all that bends tiles.
         """
         aim = linear(self._back, np.asarray(points, np.float64) - self.shift)
         found = aim
-        for _ in range(_STEPS if self.lens is not None or self.nodes.size else 0):
+        for _ in range(steps if self.lens is not None or self.nodes.size else 0):
             found = found + (aim - self.bent(found))
         return found
 
