@@ -53,8 +53,11 @@ class Mosaic:
 
     def wrong(self, share: float, by: float, seed: int = 1) -> tuple[Mosaic, Array]:
         """The same with some links moved by ``by`` pixels in any direction, and which these are."""
-        rng = np.random.default_rng(seed)
-        bad = rng.random(len(self.matches["pair"])) < share
+        return self.moved(np.random.default_rng(seed).random(len(self.matches["pair"])) < share, by, seed)
+
+    def moved(self, bad: Array, by: float, seed: int = 1) -> tuple[Mosaic, Array]:
+        """The same with the links of a mask moved so, and the mask."""
+        rng = np.random.default_rng(seed + 1000)  # not that which drew the mask
         angle = rng.uniform(0, 2 * np.pi, len(bad))
         move = by * np.stack([np.cos(angle), np.sin(angle)], axis=1) * bad[:, None]
         moved = {**self.matches, "q": self.matches["q"] + move[self.matches["of"]]}
@@ -87,7 +90,7 @@ def mosaic(
         p[mine] = rng.uniform((STEP, 0) if j == i + 1 else (0, STEP), SIDE - 1, (each, 2))
         q[mine] = truth[j].inverse(truth[i](p[mine]))
     q += rng.normal(0, noise, q.shape) if noise else 0
-    found = {
+    found: dict[str, Array] = {
         "pair": pair,
         "status": np.zeros(len(pair), np.uint8),
         "shift": (stage[pair[:, 1]] - stage[pair[:, 0]]).astype(np.float64),

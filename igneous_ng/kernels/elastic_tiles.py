@@ -1,10 +1,10 @@
 """What affine maps leave: displacements at the nodes of a net over each tile, bilinear between, held by springs.
 
-Minimised is ``sum w rho(|apart|) + k sum_edges |d_a - d_b|^2`` over displacements d of nodes, in the section's
-frame; edges are the sides of cells (axial) and their diagonals (half as stiff): a membrane. ``k`` is the variance of the noise over
-that of what neighbouring nodes are thought to differ by, and falls as the points are met. x and y have one
-matrix. It is solved by conjugate gradients with two preconditioners added: the inverse block of each tile, and
-affine changes of all tiles at once, without which what a whole section does would take as many steps as it has tiles.
+Minimised is ``sum w rho(|apart|) + k sum_edges |d_a - d_b|^2`` over displacements d of nodes, in the section's frame;
+edges are the sides of cells (axial) and their diagonals (half as stiff): a membrane. ``k`` is the variance of the
+noise over that of what neighbouring nodes differ by, and falls as points are met. x and y have one matrix. It is solved
+by conjugate gradients with two preconditioners added: the inverse block of each tile, and affine changes of all
+tiles at once, without which what a whole section does would take as many steps as it has tiles.
 """
 
 from __future__ import annotations

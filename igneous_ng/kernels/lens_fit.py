@@ -9,7 +9,6 @@ on them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,7 +65,7 @@ def _cameras(tiles: Tiles, links: Links) -> Array:
     linked = np.unique(links.pair)
     held = np.bincount(tiles.camera[linked], minlength=count)
     points = np.bincount(tiles.camera[links.i], minlength=count) + np.bincount(tiles.camera[links.j], minlength=count)
-    return np.flatnonzero((held >= LEAST_TILES) & (points >= _PER_TERM * _TERMS))
+    return np.asarray(np.flatnonzero((held >= LEAST_TILES) & (points >= _PER_TERM * _TERMS)))
 
 
 def _step(
@@ -116,7 +115,7 @@ def _ways(tiles: Tiles, coef: Array, model: Model) -> Array:
 def _moved(tiles: Tiles, coef: Array, ways: Array, change: Array, model: Model) -> Array:
     if model == "rigid":
         return tile_fit.turned(tiles, coef, change)
-    return coef + np.einsum("nack,nk->nac", ways, change)
+    return np.asarray(coef + np.einsum("nack,nk->nac", ways, change))
 
 
 def _moving(seen: Seen, ways: Array) -> sparse.csr_array:
@@ -143,7 +142,7 @@ def _bending(tiles: Tiles, links: Links, coef: Array, cameras: Array) -> sparse.
 
 
 def _rows(parts: Sequence[Array], which: Sequence[Array], blocks: int, k: int) -> sparse.csr_array:
-    """Rows of two dense blocks ``[m, 2, k]`` each, at the columns of the blocks ``which`` ``[m]``; those alike add up."""
+    """Rows of two dense blocks ``[m, 2, k]``, at the columns of the blocks ``which`` ``[m]``; those alike add up."""
     points = len(which[0])
     inner = np.arange(k)
     found = [

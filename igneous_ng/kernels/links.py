@@ -48,12 +48,12 @@ class Links:
     @cached_property
     def i(self) -> Array:
         """The first tile of each point."""
-        return self.pair[self.of, 0]
+        return np.asarray(self.pair[self.of, 0])
 
     @cached_property
     def j(self) -> Array:
         """The second."""
-        return self.pair[self.of, 1]
+        return np.asarray(self.pair[self.of, 1])
 
     @cached_property
     def counts(self) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.kernels import elastic_tiles, lens_fit, link_dropping, section_gauge, tile_fit
+from igneous_ng.kernels.link_doubts import doubtful
 from igneous_ng.kernels.links import Links, components
 from igneous_ng.kernels.tile_fit import Model
 from igneous_ng.kernels.tile_frames import Lenses, Seen, Tiles, length
@@ -28,7 +29,6 @@ BENT = 1.0
 """Where one point in twenty is off by more, in pixels, elastic tiles are tried."""
 _GAIN = 0.9  # what more freedom must leave of the error
 _NOTHING = 0.02  # pixels: less is no error worth more freedom
-_WILD = 3.0  # pixels: an error counts as no more, when models are compared
 _FEW = 10  # points are too few to compare models by
 
 
@@ -56,6 +56,8 @@ class Solved:
     """``[n]``, 0 is the largest."""
     kept: Array
     """A mask of the links in use, ``[l]``."""
+    doubtful: Array
+    """A mask of those in use that a dropped one contradicts and nothing confirms, ``[l]``."""
     off: Array
     """``[l]``, the median of how far the points of a link are apart, in pixels."""
     phases: list[Phase]
@@ -67,13 +69,16 @@ def solve(tiles: Tiles, links: Links, wish: Wish, lens: bool) -> Solved:
     kept = np.ones(len(links), bool)
     phases = [_phase("stage", plain, tiles.start, kept)]
     kept = link_dropping.by_translation(tiles, plain)
-    used = links.only(kept)
     coef = tile_fit.fit(tiles, plain.only(kept), tiles.start, "translation")
     phases.append(_phase("translation", plain, coef, kept))
+    if wish != "translation":
+        turned = tile_fit.fit(tiles, plain.only(kept), coef, "rigid")
+        turned, kept = link_dropping.by_model(tiles, plain, turned, "rigid", kept)
+        phases.append(_phase("rigid", plain, turned, kept))
+    used = links.only(kept)
     model, bent = choose(tiles, used, wish, lens)
     if model != "translation":
-        coef = tile_fit.fit(tiles, plain.only(kept), coef, "rigid")
-        phases.append(_phase("rigid", plain, coef, kept))
+        coef = turned
     lenses = lens_fit.fit(tiles, used, coef, model) if bent else []
     seen = tiles.seen(links, lenses) if lenses else plain
     if model == "affine" or lenses:
@@ -127,7 +132,8 @@ def _best(tiles: Tiles, links: Links, models: tuple[Model, ...], lenses: Lenses)
 
 
 def _error(apart: Array) -> float:
-    return float(np.minimum(length(apart), _WILD).mean())
+    """The geometric mean: a few points that no model explains do not hide what becomes of the others."""
+    return float(np.exp(np.log(length(apart) + _NOTHING).mean()) - _NOTHING)
 
 
 def _wanted(wish: Wish, phase: Phase) -> bool:
@@ -160,10 +166,20 @@ def _laid(tiles: Tiles, seen: Seen, fit: _Fit, phases: list[Phase]) -> Solved:
         nodes = np.einsum("nij,nxyj->nxyi", back, moved)
         name = "elastic" + (" and lens" if fit.lenses else "")
         phases = [*phases, _figures(name, length(apart)[fit.kept[seen.links.of]], int(fit.kept.sum()))]
-    component = components(len(tiles), seen.links.pair[fit.kept])
+    pair = seen.links.pair
+    component = components(len(tiles), pair[fit.kept])
     coef = section_gauge.laid(tiles, fit.coef, component, fit.model != "translation")
-    off = seen.links.medians(length(apart))
-    return Solved(name, coef, fit.lenses, tiles.maps(coef, fit.lenses, nodes), component, fit.kept, off, phases)
+    return Solved(
+        model=name,
+        coef=coef,
+        lenses=fit.lenses,
+        maps=tiles.maps(coef, fit.lenses, nodes),
+        component=component,
+        kept=fit.kept,
+        doubtful=doubtful(len(tiles), pair, fit.kept),
+        off=seen.links.medians(length(apart)),
+        phases=phases,
+    )
 
 
 def _phase(name: str, seen: Seen, coef: Array, kept: Array) -> Phase:

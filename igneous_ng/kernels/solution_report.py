@@ -20,14 +20,15 @@ _NAMED = 1000  # no list is longer
 
 def report(names: Sequence[str], tiles: Tiles, matches: Matches, solved: Solved) -> dict[str, Any]:
     """To be stored as JSON; lengths are pixels of the section, angles radians."""
-    used = int(solved.kept.sum())
+    used, doubtful = int(solved.kept.sum()), int(solved.doubtful.sum())
     return {
         "model": solved.model,
         "tiles": len(tiles),
-        "links": {**matches.counts, "used": used, "dropped": len(solved.kept) - used},
+        "links": {**matches.counts, "used": used, "doubtful": doubtful, "dropped": len(solved.kept) - used},
         "phases": [_phase(one) for one in solved.phases],
         "dropped": _dropped(names, matches, solved),
-        "worst": _worst(names, matches, solved),
+        "doubtful": _named(names, matches, solved, solved.doubtful, _NAMED),
+        "worst": _named(names, matches, solved, solved.kept, _WORST),
         "components": _components(names, solved),
         "from_stage": _spread(length(solved.coef[:, 0] - tiles.start[:, 0])),
         "shape": {what: _spread(values) for what, values in shapes(tiles, solved.coef)},
@@ -42,22 +43,27 @@ def _phase(phase: Phase) -> dict[str, Any]:
 
 def _dropped(names: Sequence[str], matches: Matches, solved: Solved) -> list[dict[str, Any]]:
     """The links left out, the worst first; ``parts``: without it its tiles are in two components."""
-    out = np.flatnonzero(~solved.kept)
-    order = out[np.lexsort((out, -solved.off[out]))][:_NAMED]
     sides = solved.component[matches.links.pair]
-    return [{**_link(names, matches, solved, n), "parts": bool(sides[n, 0] != sides[n, 1])} for n in order.tolist()]
+    parts = (sides[:, 0] != sides[:, 1]).tolist()
+    order = _order(solved, ~solved.kept)[:_NAMED]
+    found = _named(names, matches, solved, ~solved.kept, _NAMED)
+    return [{**one, "parts": parts[n]} for one, n in zip(found, order, strict=True)]
 
 
-def _worst(names: Sequence[str], matches: Matches, solved: Solved) -> list[dict[str, Any]]:
-    """The links in use that fit least."""
-    used = np.flatnonzero(solved.kept)
-    order = used[np.lexsort((used, -solved.off[used]))][:_WORST]
-    return [_link(names, matches, solved, n) for n in order.tolist()]
+def _named(
+    names: Sequence[str], matches: Matches, solved: Solved, which: Array, most: int
+) -> list[dict[str, Any]]:
+    """At most so many links of a mask, those that fit least first."""
+    order = _order(solved, which)[:most]
+    pairs = matches.links.pair[order].tolist()
+    offs = solved.off[order].tolist()
+    return [{"tiles": [names[i], names[j]], "off": _number(off)} for (i, j), off in zip(pairs, offs, strict=True)]
 
 
-def _link(names: Sequence[str], matches: Matches, solved: Solved, n: int) -> dict[str, Any]:
-    i, j = matches.links.pair[n].tolist()
-    return {"tiles": [names[i], names[j]], "off": _number(solved.off[n])}
+def _order(solved: Solved, which: Array) -> list[int]:
+    found = np.flatnonzero(which)
+    ordered: list[int] = found[np.lexsort((found, -solved.off[found]))].tolist()
+    return ordered
 
 
 def _components(names: Sequence[str], solved: Solved) -> list[dict[str, Any]]:

@@ -57,9 +57,9 @@ def huber(apart: Array) -> Array:
     return np.asarray(HUBER / np.maximum(apart, HUBER))
 
 
-def cauchy(apart: Array) -> Array:
-    """Weights that vanish far beyond the noise."""
-    return np.asarray(1 / (1 + (apart / (_CAUCHY * noise(apart))) ** 2))
+def cauchy(apart: Array, least: float = 0.0) -> Array:
+    """Weights that vanish far beyond the noise, which is at least so much."""
+    return np.asarray(1 / (1 + (apart / (_CAUCHY * max(noise(apart), least))) ** 2))
 
 
 def fit(tiles: Tiles, seen: Seen, start: Array, model: Model, polish: bool = False) -> Array:
@@ -112,7 +112,7 @@ def rigid(tiles: Tiles, coef: Array) -> Array:
 
 
 def turned(tiles: Tiles, coef: Array, change: Array) -> Array:
-    """``coef`` moved and turned about each tile's centre; ``change`` ``[n, 3]``: x, y, and the angle times the radius."""
+    """``coef`` moved and turned about each tile's centre; ``change`` ``[n, 3]``: x, y, the angle times the radius."""
     turn = _turn(coef[:, 1:], change[:, 2] / tiles.radius)
     return np.concatenate([coef[:, :1] + change[:, None, :2], turn], axis=1)
 
@@ -176,7 +176,7 @@ def factored(own: Array, cross: Array, pair: Array) -> Callable[[Array], Array]:
 def matrix(own: Array, cross: Array, pair: Array) -> sparse.csc_array:
     """The matrix of :func:`solve`; a little is added to its diagonal, so that what is left open does not move."""
     tiles, k = own.shape[:2]
-    little = _HELD * float(np.einsum("nkk->k", own).mean()) / max(tiles, 1)
+    little = _HELD * (float(np.einsum("nkk->", own)) / max(tiles * k, 1) or 1.0)
     diagonal = own + little * np.eye(k)
     every = np.arange(tiles)
     rows = np.concatenate([every, pair[:, 0], pair[:, 1]])

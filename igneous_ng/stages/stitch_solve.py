@@ -97,6 +97,7 @@ class Solve(Stage, name="stitch solve"):
             p50=round(last.p50, 3),
             p95=round(last.p95, 3),
             dropped=int((~solved.kept).sum()),
+            doubtful=int(solved.doubtful.sum()),
             components=int(solved.component.max(initial=-1)) + 1,
             apart=int((solved.component > 0).sum()),
             unmatched=len(matches.pair) - len(matches.links),
