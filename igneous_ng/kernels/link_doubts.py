@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 
 def doubtful(tiles: int, pair: Array, kept: Array) -> Array:
     """A mask ``[l]`` of the links ``kept`` that are in no loop of such, but in one with a link that is not kept."""
+    if not len(pair):
+        return np.zeros(0, bool)
     order, parent = _tree(tiles, pair[kept])
     up, down = parent[pair[:, 0]] == pair[:, 1], parent[pair[:, 1]] == pair[:, 0]
     tree = kept & (up | down)

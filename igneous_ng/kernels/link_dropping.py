@@ -63,6 +63,8 @@ def worst(pair: Array, off: Array, kept: Array, limit: float) -> Array:
 def by_translation(tiles: Tiles, seen: Seen) -> Array:
     """A mask ``[l]`` of the links to keep, where each tile may only be moved: one place a link, its points' median."""
     links = seen.links
+    if not len(links):
+        return np.ones(0, bool)
     start = seen.apart(tiles.start)
     gap = np.stack([links.medians(start[:, axis]) for axis in (0, 1)], axis=1)
     stray = length(gap)
@@ -82,7 +84,7 @@ def by_translation(tiles: Tiles, seen: Seen) -> Array:
 
 def by_model(tiles: Tiles, seen: Seen, coef: Array, model: tile_fit.Model, kept: Array) -> tuple[Array, Array]:
     """Maps of a model, from those of ``coef``, and a mask of the links that they rest on, from ``kept``."""
-    for _ in range(_AGAIN):
+    for _ in range(_AGAIN if len(seen.links) else 0):
         apart = seen.apart(coef)
         off = seen.links.medians(length(apart))
         limit = bound(off[kept], unlike(seen.links, apart))

@@ -169,6 +169,8 @@ def _with_middles(links: Links, shift: Array, matched: Array, sizes: Array) -> L
 
 def components(tiles: int, pair: Array) -> Array:
     """``[tiles]``: the number of each tile's component, the largest first, of equal ones that with the first tile."""
+    if not tiles:
+        return np.zeros(0, np.int64)
     graph = sparse.coo_array((np.ones(len(pair)), (pair[:, 0], pair[:, 1])), (tiles, tiles))
     _, label = csgraph.connected_components(graph, directed=False)
     _, first, sizes = np.unique(label, return_index=True, return_counts=True)

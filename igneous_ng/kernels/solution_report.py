@@ -50,9 +50,7 @@ def _dropped(names: Sequence[str], matches: Matches, solved: Solved) -> list[dic
     return [{**one, "parts": parts[n]} for one, n in zip(found, order, strict=True)]
 
 
-def _named(
-    names: Sequence[str], matches: Matches, solved: Solved, which: Array, most: int
-) -> list[dict[str, Any]]:
+def _named(names: Sequence[str], matches: Matches, solved: Solved, which: Array, most: int) -> list[dict[str, Any]]:
     """At most so many links of a mask, those that fit least first."""
     order = _order(solved, which)[:most]
     pairs = matches.links.pair[order].tolist()

@@ -32,6 +32,7 @@ _CAUCHY = 2.385  # of the noise: 95 % as efficient as least squares where noise 
 _RAYLEIGH = 1.1774  # the median length of a vector whose parts have noise 1
 _SHARP = 0.02  # no noise is thought to be less, in pixels: rounded points must not look exact
 _FREE = 0.005  # of its radius: what a tile's slopes are thought to change by
+_STILL = 1e-4  # pixels: rounds end where nothing moves by more
 _HELD = 1e-9  # of the mean weight of a tile: holds what no link tells
 
 
@@ -68,9 +69,14 @@ def fit(tiles: Tiles, seen: Seen, start: Array, model: Model, polish: bool = Fal
     What links leave open (where a component lies, how it is turned) stays as it is.
     """
     coef = start
-    if len(seen.links):
-        for weigh in ([] if polish else [huber] * ROUNDS) + [cauchy] * ROUNDS:
-            coef = step(tiles, seen, coef, model, weigh(length(seen.apart(coef))))
+    if not len(seen.links):
+        return coef
+    for _ in range(0 if polish else ROUNDS):
+        coef = step(tiles, seen, coef, model, huber(length(seen.apart(coef))))
+    for _ in range(ROUNDS):
+        before, coef = coef, step(tiles, seen, coef, model, cauchy(length(seen.apart(coef))))
+        if np.abs(coef - before).max() < _STILL:
+            break
     return coef
 
 
