@@ -54,6 +54,14 @@ def test_sections_of_any_size_in_any_order(tmp_path: Path) -> None:
     assert [len(solutions.decode(first[z, ".maps"] or b"", "")[0]) for z, _ in sections] == [0, 1, 9]
     told: Any = Store().get_json(montage.url("placed", 0, ".json"))
     assert told == {"boxes": []}
+    assert stage.said(IO()).splitlines()[0].startswith("3 sections: 12 links used, 0 dropped")
+
+
+def test_sections_in_pieces_are_said(tmp_path: Path) -> None:
+    home = f"file://{tmp_path}/m"
+    store(home, (4, mosaic(3, 3).without(lambda pair: (pair == 0).any(axis=1))))
+    run.inline(Solve(montage=home))
+    assert Solve(montage=home).said(IO()).splitlines()[1] == "in several pieces: z000004"
 
 
 def test_what_is_not_matched_is_refused_before_anything_is_written(tmp_path: Path) -> None:

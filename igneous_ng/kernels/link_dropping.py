@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 FAR = 5.0
 """A link that is off by less, in pixels, is never dropped."""
 USUAL = 3.5
-"""Nor one that is off by less than so many times what is usual: the median link, and the median point within its link."""
+"""Nor one that is off by less than so many times what is usual: for links, and for points within a link."""
 _ROUNDS = 100
 _AGAIN = 10  # times that links are dropped, or taken back, by one model
 _LEVER = 3.0  # what turns or stretches the points of a link moves the link so much more
@@ -120,7 +120,7 @@ def _placed(pair: Array, gap: Array, weight: Array, move: Array, usual: float) -
 
 
 def _likely(stray: Array) -> Array:
-    """Weights of links by how far the stage is from them: where two contradict each other, this tells which is wrong."""
+    """Weights of links by how far the stage is from them: this tells which of two that disagree is wrong."""
     return np.asarray(1 / (1 + (stray / bound(stray)) ** 2))
 
 

@@ -21,6 +21,7 @@ from igneous_ng.kernels.solution_report import report
 from igneous_ng.kernels.tile_frames import Tiles
 from igneous_ng.montage import BATCH, Montage, Row, Section, name
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
+from igneous_ng.words import count
 
 Array = npt.NDArray[Any]
 GRAIN = 64
@@ -28,6 +29,7 @@ GRAIN = 64
 _BASE = 200_000_000
 _TILE_BYTES = 40_000
 _POINT_BYTES = 2_000
+_NAMED = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ class Solve(Stage, name="stitch solve"):
         names = [one.tile for one in section.tiles]
         maps = [solutions.rounded(one) for one in solved.maps]
         io.put(montage.url("solutions", unit, ".maps"), solutions.encode(maps, solved.component.tolist()))
-        io.put_json(montage.url("solutions", unit, ".json"), report(names, tiles, matches, solved))
+        io.put_json(montage.url("solutions", unit, ".json"), {"z": unit, **report(names, tiles, matches, solved)})
         io.put_json(montage.url("placed", unit, ".json"), {"boxes": [box(one.box()) for one in maps]})
         last = solved.phases[-1]
         io.note(
@@ -102,6 +104,22 @@ class Solve(Stage, name="stitch solve"):
             apart=int((solved.component > 0).sum()),
             unmatched=len(matches.pair) - len(matches.links),
         )
+
+    def said(self, io: IO) -> str:
+        """What all sections rest on, and which need a look."""
+        montage = Montage.open(io, self.montage)
+        urls = [montage.url("solutions", row.z, ".json") for row in montage.rows]
+        told: list[Any] = [one for one in io.store.map(io.store.get_json, urls) if one is not None]
+        sums = {key: sum(one["links"][key] for one in told) for key in ("used", "dropped", "doubtful")}
+        parted = [name(one["z"]) for one in told if len(one["components"]) > 1]
+        lines = [
+            f"{count(len(told), 'section')}: {sums['used']:,} links used, {sums['dropped']:,} dropped as wrong, "
+            f"{sums['doubtful']:,} doubtful (solutions/*.json names them)"
+        ]
+        if parted:
+            more = f" and {len(parted) - _NAMED:,} more" if len(parted) > _NAMED else ""
+            lines.append(f"in several pieces: {', '.join(parted[:_NAMED])}{more}")
+        return "\n".join(lines)
 
     def _row(self, io: IO, z: int) -> Row:
         return next(row for row in Montage.open(io, self.montage).rows if row.z == z)
