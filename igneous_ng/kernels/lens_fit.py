@@ -27,6 +27,7 @@ LEAST_TILES = 4
 _POINTS = 50_000  # are enough for any lens
 _PER_TERM = 10  # points that a lens needs at least, for each of its terms
 _ROUNDS = 8
+_STILL = 1e-3  # pixels: rounds end where no tile moves by more
 _GRAIN = 256  # parts of a pixel that terms are rounded to
 _RIDGE = 10.0  # pixels that a term is thought to have
 _WIDE = 64  # columns eliminated at once
@@ -45,7 +46,10 @@ def fit(tiles: Tiles, links: Links, coef: Array, model: Model) -> list[Lens | No
         centre = (float(tiles.centre[first, 0]), float(tiles.centre[first, 1]))
         lenses[camera] = Lens(centre, float(tiles.radius[first]), np.zeros((len(POWERS), 2)))
     for _ in range(_ROUNDS):
+        before = coef
         coef, lenses = _step(tiles, links, coef, lenses, cameras, model)
+        if np.abs(coef - before).max() < _STILL:
+            break
     return [None if one is None else _rounded(one) for one in lenses]
 
 
