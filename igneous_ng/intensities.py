@@ -7,13 +7,13 @@ is left out of it.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng import tones
 from igneous_ng.errors import DataError
-from igneous_ng.formats import columns, shades
+from igneous_ng.formats import shades
 from igneous_ng.io import IO
 from igneous_ng.montage import Montage, Placed
 
@@ -62,12 +62,8 @@ class Intensities:
 
     def _flat(self, tile: Placed) -> Array | None:
         if tile.camera not in self._flats:
-            url = flat_url(self._montage.home, tile.camera)
-            data = self._io.get(url)
-            found = None if data is None else columns.unpack(data, url, ("flat",))["flat"].astype(np.float64)
-            if found is not None and (found.ndim != 3 or min(found.shape[:2]) < 2 or found.min() <= 0):
-                raise DataError(f"{url}: is no flat field of positive values; run `stitch flatfield` again")
-            self._flats[tile.camera] = found
+            found = tones.flat(self._io, self._montage.home, tile.camera)
+            self._flats[tile.camera] = None if found is None else found.astype(np.float64)
         return self._flats[tile.camera]
 
     def _shade_head(self) -> shades.Head | None:
@@ -93,12 +89,6 @@ class Intensities:
                 f"{url}: has no gain and offset for {self._montage.channels} channels; run `stitch levels` again"
             )
         return gain, offset
-
-
-def flat_url(home: str, camera: str) -> str:
-    """The flat field of a camera: its name, escaped as in a URL, ``_`` too; ``_`` for none."""
-    escaped = quote(camera, safe="").replace("_", "%5F")
-    return f"{home}/flat/{escaped or '_'}.cols"
 
 
 def _between(nodes: Array, places: Array, size: tuple[int, int]) -> Array:

@@ -29,7 +29,12 @@ def flat(io: IO, home: str, camera: str) -> Array | None:
     """The flat field of a camera, float32 ``[x, y, channel]``: nodes from the first to the last pixel; None of none."""
     url = flat_url(home, camera)
     data = io.get(url)
-    return None if data is None else columns.unpack(data, url)["flat"]
+    if data is None:
+        return None
+    found = columns.unpack(data, url)["flat"]
+    if found.ndim != 3 or min(found.shape[:2]) < 2 or found.min() <= 0:
+        raise DataError(f"{url}: is no flat field of positive values; run `stitch flatfield` again")
+    return found
 
 
 def of_tiles(io: IO, montage: Montage, section: Section) -> Array | None:

@@ -21,7 +21,7 @@ from igneous_ng.stage import LayerUrl, Stage, arg
 Batch = tuple[int, int]
 """A section, and the number of a batch of its lines."""
 _SMALL = 32_000_000  # bytes for strips of a picture, lines, and what libraries keep
-_WORK = 8  # bytes a pixel that statistics take, whatever its type
+_WORK = 16  # bytes a pixel that statistics take, whatever its type
 _COPIES = 4  # of the pixels: as they are, sorted, and what the system has not yet taken back of the picture before
 
 

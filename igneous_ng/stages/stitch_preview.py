@@ -11,14 +11,14 @@ import numpy.typing as npt
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import columns, tiles
 from igneous_ng.io import IO
+from igneous_ng.kernels.tile_quality import thumbnail_factor
+from igneous_ng.manifests import BATCH
 from igneous_ng.montage import Montage, Placed, name
 from igneous_ng.mosaics import Kept
 from igneous_ng.rendering import Rendered
 from igneous_ng.stage import opt
 
 Array = npt.NDArray[Any]
-_BATCH = 100  # lines of a manifest whose thumbnails are in one file
-_COARSEST, _LEAST = 32, 32  # of thumbnails: pixels in one of theirs at most, and sides at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Preview(Rendered, name="stitch preview"):
     With --positions stage it can be made as soon as tiles are registered. A tile that could not be read is left out.
     """
 
-    copies: ClassVar[int] = 2 * _BATCH
+    copies: ClassVar[int] = 2 * BATCH
     """A file of thumbnails, as it is stored, and one of its columns."""
 
     scale: int = opt(32, "Pixels of the sections, along x and y, in one voxel.")
@@ -44,17 +44,17 @@ class Preview(Rendered, name="stitch preview"):
         """As asked for."""
         return self.scale
 
-    def gallery(self, io: IO, montage: Montage, room: int) -> Thumbnails:
-        """Thumbnails."""
-        return Thumbnails(io, montage, room)
+    def gallery(self, io: IO, montage: Montage, room: int) -> CoarseGallery:
+        """CoarseGallery."""
+        return CoarseGallery(io, montage, room)
 
     def picture_bytes(self, width: int, height: int, voxel: int) -> int:
         """Its thumbnail."""
-        factor = _factor(width, height)
+        factor = thumbnail_factor(width, height)
         return 4 * voxel * (width // factor) * (height // factor)
 
 
-class Thumbnails:
+class CoarseGallery:
     """The thumbnails of tiles, of which ``room`` bytes are kept, and the file that was read last."""
 
     def __init__(self, io: IO, montage: Montage, room: int) -> None:
@@ -65,7 +65,7 @@ class Thumbnails:
 
     def picture(self, z: int, index: int, tile: Placed) -> tuple[Array, float] | None:
         """As in :class:`~igneous_ng.mosaics.Gallery`."""
-        factor = _factor(tile.width, tile.height)
+        factor = thumbnail_factor(tile.width, tile.height)
         shape = tile.width // factor, tile.height // factor, self._montage.channels
         found = self._kept.get((z, index), 4 * shape[0] * shape[1] * shape[2], lambda: self._load(z, tile))
         if not found.size:
@@ -96,19 +96,11 @@ class Thumbnails:
         return self._lines[z][url, part]
 
     def _part(self, z: int, line: int) -> Array | None:
-        url = f"{self._montage.home}/verified/{name(z)}/{line // _BATCH:03d}.thumbs"
+        url = f"{self._montage.home}/verified/{name(z)}/{line // BATCH:03d}.thumbs"
         if self._last[0] != url:
             data = self._io.peek(url) if url in self._seen else self._io.get(url)
             if data is None:
                 raise DataError(f"{url}: there are no thumbnails of section {z}; run `ingest verify` first")
             self._seen.add(url)
             self._last = url, data
-        return columns.unpack(self._last[1], url, (str(line % _BATCH),)).get(str(line % _BATCH))
-
-
-def _factor(width: int, height: int) -> int:
-    """Pixels of a tile, along x and y, in one of its thumbnail: ``docs/design/019``."""
-    factor = _COARSEST
-    while factor > 1 and min(width, height) // factor < _LEAST:
-        factor //= 2
-    return factor
+        return columns.unpack(self._last[1], url, (str(line % BATCH),)).get(str(line % BATCH))
