@@ -22,13 +22,14 @@ Array = npt.NDArray[Any]
 MOST = 32
 """The most points of a pair."""
 _SPACING = 75  # pixels between points, where they are not too many
-_BAND = (1.0, 5.0)  # pixels
+_BAND = (1.0, 13)  # pixels
 _REACH = 6  # half pixels around what is expected that blocks are looked for
 _AGREE = 2.0  # pixels that a point may be off what its pair's points say together
 _WEAKEST = 0.1  # the least correlation of a block
 _SHARE = 4  # one of so many blocks must bear the others out
 _ROUNDS, _STEPS = 4, 3
 _STILL = 1.0  # pixels that blocks move in a last round
+_MANY = 50_000  # pixels of all blocks beyond which every other one is enough
 _EDGE = 16  # pixels that filters look beyond the blocks
 _FLOOR = 0.03**2  # px^2: what no block is better than
 _COARSE = 0.25  # px^2: variance of a block at half resolution that correlates wholly
@@ -196,7 +197,8 @@ def _finest(pair: Strips, lattice: _Lattice, fit: Fit, of: int) -> Points | None
     a, from_a = _filtered(pair.full[0], lattice.centres, lattice.size)
     b, from_b = _filtered(pair.full[1], lattice.centres - expected, lattice.size)
     about = from_b - from_a
-    own = lattice.xs - from_a[0], lattice.ys - from_a[1]
+    step = 1 if lattice.xs.size * lattice.size[1] < _MANY else 2  # what is filtered says little more in each pixel
+    own = lattice.xs[:, ::step] - from_a[0], lattice.ys[:, ::step] - from_a[1]
     found = refined(a, b, own, expected + about, fit.slopes(lattice.centres), _STEPS)
     shifts, variance = found.shift - about, found.variance + _FLOOR
     variance = np.where((found.value >= _WEAKEST) & np.isfinite(variance), variance, np.inf)

@@ -40,10 +40,7 @@ class Fit:
 
     def __call__(self, points: Array) -> Array:
         """The shifts ``[n, 2]`` at ``points`` ``[n, 2]``."""
-        found: Array = np.zeros(points.shape)
-        for column, term in zip(self._normal(points), self.terms, strict=True):
-            found += column[:, None] * term
-        return found
+        return np.asarray(_design(points, self.centre, self.radius) @ self.terms)
 
     def slopes(self, points: Array) -> Array:
         """How shifts change at ``points``: ``[n, 2, 2]``, of x and y along x and y."""
@@ -56,10 +53,6 @@ class Fit:
                 found[:, :, 1] += (j * x**i * y ** (j - 1))[:, None] * term / self.radius
         return found
 
-    def _normal(self, points: Array) -> list[Array]:
-        x, y = ((points - self.centre) / self.radius).T
-        return [x**i * y**j for i, j in _POWERS]
-
 
 def fitted(points: Array, shifts: Array, variance: Array, limit: float) -> Fit:
     """The fit to ``shifts`` ``[n, 2]`` at ``points`` ``[n, 2]``; none counts that is more than ``limit`` pixels off.
@@ -71,14 +64,19 @@ def fitted(points: Array, shifts: Array, variance: Array, limit: float) -> Fit:
     known = np.isfinite(variance)
     trust = np.zeros(len(points))
     trust[known] = _first(points[known], shifts[known], limit)
-    found = _weighted(points, shifts, trust, variance)
+    centre = points.mean(axis=0)
+    radius = max(float(np.abs(points - centre).max()), 1.0)
+    design = _design(points, centre, radius)
+    held = np.diag([0.0] + [(_BEND if sum(power) > 1 else _SLOPE * radius) ** -2 for power in _POWERS[1:]])
     for _ in range(_ROUNDS):
-        off = np.hypot(*(shifts - found(points)).T) / limit
-        trust = np.where(known & (off < 1), (1 - off**2) ** 2, 0.0)
-        if not trust.any():
+        weighted = design.T * (trust / variance)
+        terms = np.linalg.solve(weighted @ design + held, weighted @ shifts)
+        off = np.hypot(*(shifts - design @ terms).T) / limit
+        believed = np.where(known & (off < 1), (1 - off**2) ** 2, 0.0)
+        if not believed.any():
             break
-        found = _weighted(points, shifts, trust, variance)
-    return found
+        trust = believed
+    return Fit(centre, radius, terms, trust)
 
 
 def _first(points: Array, shifts: Array, limit: float) -> Array:
@@ -90,14 +88,9 @@ def _first(points: Array, shifts: Array, limit: float) -> Array:
     return np.asarray(near[best], np.float64)
 
 
-def _weighted(points: Array, shifts: Array, trust: Array, variance: Array) -> Fit:
-    weights = trust / variance
-    centre = (weights[:, None] * points).sum(axis=0) / weights.sum()
-    radius = max(float(np.abs(points - centre).max()), 1.0)
-    empty = Fit(centre, radius, np.zeros((len(_POWERS), 2)), trust)
-    design = np.stack(empty._normal(points), axis=1)
-    normal = (design[:, :, None] * design[:, None, :] * weights[:, None, None]).sum(axis=0)
-    spread = [_SLOPE * radius if sum(power) == 1 else _BEND for power in _POWERS[1:]]
-    normal += np.diag([0.0, *(1 / one**2 for one in spread)])
-    right = (design[:, :, None] * shifts[:, None, :] * weights[:, None, None]).sum(axis=0)
-    return Fit(centre, radius, np.linalg.solve(normal, right), trust)
+def _design(points: Array, centre: Array, radius: float) -> Array:
+    """The terms' values at each point, ``[n, 10]``."""
+    x, y = ((points - centre) / radius).T
+    one = np.ones_like(x)
+    xx, xy, yy = x * x, x * y, y * y
+    return np.stack([one, x, y, xx, xy, yy, xx * x, xx * y, x * yy, yy * y], axis=1)

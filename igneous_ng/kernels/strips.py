@@ -19,8 +19,8 @@ from igneous_ng.kernels.views import Box, View
 Array = npt.NDArray[Any]
 LEAST = 160
 """Half pixels that both must share."""
-_BAND = (1.0, 4.0)  # half pixels
-_NOISE = 0.128  # what halving and the band leave of the standard deviation of white noise
+_BAND = (1.0, 9)  # half pixels
+_NOISE = 0.13  # what halving and the band leave of the standard deviation of white noise
 _MORE = 1.5
 _NARROWEST = 4  # pixels
 

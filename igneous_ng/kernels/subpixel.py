@@ -1,9 +1,9 @@
-"""Shifts of small blocks to a hundredth of a pixel: Newton's steps to the peak of their correlation.
+"""Shifts of small blocks to a hundredth of a pixel: steps to the peak of their correlation.
 
-The slope of the correlation is taken as the mean of that seen from either picture, and its curvature as the product
-of the two pictures' slopes: noise of one is no part of the other, so that neither is biased by it. The second picture
-is interpolated by cubic splines. Lucas and Kanade, "An Iterative Image Registration Technique" (IJCAI 1981); Baker and
-Matthews, "Lucas-Kanade 20 Years On" (IJCV 56, 2004).
+The second picture, interpolated by cubic splines, is compared with the first one's slopes, which are the same in each
+step: Lucas and Kanade, "An Iterative Image Registration Technique" (IJCAI 1981); Baker and Matthews, "Lucas-Kanade 20
+Years On" (IJCV 56, 2004). Noise of one picture is no part of the other, and that of a picture says nothing of its own
+slope, so noise moves no peak; it makes slopes look steeper, by about what correlation lacks, and steps are longer by that.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from igneous_ng.kernels.correlation import Masked
 
 Array = npt.NDArray[Any]
 _FARTHEST = 1.0  # pixels in one step
+_LEAST = 1e-2  # of what two directions say, and of a correlation
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ def refined(a: Masked, b: Masked, lattice: tuple[Array, Array], start: Array, sl
     """
     xs, ys = lattice
     at = xs[:, :, None], ys[:, None, :]
-    gx, gy = np.gradient(a.values)
-    fixed = _Fixed(a.values[at], a.mask[at], np.stack([gx[at], gy[at]]))
+    gx, gy = _slopes(a.values)
+    fixed = _Fixed(a.values[at], a.mask[at], gx[at], gy[at])
     places = _bent(xs, ys, slopes)
     spline = ndimage.spline_filter(b.values, 3, output=np.float32, mode="mirror")
     shift = start.astype(np.float64)
@@ -53,19 +54,29 @@ def refined(a: Masked, b: Masked, lattice: tuple[Array, Array], start: Array, sl
     return Refined(shift, value, variance)
 
 
+def _slopes(values: Array) -> tuple[Array, Array]:
+    """Along x and y, of the fourth order."""
+    padded = np.pad(values, 2, mode="edge")
+    along = [np.roll(padded, n, axis=0)[2:-2, 2:-2] for n in (1, -1, 2, -2)]
+    across = [np.roll(padded, n, axis=1)[2:-2, 2:-2] for n in (1, -1, 2, -2)]
+    x, y = ((8 * (one[1] - one[0]) - (one[3] - one[2])) / 12 for one in (along, across))
+    return x, y
+
+
 @dataclass(frozen=True)
 class _Fixed:
-    """Blocks of the first picture ``[n, w, h]``, and their slopes ``[2, n, w, h]``."""
+    """Blocks of the first picture ``[n, w, h]``, and their slopes."""
 
     values: Array
     mask: Array
-    slopes: Array
+    gx: Array
+    gy: Array
 
 
 def _bent(xs: Array, ys: Array, slopes: Array) -> Array:
     """Where the pixels of blocks lie before their shift, ``[2, n, w, h]``."""
     x, y = np.broadcast_arrays(xs[:, :, None].astype(np.float32), ys[:, None, :].astype(np.float32))
-    dx, dy = x - xs.mean(axis=1)[:, None, None], y - ys.mean(axis=1)[:, None, None]
+    dx, dy = x - x.mean(axis=(1, 2), keepdims=True), y - y.mean(axis=(1, 2), keepdims=True)
     m = slopes.astype(np.float32)[:, :, :, None, None]
     return np.stack([x - m[:, 0, 0] * dx - m[:, 0, 1] * dy, y - m[:, 1, 0] * dx - m[:, 1, 1] * dy])
 
@@ -74,28 +85,26 @@ def _sampled(spline: Array, mask: Array, places: Array, shift: Array) -> tuple[A
     """The second picture at the blocks' pixels, and which of them count there."""
     at = places - shift.T[:, :, None, None].astype(np.float32)
     values = ndimage.map_coordinates(spline, at, order=3, prefilter=False, mode="nearest", output=np.float32)
-    x, y = np.rint(at).astype(np.int64)
+    x, y = np.rint(at).astype(np.int32)
     inside = (x >= 0) & (y >= 0) & (x < mask.shape[0]) & (y < mask.shape[1])
     return values, inside & mask[np.clip(x, 0, mask.shape[0] - 1), np.clip(y, 0, mask.shape[1] - 1)]
 
 
 def _step(fixed: _Fixed, values: Array, mask: Array) -> tuple[Array, Array, Array]:
-    """Newton's step of each block ``[n, 2]``, its correlation and its variance now."""
+    """The step of each block ``[n, 2]``, its correlation and its variance now."""
     weight = (mask & fixed.mask).astype(np.float32)
     count = np.maximum(_sum(weight), 1)
-    a, power_a = _normal(fixed.values, weight, count)
-    b, power_b = _normal(values, weight, count)
-    ax, ay = fixed.slopes / power_a
-    bx, by = (np.gradient(values, axis=k) / power_b for k in (1, 2))
+    a, power = _normal(fixed.values, weight, count)
+    b, _ = _normal(values, weight, count)
+    gx, gy = fixed.gx / power * weight, fixed.gy / power * weight
     off = (b - a) * weight
-    rx, ry = _sum((ax + bx) * off) / 2, _sum((ay + by) * off) / 2
-    xx, yy = _sum(ax * bx * weight), _sum(ay * by * weight)
-    xy = _sum((ax * by + ay * bx) * weight) / 2
+    rx, ry = _sum(gx * off), _sum(gy * off)
+    xx, yy, xy = _sum(gx * gx), _sum(gy * gy), _sum(gx * gy)
     det = xx * yy - xy * xy
-    good = (xx > 0) & (yy > 0) & (det > 1e-3 * xx * yy)
-    safe = np.where(good, det, 1)
-    step = np.stack([yy * rx - xy * ry, xx * ry - xy * rx], axis=-1) / safe[:, None]
     value = _sum(a * b * weight) / count
+    good = (det > _LEAST * xx * yy) & (value > 0)
+    safe = np.where(good, det * np.maximum(value, _LEAST), 1)
+    step = np.stack([yy * rx - xy * ry, xx * ry - xy * rx], axis=-1) / safe[:, None]
     variance = _sum(off * off) / count * (xx + yy) / (2 * safe)
     return np.where(good[:, None], step, 0), np.where(good, value, 0), np.where(good, variance, np.inf)
 

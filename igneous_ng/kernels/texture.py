@@ -18,11 +18,11 @@ _TRUNCATE = 3.0
 
 
 def noise(values: Array) -> float:
-    """The standard deviation of the noise, from the median of diagonal details (Donoho 1995); 0 for tiny pictures."""
+    """The standard deviation of the noise, from the median of diagonal details of every other row (Donoho 1995); 0 for tiny pictures."""
     w, h = values.shape[0] // 2 * 2, values.shape[1] // 2 * 2
     if not w or not h:
         return 0.0
-    even, odd = values[:w:2, :h], values[1:w:2, :h]
+    even, odd = values[:w:4, :h], values[1:w:4, :h]
     detail = (even[:, ::2] - odd[:, ::2]) - (even[:, 1::2] - odd[:, 1::2])
     return float(np.median(np.abs(detail)) / (2 * 0.6745))
 
@@ -62,18 +62,27 @@ def halved(values: Array, mask: Array) -> tuple[Array, Array]:
     return means, m[::2, ::2] & m[1::2, ::2] & m[::2, 1::2] & m[1::2, 1::2]
 
 
-def banded(values: Array, mask: Array, fine: float, wide: float) -> Array:
-    """The difference of two Gaussians of ``fine`` and ``wide`` pixels, of what counts alone; 0 where nothing does."""
+def banded(values: Array, mask: Array, fine: float, wide: int) -> Array:
+    """Texture coarser than noise and finer than shading, of what counts alone; 0 where nothing does.
+
+    The difference of a Gaussian of ``fine`` pixels and twice the mean of ``wide`` x ``wide`` pixels.
+    """
     if mask.all():
-        return _blurred(values, fine) - _blurred(values, wide)
+        return _fine(values, fine) - _wide(values, wide)
     weights = mask.astype(values.dtype)
     kept = np.where(mask, values, 0)
     found: Array = np.zeros_like(values)
-    for sign, sigma in ((1, fine), (-1, wide)):
-        found += sign * _blurred(kept, sigma) / np.maximum(_blurred(weights, sigma), 1e-6)
+    for sign, blurred, size in ((1, _fine, fine), (-1, _wide, wide)):
+        found += sign * blurred(kept, size) / np.maximum(blurred(weights, size), 1e-6)
     return np.where(mask, found, 0)
 
 
-def _blurred(values: Array, sigma: float) -> Array:
+def _fine(values: Array, sigma: float) -> Array:
     found: Array = ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=_TRUNCATE)
+    return found
+
+
+def _wide(values: Array, width: int) -> Array:
+    once = ndimage.uniform_filter(values, width, mode="nearest")
+    found: Array = ndimage.uniform_filter(once, width, mode="nearest")
     return found
