@@ -6,7 +6,6 @@ Arrays are ``[x, y]``, real. A shift ``d`` puts pixel ``q`` of the second pictur
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,24 +116,25 @@ def _transforms(a: Masked, b: Masked, window: Window) -> list[Array]:
 
 def _integrals(a: Masked, b: Masked, window: Window) -> list[Array]:
     """As :func:`_transforms`, of rectangles without holes."""
-    spans = []
+    spans, own = [], []
     for k in (0, 1):
         d = np.arange(window[k][0], window[k][1] + 1)
-        start, stop = np.maximum(d, 0), np.minimum(a.values.shape[k], b.values.shape[k] + d)
-        spans.append((start, np.maximum(start, stop), d))
-    (x0, x1, dx), (y0, y1, dy) = spans
-    count = np.multiply.outer(x1 - x0, y1 - y0).astype(np.float64)
+        start = np.clip(d, 0, a.values.shape[k])
+        stop = np.maximum(start, np.minimum(a.values.shape[k], b.values.shape[k] + d))
+        spans.append((start, stop))
+        own.append((np.clip(start - d, 0, b.values.shape[k]), np.clip(stop - d, 0, b.values.shape[k])))
+    count = np.multiply.outer(*(stop - start for start, stop in spans)).astype(np.float64)
+    return [count, *_sums(a.values, spans), *_sums(b.values, own)]
 
-    def summed(values: Array, ox: Array | int, oy: Array | int) -> Callable[[int], Array]:
-        def power(n: int) -> Array:
-            whole = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-            np.cumsum(np.cumsum(values.astype(np.float64) ** n, axis=0), axis=1, out=whole[1:, 1:])
-            lows = np.clip(x0 - ox, 0, values.shape[0]), np.clip(y0 - oy, 0, values.shape[1])
-            highs = np.clip(x1 - ox, 0, values.shape[0]), np.clip(y1 - oy, 0, values.shape[1])
-            rows = whole[highs[0]] - whole[lows[0]]
-            return np.asarray(rows[:, highs[1]] - rows[:, lows[1]])
 
-        return power
-
-    first, second = summed(a.values, 0, 0), summed(b.values, dx, dy)
-    return [count, first(1), first(2), second(1), second(2)]
+def _sums(values: Array, spans: list[tuple[Array, Array]]) -> list[Array]:
+    """Sums of values and of their squares over each rectangle of spans ``[start, stop)`` along x and y."""
+    (x0, x1), (y0, y1) = spans
+    found = []
+    for one in (values, values * values):
+        rows = np.zeros((one.shape[0] + 1, len(y0)))
+        across = np.zeros((one.shape[0], one.shape[1] + 1))
+        np.cumsum(one, axis=1, dtype=np.float64, out=across[:, 1:])
+        np.cumsum(across[:, y1] - across[:, y0], axis=0, out=rows[1:])
+        found.append(rows[x1] - rows[x0])
+    return found

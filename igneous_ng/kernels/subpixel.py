@@ -55,11 +55,11 @@ def refined(a: Masked, b: Masked, lattice: tuple[Array, Array], start: Array, sl
 
 
 def _slopes(values: Array) -> tuple[Array, Array]:
-    """Along x and y, of the fourth order."""
-    padded = np.pad(values, 2, mode="edge")
-    along = [np.roll(padded, n, axis=0)[2:-2, 2:-2] for n in (1, -1, 2, -2)]
-    across = [np.roll(padded, n, axis=1)[2:-2, 2:-2] for n in (1, -1, 2, -2)]
-    x, y = ((8 * (one[1] - one[0]) - (one[3] - one[2])) / 12 for one in (along, across))
+    """How values change along x and y, to the fourth order."""
+    near, far = np.float32(2 / 3), np.float32(1 / 12)
+    p = np.pad(values, 2, mode="edge")
+    x = near * (p[3:-1, 2:-2] - p[1:-3, 2:-2]) - far * (p[4:, 2:-2] - p[:-4, 2:-2])
+    y = near * (p[2:-2, 3:-1] - p[2:-2, 1:-3]) - far * (p[2:-2, 4:] - p[2:-2, :-4])
     return x, y
 
 
