@@ -26,7 +26,7 @@ _BAND = (1.0, 13)  # pixels
 _REACH = 6  # half pixels around what is expected that blocks are looked for
 _AGREE = 2.0  # pixels that a point may be off what its pair's points say together
 _WEAKEST = 0.1  # the least correlation of a block
-_SHARE = 4  # one of so many blocks must bear the others out
+_SHARE, _FEW = 0.4, 5  # of the blocks with texture, and how many are few
 _ROUNDS, _STEPS = 4, 3
 _STILL = 1.0  # pixels that blocks move in a last round
 _MANY = 50_000  # pixels of all blocks beyond which every other one is enough
@@ -67,19 +67,24 @@ class _Lattice:
 
 
 def points(pair: Strips, start: Fit) -> Points | None:
-    """Points near what ``start`` says; None where fewer than a quarter of the blocks agree, or nothing is shared."""
+    """Points near what ``start`` says; None where too few blocks agree to believe it, or nothing is shared.
+
+    Of blocks with texture two in five must agree, and at least three, of few blocks two: so that it is not one speck.
+    """
     fit = start
     for n in range(_ROUNDS):
         lattice = _lattice(pair, fit)
         if lattice is None:
             return None
-        variance, shifts = _searched(pair, lattice, fit(lattice.centres))
+        variance, shifts, seen = _searched(pair, lattice, fit(lattice.centres))
         if not np.isfinite(variance).any():
             return None
         old, fit = fit, fitted(lattice.centres, shifts, variance, 2 * _AGREE)
         moved = float(np.abs(old(lattice.centres) - fit(lattice.centres)).max())
         if moved < _STILL or n == _ROUNDS - 1:
-            return _finest(pair, lattice.of(fit.trust > 0), fit, len(lattice.xs))
+            few = min(len(seen), 3 if len(seen) > _FEW else 2)
+            found = _finest(pair, lattice.of(fit.trust > 0), fit)
+            return found if found is not None and len(found.p) >= max(few, _SHARE * np.count_nonzero(seen)) else None
     return None
 
 
@@ -112,22 +117,31 @@ def _shared(pair: Strips, fit: Fit) -> tuple[Array, Array]:
     return np.ceil(low), np.floor(high)
 
 
-def _searched(pair: Strips, lattice: _Lattice, expected: Array) -> tuple[Array, Array]:
-    """Shifts of blocks near what is ``expected`` ``[n, 2]``, at half resolution, and before them how sure they are.
+def _searched(pair: Strips, lattice: _Lattice, expected: Array) -> tuple[Array, Array, Array]:
+    """How sure blocks are, their shifts near what is ``expected`` ``[n, 2]``, at half resolution, and which have texture.
 
-    The latter as a variance in px^2, infinite for blocks that are not found.
+    The first as a variance in px^2, infinite for blocks that are not found.
     """
     a, b = pair.half
     near = np.rint(expected / 2).astype(int)
     xs, ys = (_halves(side, n) for side, n in zip((lattice.xs, lattice.ys), a.values.shape, strict=True))
-    found = _local(_taken(a, xs, ys), _taken(b, _wider(xs - near[:, :1]), _wider(ys - near[:, 1:])))
+    blocks = _taken(a, xs, ys)
+    windows = _taken(b, _wider(xs - near[:, :1]), _wider(ys - near[:, 1:]))
+    seen = (_spread(*blocks) > pair.noise[0]) | (_spread(*windows) > pair.noise[1])
+    found = _local(blocks, windows)
     flat = found.reshape(len(found), -1)
     best = flat.argmax(axis=1)
     i, j = np.unravel_index(best, found.shape[1:])
     value = flat.max(axis=1)
     shifts = 2 * (near + np.stack([i, j], axis=1) - _REACH + _tops(found, i, j))
     sure = value >= _WEAKEST
-    return np.where(sure, _COARSE / np.where(sure, value, 1) ** 2, np.inf), shifts
+    return np.where(sure, _COARSE / np.where(sure, value, 1) ** 2, np.inf), shifts, seen
+
+
+def _spread(values: Array, mask: Array) -> Array:
+    """The standard deviation in each block of what counts, about 0."""
+    count = np.maximum(mask.sum(axis=(1, 2)), 1)
+    return np.asarray(np.sqrt((values * values).sum(axis=(1, 2)) / count))
 
 
 def _halves(side: Array, size: int) -> Array:
@@ -191,8 +205,8 @@ def _tops(found: Array, i: Array, j: Array) -> Array:
     return np.stack(moved, axis=1)
 
 
-def _finest(pair: Strips, lattice: _Lattice, fit: Fit, of: int) -> Points | None:
-    """Points of those blocks that agree at full resolution; None where they are too few ``of`` those there might be."""
+def _finest(pair: Strips, lattice: _Lattice, fit: Fit) -> Points | None:
+    """Points of those blocks that agree at full resolution; None where none can be told."""
     expected = fit(lattice.centres)
     a, from_a = _filtered(pair.full[0], lattice.centres, lattice.size)
     b, from_b = _filtered(pair.full[1], lattice.centres - expected, lattice.size)
@@ -206,8 +220,6 @@ def _finest(pair: Strips, lattice: _Lattice, fit: Fit, of: int) -> Points | None
         return None
     last = fitted(lattice.centres, shifts, variance, _AGREE)
     kept = last.trust > 0
-    if np.count_nonzero(kept) < max(1, of // _SHARE):
-        return None
     p = lattice.centres[kept]
     return Points(p, p - shifts[kept], (last.trust[kept] / variance[kept]).astype(np.float32))
 

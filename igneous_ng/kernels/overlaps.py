@@ -27,6 +27,7 @@ Point = tuple[float, float]
 SURE = 0.33
 """The least confidence of a match."""
 _ALONE = 0.5  # confidence of a part of the overlap with which no other agrees
+_FAR = 0.5  # confidence of what is farther off than the stage errs
 _APART = 8  # half pixels: peaks nearer than that are one
 _PARTS, _SHORTEST = 6, 48  # parts of an overlap, and the half pixels that each has at least
 _THIN = 8  # pixels across that a pair must share by the stage to be missed
@@ -65,12 +66,12 @@ def matched(a: View, b: View, expected: Point, margin: int) -> Match:
     The shift found is off by at most ``margin`` px along x and y; where nothing is sure, twice as far is looked.
     """
     best = Match(Status.UNSURE)
-    for reach in (margin, 2 * margin):
+    for reach, least in ((margin, SURE), (2 * margin, _FAR)):
         pair = Strips.cut(a, b, (round(expected[0]), round(expected[1])), reach)
         found = Match(Status.EMPTY) if pair is None else _compared(pair)
-        if found.status == Status.MATCHED:
+        if found.status == Status.MATCHED and found.confidence >= least:
             return found
-        best = max(best, found, key=lambda one: one.confidence)
+        best = max(best, Match(Status.UNSURE, found.confidence), key=lambda one: one.confidence)
     if min(_shared(a.box, b.box, expected)) < _THIN:
         return Match(Status.APART, best.confidence)
     return Match(Status.EMPTY if pair is None or pair.blank else Status.UNSURE, best.confidence)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,11 +63,13 @@ class Strips:
     @property
     def blank(self) -> bool:
         """Whether one of them holds no more than noise does, as far as can be told."""
-        for full, half in zip(self.full, self.half, strict=True):
-            seen = half.values[half.mask]
-            if float(np.std(seen)) < _MORE * _NOISE * texture.noise(full.values):
-                return True
-        return False
+        return any(np.std(one.values[one.mask]) < noise for one, noise in zip(self.half, self.noise, strict=True))
+
+    @cached_property
+    def noise(self) -> tuple[float, float]:
+        """The standard deviation of either halved strip that noise alone would hardly have."""
+        a, b = (_MORE * _NOISE * texture.noise(one.values) for one in self.full)
+        return a, b
 
 
 def _near(own: Box, other: Box, shift: tuple[int, int], reach: int) -> Box:
