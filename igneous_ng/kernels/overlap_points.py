@@ -26,7 +26,8 @@ _BAND = (1.0, 13)  # pixels
 _REACH = 6  # half pixels around what is expected that blocks are looked for
 _AGREE = 2.0  # pixels that a point may be off what its pair's points say together
 _WEAKEST = 0.1  # the least correlation of a block
-_SHARE, _FEW = 0.4, 5  # of the blocks with texture, and how many are few
+_HALF = 0.5  # of all blocks
+_FEW, _MISSED = 3, 6  # blocks with texture that there must be, and one of how many may disagree
 _ROUNDS, _STEPS = 4, 3
 _STILL = 1.0  # pixels that blocks move in a last round
 _MANY = 50_000  # pixels of all blocks beyond which every other one is enough
@@ -69,7 +70,8 @@ class _Lattice:
 def points(pair: Strips, start: Fit) -> Points | None:
     """Points near what ``start`` says; None where too few blocks agree to believe it, or nothing is shared.
 
-    Of blocks with texture two in five must agree, and at least three, of few blocks two: so that it is not one speck.
+    Half of all blocks must agree or, where most show nothing, all those with texture but one in six, and of these there
+    must be three: one speck is not enough.
     """
     fit = start
     for n in range(_ROUNDS):
@@ -82,9 +84,12 @@ def points(pair: Strips, start: Fit) -> Points | None:
         old, fit = fit, fitted(lattice.centres, shifts, variance, 2 * _AGREE)
         moved = float(np.abs(old(lattice.centres) - fit(lattice.centres)).max())
         if moved < _STILL or n == _ROUNDS - 1:
-            few = min(len(seen), 3 if len(seen) > _FEW else 2)
-            found = _finest(pair, lattice.of(fit.trust > 0), fit)
-            return found if found is not None and len(found.p) >= max(few, _SHARE * np.count_nonzero(seen)) else None
+            found, kept = _finest(pair, lattice, fit)
+            with_texture = np.count_nonzero(seen)
+            most = np.count_nonzero(kept) >= _HALF * len(kept)
+            missed = with_texture - np.count_nonzero(kept & seen)
+            enough = with_texture >= _FEW and missed <= with_texture // _MISSED
+            return found if most or enough else None
     return None
 
 
@@ -97,6 +102,7 @@ def _lattice(pair: Strips, fit: Fit) -> _Lattice | None:
     while np.maximum(1, np.round(sides / spacing)).prod() > MOST:
         spacing *= 1.05
     counts = np.maximum(1, np.round(sides / spacing)).astype(int)
+    counts[int(np.argmax(sides))] = max(2, counts.max())  # one block alone bears nothing out
     size = np.minimum(sides // counts, _SPACING).astype(int)
     axes = []
     for k in (0, 1):
@@ -205,8 +211,13 @@ def _tops(found: Array, i: Array, j: Array) -> Array:
     return np.stack(moved, axis=1)
 
 
-def _finest(pair: Strips, lattice: _Lattice, fit: Fit) -> Points | None:
-    """Points of those blocks that agree at full resolution; None where none can be told."""
+def _finest(pair: Strips, every: _Lattice, fit: Fit) -> tuple[Points | None, Array]:
+    """Points of those blocks that agree at full resolution, and which of ``every`` block these are."""
+    chosen = np.flatnonzero(fit.trust)
+    agreed = np.zeros(len(every.xs), bool)
+    if not len(chosen):
+        return None, agreed
+    lattice = every.of(chosen)
     expected = fit(lattice.centres)
     a, from_a = _filtered(pair.full[0], lattice.centres, lattice.size)
     b, from_b = _filtered(pair.full[1], lattice.centres - expected, lattice.size)
@@ -217,11 +228,12 @@ def _finest(pair: Strips, lattice: _Lattice, fit: Fit) -> Points | None:
     shifts, variance = found.shift - about, found.variance + _FLOOR
     variance = np.where((found.value >= _WEAKEST) & np.isfinite(variance), variance, np.inf)
     if not np.isfinite(variance).any():
-        return None
+        return None, agreed
     last = fitted(lattice.centres, shifts, variance, _AGREE)
     kept = last.trust > 0
     p = lattice.centres[kept]
-    return Points(p, p - shifts[kept], (last.trust[kept] / variance[kept]).astype(np.float32))
+    agreed[chosen[kept]] = True
+    return Points(p, p - shifts[kept], (last.trust[kept] / variance[kept]).astype(np.float32)), agreed
 
 
 def _filtered(whole: Masked, centres: Array, size: Array) -> tuple[Masked, Array]:
