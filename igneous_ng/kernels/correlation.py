@@ -104,7 +104,7 @@ def _products(pairs: list[tuple[Array, Array]], window: Window) -> list[Array]:
 
 def _length(a: int, b: int, low: int, high: int) -> int:
     """How long a cycle must be, so that no shift from ``low`` to ``high`` comes round to pixels at the other end."""
-    return int(fft.next_fast_len(min(max(a - low, b + high, a, b), a + b), real=True))
+    return int(fft.next_fast_len(max(a - low, b + high, a, b), real=True))
 
 
 def _transforms(a: Masked, b: Masked, window: Window) -> list[Array]:

@@ -70,8 +70,8 @@ class _Lattice:
 def points(pair: Strips, start: Fit) -> Points | None:
     """Points near what ``start`` says; None where too few blocks agree to believe it, or nothing is shared.
 
-    Half of all blocks must agree or, where most show nothing, all those with texture but one in six, and of these there
-    must be three: one speck is not enough.
+    Half of all blocks, and two, must agree or, where most show nothing, all those with texture but one in six, and of
+    these there must be three: one speck is not enough.
     """
     fit = start
     for n in range(_ROUNDS):
@@ -86,7 +86,7 @@ def points(pair: Strips, start: Fit) -> Points | None:
         if moved < _STILL or n == _ROUNDS - 1:
             found, kept = _finest(pair, lattice, fit)
             with_texture = np.count_nonzero(seen)
-            most = np.count_nonzero(kept) >= _HALF * len(kept)
+            most = np.count_nonzero(kept) >= max(2, _HALF * len(kept))
             missed = with_texture - np.count_nonzero(kept & seen)
             enough = with_texture >= _FEW and missed <= with_texture // _MISSED
             return found if most or enough else None
@@ -124,7 +124,7 @@ def _shared(pair: Strips, fit: Fit) -> tuple[Array, Array]:
 
 
 def _searched(pair: Strips, lattice: _Lattice, expected: Array) -> tuple[Array, Array, Array]:
-    """How sure blocks are, their shifts near what is ``expected`` ``[n, 2]``, at half resolution, and which have texture.
+    """How sure blocks are, their shifts near what is ``expected`` ``[n, 2]``, at half resolution; which have texture.
 
     The first as a variance in px^2, infinite for blocks that are not found.
     """

@@ -3,7 +3,7 @@
 The second picture, interpolated by cubic splines, is compared with the first one's slopes, which are the same in each
 step: Lucas and Kanade, "An Iterative Image Registration Technique" (IJCAI 1981); Baker and Matthews, "Lucas-Kanade 20
 Years On" (IJCV 56, 2004). Noise of one picture is no part of the other, and that of a picture says nothing of its own
-slope, so noise moves no peak; it makes slopes look steeper, by about what correlation lacks, and steps are longer by that.
+slope, so noise moves no peak; it makes slopes look steeper, by about what correlation lacks: steps are longer by that.
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ Array = npt.NDArray[Any]
 _STEP = 5  # pixels: half a window
 _DEAD = 3.0  # standard deviations of the noise: 100 pixels of noise alone span five of them
 _TRUNCATE = 3.0
+_FAINT = 1e-6  # of what counts: all else is beyond the mask
 
 
 def noise(values: Array) -> float:
-    """The standard deviation of the noise, from the median of diagonal details of every other row (Donoho 1995); 0 for tiny pictures."""
+    """The standard deviation of the noise, from the median of diagonal details (Donoho 1995); 0 for tiny pictures."""
     w, h = values.shape[0] // 2 * 2, values.shape[1] // 2 * 2
     if not w or not h:
         return 0.0
@@ -82,10 +83,9 @@ def banded(values: Array, mask: Array, fine: float, wide: int) -> Array:
         return _fine(values, fine) - _wide(values, wide)
     weights = mask.astype(values.dtype)
     kept = np.where(mask, values, 0)
-    found: Array = np.zeros_like(values)
-    for sign, blurred, size in ((1, _fine, fine), (-1, _wide, wide)):
-        found += sign * blurred(kept, size) / np.maximum(blurred(weights, size), 1e-6)
-    return np.where(mask, found, 0)
+    near = _fine(kept, fine) / np.maximum(_fine(weights, fine), _FAINT)
+    far = _wide(kept, wide) / np.maximum(_wide(weights, wide), _FAINT)
+    return np.where(mask, near - far, 0)
 
 
 def _fine(values: Array, sigma: float) -> Array:
