@@ -26,7 +26,7 @@ _BAND = (1.0, 13)  # pixels
 _REACH = 6  # half pixels around what is expected that blocks are looked for
 _AGREE = 2.0  # pixels that a point may be off what its pair's points say together
 _WEAKEST = 0.1  # the least correlation of a block
-_HALF = 0.5  # of all blocks
+_AGREEING = 0.4, 1.6  # of all blocks, and blocks: of few nearly all, for few agree by chance
 _FEW, _MISSED = 3, 6  # blocks with texture that there must be, and one of how many may disagree
 _ROUNDS, _STEPS = 4, 3
 _STILL = 1.0  # pixels that blocks move in a last round
@@ -70,8 +70,8 @@ class _Lattice:
 def points(pair: Strips, start: Fit) -> Points | None:
     """Points near what ``start`` says; None where too few blocks agree to believe it, or nothing is shared.
 
-    Half of all blocks, and two, must agree or, where most show nothing, all those with texture but one in six, and of
-    these there must be three: one speck is not enough.
+    About half of all blocks must agree, of few nearly all; or, where most show nothing, all those with texture but one
+    in six, and of these there must be three: one speck is not enough.
     """
     fit = start
     for n in range(_ROUNDS):
@@ -86,7 +86,7 @@ def points(pair: Strips, start: Fit) -> Points | None:
         if moved < _STILL or n == _ROUNDS - 1:
             found, kept = _finest(pair, lattice, fit)
             with_texture = np.count_nonzero(seen)
-            most = np.count_nonzero(kept) >= max(2, _HALF * len(kept))
+            most = np.count_nonzero(kept) >= min(len(kept), _AGREEING[0] * len(kept) + _AGREEING[1])
             missed = with_texture - np.count_nonzero(kept & seen)
             enough = with_texture >= _FEW and missed <= with_texture // _MISSED
             return found if most or enough else None
