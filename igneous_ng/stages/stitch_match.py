@@ -6,7 +6,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -195,9 +194,7 @@ class _Tiles:
     def _flat(self, camera: str) -> Array | None:
         """The flat field of a camera, float32 ``[x, y, channel]``, if there is one."""
         if camera not in self._flats:
-            url = f"{self._home}/flat/{quote(camera, safe='') or '%'}.cols"
-            data = self._io.get(url)
-            self._flats[camera] = None if data is None else columns.unpack(data, url, ("flat",))["flat"]
+            self._flats[camera] = tones.flat(self._io, self._home, camera)
         return self._flats[camera]
 
 
