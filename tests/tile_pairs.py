@@ -74,7 +74,10 @@ class Layout:
 
 def _layout(places: dict[str, tuple[float, float]], folder: Path, maps: dict[str, tuple[Array, Array]]) -> Layout:
     files = {name: folder / name for name in sorted(places)}
-    tiles = {n: pictures.decode(f.read_bytes(), pictures.kind_of(str(f)), str(f)) for n, f in files.items()}
+    tiles = {
+        n: pictures.decode(f.read_bytes(), f.suffix[1:].replace("tif", "tiff").replace("tifff", "tiff"), str(f))
+        for n, f in files.items()
+    }
     return Layout(tiles, {name: places[name] for name in files}, files, maps)
 
 

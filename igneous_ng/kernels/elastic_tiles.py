@@ -1,8 +1,10 @@
 """What affine maps leave: displacements at the nodes of a net over each tile, bilinear between, held by springs.
 
-Minimised is ``sum w rho(|apart|) + k sum_edges |d_a - d_b|^2`` over displacements d of nodes, in the section's frame;
-edges are the sides of cells (axial) and their diagonals (half as stiff): a membrane. ``k`` is the variance of the
-noise over that of what neighbouring nodes differ by, and falls as points are met. x and y have one matrix. It is solved
+Minimised is ``sum w rho(|apart|) + k B(d)`` over displacements d of nodes, in the section's frame; B is the energy of
+a thin plate, second differences along both axes and twice the mixed ones, and a little of a membrane's: plates go on
+straight where no point is, as bends of tiles do. ``k`` is the variance of the noise over that of what plates are
+thought to bend by; the noise falls round by round from what points are apart to what
+matching says of them, for what is apart is no noise until nodes have moved. x and y have one matrix. It is solved
 by conjugate gradients with two preconditioners added: the inverse block of each tile, and affine changes of all
 tiles at once, without which what a whole section does would take as many steps as it has tiles.
 """
@@ -23,6 +25,9 @@ from igneous_ng.kernels.tile_maps import cells
 
 Array = npt.NDArray[Any]
 ROUNDS = 16
+_SHARPEST = 0.1  # pixels: no point is thought to be nearer to the truth
+_STRETCH = 0.05  # stiffness against being displaced otherwise than the next node, beside that of bending
+_ROUGH = 0.3  # pixels: points that are no farther off are believed, whatever the others do
 _DIFFERENT = 0.5  # pixels that neighbouring nodes are thought to differ by
 _SETTLED = 0.97  # rounds end where the noise falls by less
 _NEAR = 1e-5  # pixels: closer steps are not asked for
@@ -38,13 +43,15 @@ def fit(tiles: Tiles, seen: Seen, coef: Array, nodes: int) -> Array:
         return found.reshape(len(tiles), nodes, nodes, 2)
     start, reach = seen.apart(coef), pull(tiles, seen, nodes)
     springs = sparse.kron(sparse.eye_array(len(tiles)), net(nodes), "csr")
-    noise = np.inf
+    least = max(links.scatter, _SHARPEST)
+    noise, before = 2 * tile_fit.noise(length(start)), np.inf
     for _ in range(ROUNDS):
         apart = start + reach @ found
-        before, noise = noise, tile_fit.noise(length(apart))
-        if noise > _SETTLED * before:
+        left = tile_fit.noise(length(apart))
+        if noise <= least and left > _SETTLED * before:
             break
-        weight = links.weight * tile_fit.cauchy(length(apart))
+        before, noise = left, max(noise / 2, least)
+        weight = links.weight * tile_fit.cauchy(length(apart), max(least, _ROUGH))
         different = float((found * (springs @ found)).sum() / max(springs.diagonal().sum(), 1)) ** 0.5
         stiff = (noise / max(_DIFFERENT, different)) ** 2
         weighed = sparse.csr_array(sparse.diags_array(weight) @ reach)
@@ -71,20 +78,22 @@ def pull(tiles: Tiles, seen: Seen, nodes: int) -> sparse.csr_array:
 
 
 def net(nodes: int) -> sparse.csr_array:
-    """The springs of one net, ``[nodes**2, nodes**2]``: what a displacement costs."""
+    """What a displacement of one net costs, ``[nodes**2, nodes**2]``: bending, and a little that it is none at all."""
     place = np.arange(nodes**2).reshape(nodes, nodes)
-    edges = [
-        (place[1:], place[:-1], 1.0),
-        (place[:, 1:], place[:, :-1], 1.0),
-        (place[1:, 1:], place[:-1, :-1], 0.5),
-        (place[1:, :-1], place[:-1, 1:], 0.5),
+    bends = [
+        ((place[:-2], 1), (place[1:-1], -2), (place[2:], 1)),
+        ((place[:, :-2], 1), (place[:, 1:-1], -2), (place[:, 2:], 1)),
     ]
-    found = np.zeros((nodes**2, nodes**2))
-    for one, other, stiff in edges:
-        a, b = one.ravel(), other.ravel()
-        np.add.at(found, (a, a), stiff)
-        np.add.at(found, (b, b), stiff)
-        found[a, b] = found[b, a] = -stiff
+    twist = [((place[1:, 1:], 1), (place[:-1, 1:], -1), (place[1:, :-1], -1), (place[:-1, :-1], 1))]
+    edges = [((place[1:], 1), (place[:-1], -1)), ((place[:, 1:], 1), (place[:, :-1], -1))]
+    found = sparse.csr_array((nodes**2, nodes**2))
+    for terms, stiff in ((bends, 1.0), (twist, 2.0), (edges, _STRETCH)):
+        for term in terms:
+            count = term[0][0].size
+            rows = np.tile(np.arange(count), len(term))
+            cols = np.concatenate([at.ravel() for at, _ in term])
+            each = sparse.csr_array((np.repeat([float(w) for _, w in term], count), (rows, cols)), (count, nodes**2))
+            found = found + stiff * (each.T @ each)
     return sparse.csr_array(found)
 
 

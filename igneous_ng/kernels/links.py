@@ -40,7 +40,9 @@ class Links:
     q: Array
     """The same place in pixels of tile j."""
     weight: Array
-    """``[m]``."""
+    """``[m]``, of a usual point 1."""
+    scatter: float = 0.0
+    """How far a usual point is off along an axis, in pixels, as matching has it."""
 
     def __len__(self) -> int:
         return len(self.pair)
@@ -124,10 +126,18 @@ def gather(batches: Sequence[Mapping[str, Array]], sizes: Array, where: str) -> 
     points = np.argsort(of, kind="stable")
     points = points[status[of[points]] == 0]
     values = {name: columns[name][points].astype(np.float64) for name in ("p", "q", "weight")}
+    usual = _usual(values["weight"])
+    values["weight"] = values["weight"] / usual
     confidence = np.nan_to_num(columns["confidence"][order].astype(np.float64), nan=1.0)
-    raw = Links(pair, confidence, of[points], **values)
+    raw = Links(pair, confidence, of[points], **values, scatter=usual**-0.5)
     whole = _with_middles(raw, columns["shift"][order], status == 0, sizes)
     return Matches(pair, status, whole.only(status == 0))
+
+
+def _usual(weight: Array) -> float:
+    """The weight of a usual point."""
+    positive = weight[weight > 0]
+    return float(np.median(positive)) if len(positive) else 1.0
 
 
 def _joined(batches: Sequence[Mapping[str, Array]], name: str) -> Array:

@@ -23,7 +23,7 @@ from igneous_ng.kernels.tile_maps import TileMap
 Array = npt.NDArray[Any]
 Wish = Literal["auto", "translation", "rigid", "affine", "elastic"]
 MODELS: tuple[Model, ...] = ("translation", "rigid", "affine")
-NODES = (5, 9)
+NODES = (9,)
 """Nodes along a side of an elastic tile; more where that foretells points better."""
 BENT = 1.0
 """Where one point in twenty is off by more, in pixels, elastic tiles are tried."""

@@ -21,8 +21,9 @@ from igneous_ng.kernels.subpixel import refined
 Array = npt.NDArray[Any]
 MOST = 32
 """The most points of a pair."""
+_WIDE = 36  # pixels: an overlap has two rows of points, so that slopes across it are seen
 _SPACING = 75  # pixels between points, where they are not too many
-_BAND = (1.0, 13)  # pixels
+_FINE = 1.0  # pixels
 _REACH = 6  # half pixels around what is expected that blocks are looked for
 _AGREE = 2.0  # pixels that a point may be off what its pair's points say together
 _WEAKEST = 0.1  # the least correlation of a block
@@ -32,7 +33,7 @@ _ROUNDS, _STEPS = 4, 3
 _STILL = 1.0  # pixels that blocks move in a last round
 _MANY = 50_000  # pixels of all blocks beyond which every other one is enough
 _EDGE = 16  # pixels that filters look beyond the blocks
-_FLOOR = 0.03**2  # px^2: what no block is better than
+_FLOOR = 0.01**2  # px^2: what no block is better than
 _COARSE = 0.25  # px^2: variance of a block at half resolution that correlates wholly
 
 
@@ -98,10 +99,10 @@ def _lattice(pair: Strips, fit: Fit) -> _Lattice | None:
     sides = high - low + 1
     if sides.min() < 6:
         return None
-    spacing = float(_SPACING)
-    while np.maximum(1, np.round(sides / spacing)).prod() > MOST:
+    spacing, least = float(_SPACING), np.where(sides >= _WIDE, 2, 1)
+    while np.maximum(least, np.round(sides / spacing)).prod() > MOST:
         spacing *= 1.05
-    counts = np.maximum(1, np.round(sides / spacing)).astype(int)
+    counts = np.maximum(least, np.round(sides / spacing)).astype(int)
     counts[int(np.argmax(sides))] = max(2, counts.max())  # one block alone bears nothing out
     size = np.minimum(sides // counts, _SPACING).astype(int)
     axes = []
@@ -223,8 +224,9 @@ def _finest(pair: Strips, every: _Lattice, fit: Fit) -> tuple[Points | None, Arr
     b, from_b = _filtered(pair.full[1], lattice.centres - expected, lattice.size)
     about = from_b - from_a
     step = 1 if lattice.xs.size * lattice.size[1] < _MANY else 2  # what is filtered says little more in each pixel
-    own = lattice.xs[:, ::step] - from_a[0], lattice.ys[:, ::step] - from_a[1]
-    found = refined(a, b, own, expected + about, fit.slopes(lattice.centres), _STEPS)
+    corners = np.stack([lattice.xs[:, 0], lattice.ys[:, 0]], axis=1) - from_a
+    blocks = np.concatenate([corners, np.broadcast_to(lattice.size, corners.shape)], axis=1)
+    found = refined(a, b, blocks, expected + about, fit.slopes(lattice.centres), (_STEPS, step))
     shifts, variance = found.shift - about, found.variance + _FLOOR
     variance = np.where((found.value >= _WEAKEST) & np.isfinite(variance), variance, np.inf)
     if not np.isfinite(variance).any():
@@ -242,4 +244,4 @@ def _filtered(whole: Masked, centres: Array, size: Array) -> tuple[Masked, Array
     low, high = np.floor(centres.min(axis=0) - half).astype(int), np.ceil(centres.max(axis=0) + half).astype(int)
     first = np.clip(low, 0, np.array(whole.values.shape) - 1)
     part = whole.cut(slice(first[0], max(high[0] + 1, first[0] + 1)), slice(first[1], max(high[1] + 1, first[1] + 1)))
-    return Masked(texture.banded(part.values, part.mask, *_BAND), part.mask), first
+    return Masked(texture.smooth(part.values, part.mask, _FINE), part.mask), first

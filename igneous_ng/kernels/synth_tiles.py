@@ -17,7 +17,7 @@ from igneous_ng.errors import SpecError
 from igneous_ng.kernels.tile_maps import POWERS, Lens, TileMap
 
 Array = npt.NDArray[Any]
-_NODES = 5
+_NODES = 9
 _LENS, _TILES = 0, 1  # streams of random numbers, of the camera and of the tiles of a section
 _EDGE = 4  # pixels around a tile that its cubic splines look at
 
@@ -104,7 +104,7 @@ def shots(scan: Scan, z: int, width: int, height: int) -> list[Shot]:
     strays = rng.uniform(-scan.stage_error, scan.stage_error, (count, 2))
     gains = 1 + rng.uniform(-scan.gain, scan.gain, count)
     offsets = rng.uniform(-scan.offset, scan.offset, count)
-    bends = rng.uniform(-scan.distortion, scan.distortion, (count, _NODES, _NODES, 2))
+    bends = _bends(rng.uniform(-1, 1, (count, 3, 3, 2))) * scan.distortion
     lens, found = lens_of(scan), []
     for n in range(count):
         row, col = divmod(n, columns)
@@ -113,6 +113,14 @@ def shots(scan: Scan, z: int, width: int, height: int) -> list[Shot]:
         placed = TileMap(scan.size, np.eye(2), np.array(stage) + strays[n], lens, nodes)
         found.append(Shot(row, col, stage, placed, float(gains[n]), float(offsets[n]), faults[n]))
     return found
+
+
+def _bends(controls: Array) -> Array:
+    """Nodes ``[tile, x, y, 2]``, at most 1, of parabolas through 3 x 3 control points: tiles bend smoothly."""
+    at = np.linspace(-1, 1, _NODES)
+    through = np.stack([at * (at - 1) / 2, 1 - at * at, at * (at + 1) / 2], axis=1)
+    nodes = np.einsum("xi,yj,tijk->txyk", through, through, controls)
+    return np.asarray(nodes / np.abs(nodes).max(axis=(1, 2, 3), keepdims=True))
 
 
 def _faults(scan: Scan, rng: np.random.Generator, count: int) -> list[str]:

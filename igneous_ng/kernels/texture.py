@@ -88,6 +88,15 @@ def banded(values: Array, mask: Array, fine: float, wide: int) -> Array:
     return np.where(mask, near - far, 0)
 
 
+def smooth(values: Array, mask: Array, sigma: float) -> Array:
+    """Gaussian means of what counts alone; 0 where nothing does."""
+    if mask.all():
+        return _fine(values, sigma)
+    weights = mask.astype(values.dtype)
+    near = _fine(np.where(mask, values, 0), sigma) / np.maximum(_fine(weights, sigma), _FAINT)
+    return np.where(mask, near, 0)
+
+
 def _fine(values: Array, sigma: float) -> Array:
     found: Array = ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=_TRUNCATE)
     return found

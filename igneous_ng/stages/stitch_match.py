@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng import pictures, words
+from igneous_ng import pictures, tones, words
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import columns
 from igneous_ng.io import IO
