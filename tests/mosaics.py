@@ -88,7 +88,8 @@ def mosaic(
     for link, (i, j) in enumerate(pair.tolist()):
         mine = slice(link * each, (link + 1) * each)
         p[mine] = rng.uniform((STEP, 0) if j == i + 1 else (0, STEP), SIDE - 1, (each, 2))
-        q[mine] = truth[j].inverse(truth[i](p[mine]))
+        q[mine] = np.clip(truth[j].inverse(truth[i](p[mine])), 0, SIDE - 1)
+        p[mine] = truth[i].inverse(truth[j](q[mine]))
     q += rng.normal(0, noise, q.shape) if noise else 0
     found: dict[str, Array] = {
         "pair": pair,
@@ -98,7 +99,7 @@ def mosaic(
         "of": of,
         "p": p,
         "q": q,
-        "weight": np.ones(len(of), np.float32),
+        "weight": np.full(len(of), 400, np.float32),
     }
     return Mosaic(cols, stage, truth, found)
 

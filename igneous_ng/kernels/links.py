@@ -174,7 +174,7 @@ def _with_middles(links: Links, shift: Array, matched: Array, sizes: Array) -> L
         "q": np.concatenate([links.q, p - by])[order],
         "weight": np.concatenate([links.weight, np.ones(len(lone))])[order],
     }
-    return replace(links, of=of[order], **joined)
+    return Links(links.pair, links.confidence, of[order], **joined, scatter=links.scatter)
 
 
 def components(tiles: int, pair: Array) -> Array:

@@ -33,7 +33,7 @@ _ROUNDS, _STEPS = 4, 3
 _STILL = 1.0  # pixels that blocks move in a last round
 _MANY = 50_000  # pixels of all blocks beyond which every other one is enough
 _EDGE = 16  # pixels that filters look beyond the blocks
-_FLOOR = 0.01**2  # px^2: what no block is better than
+_FLOOR = 0.03**2  # px^2: what no block is better than
 _COARSE = 0.25  # px^2: variance of a block at half resolution that correlates wholly
 
 

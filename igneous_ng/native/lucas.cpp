@@ -24,7 +24,7 @@ using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
 using Ints = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
 
 constexpr int kKinds = 6;          // 1, x, y, the value, its slopes along x and y
-constexpr int kEdge = 3;           // pixels at borders of the pictures, where filters saw what is not there
+constexpr int kEdge = 2;           // pixels at borders of the pictures, where filters saw what is not there
 constexpr double kLeast = 1e-6;    // of a sum of squares: less says nothing
 constexpr double kFarthest = 1.0;  // pixels in one step
 
