@@ -4,8 +4,9 @@ Minimised is ``sum w rho(|apart|) + k B(d)`` over displacements d of nodes, in t
 a thin plate, second differences along both axes and twice the mixed ones, and a little of a membrane's: plates go on
 straight where no point is, as bends of tiles do. ``k`` is the variance of the noise over that of what plates are
 thought to bend by; the noise falls round by round from what points are apart to what matching says of them, for what
-is apart is no noise until nodes have moved. x and y have one matrix. It is solved by conjugate gradients with two preconditioners added: the inverse block of each tile, and affine changes of all
-tiles at once, without which what a whole section does would take as many steps as it has tiles.
+is apart is no noise until nodes have moved. x and y have one matrix. It is solved by conjugate gradients with two
+preconditioners added: the inverse block of each tile, and affine changes of all tiles at once, without which what a
+whole section does would take as many steps as it has tiles.
 """
 
 from __future__ import annotations
