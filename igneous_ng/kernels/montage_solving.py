@@ -23,10 +23,11 @@ from igneous_ng.kernels.tile_maps import TileMap
 Array = npt.NDArray[Any]
 Wish = Literal["auto", "translation", "rigid", "affine", "elastic"]
 MODELS: tuple[Model, ...] = ("translation", "rigid", "affine")
-NODES = (9,)
+NODES = (5, 9)
 """Nodes along a side of an elastic tile; more where that foretells points better."""
 BENT = 1.0
 """Where one point in twenty is off by more, in pixels, elastic tiles are tried."""
+_FINE = 0.3  # pixels: where one held-out point in twenty is off by more, more nodes are tried
 _GAIN = 0.9  # what more freedom must leave of the error
 _NOTHING = 0.02  # pixels: less is no error worth more freedom
 _FEW = 10  # points are too few to compare models by
@@ -151,7 +152,7 @@ def elastic(tiles: Tiles, seen: Seen, coef: Array) -> int:
         error = _error(apart)
         if error < _GAIN * least:
             chosen, least = nodes, error
-        if np.percentile(length(apart), 95) <= BENT:
+        if np.percentile(length(apart), 95) <= _FINE:
             break
     return chosen
 
