@@ -63,6 +63,8 @@ class Rendered(Stage):
         """The fields fit each other."""
         super().check()
         imaging.check_pooling(self.name, self.factor, "average", sparse=False)
+        if self.layer == self.montage:
+            raise SpecError(f"{self.name}: {self.layer} is the montage; name another folder for the layer")
         if self.num_mips < 0 or min(self.chunk) < 1:
             raise SpecError(f"{self.name}: {self.num_mips} mips of chunks {self.chunk}; both must be positive")
         if min(self.clip) < 0:

@@ -248,6 +248,8 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
         render(montage, tmp_path / "layer", background=256, intensity="none")
     with pytest.raises(SpecError, match="a clip of"):
         Render(montage=montage, layer="a", clip=(0, 0, -1, 0))
+    with pytest.raises(SpecError, match="is the montage"):
+        Render(montage=montage, layer=montage)
     assert not (tmp_path / "layer/info").exists()
 
 
