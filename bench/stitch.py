@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from igneous_ng import catalog, run, solutions
 from igneous_ng.geometry import Box
@@ -43,7 +44,7 @@ def stitched(raw: Path, montage: Path, pixel: float, more: dict[str, Any]) -> di
     home, seconds = str(montage), {}
     plan = {"source": str(raw), "format": "folder", "pattern": PATTERN, "pixel": pixel, **more}
     seconds["plan"] = do("ingest plan", montage=home, **plan)
-    for step in ("ingest verify", "ingest register", "stitch match", "stitch solve", "stitch balance", "stitch shade"):
+    for step in ("ingest verify", "ingest register", "stitch match", "stitch solve", "stitch balance"):
         seconds[step] = do(step, montage=home)
     return seconds
 
@@ -67,19 +68,19 @@ def seam_steps(montage: Path, tiles: Path, image: str, layer: Path) -> np.ndarra
     of = [places[t["pictures"][0][0].rpartition("/")[2]] for t in section["tiles"]]
     moved = np.mean([m(np.zeros(2)) - truth[n](np.zeros(2)) for m, n in zip(maps, of, strict=True)], axis=0)
     shown, lo = mosaic(layer)
-    dx, dy = (round(float(v)) - o for v, o in zip(moved, lo, strict=False))  # truth + d is shown's index
+    dx, dy = (round(float(v)) - o for v, o in zip(moved, lo, strict=False))  # truth + d is shown's index, and
+    part = moved - np.round(moved)  # a part of a pixel
     scale = io.volume(image, 0).scale
     real = io.read(io.volume(image, 0), Box(scale.bounds.lo, (*scale.bounds.hi[:2], scale.bounds.lo[2] + 1)))[
         :, :, 0, 0
     ]
+    real = ndimage.shift(real.astype(np.float32), part, order=3, mode="nearest")
     boxes = [maps[n].box() for n in range(len(maps))]
-    wrong = np.full(shown.shape, np.nan)
+    true = np.full(shown.shape, np.nan)
     x0, y0 = max(0, dx), max(0, dy)
     x1, y1 = min(shown.shape[0], real.shape[0] + dx), min(shown.shape[1], real.shape[1] + dy)
-    part, under = shown[x0:x1, y0:y1].astype(float), real[x0 - dx : x1 - dx, y0 - dy : y1 - dy].astype(float)
-    seen = part > 0
-    gain, offset = np.polyfit(under[seen], part[seen], 1)
-    wrong[x0:x1, y0:y1] = np.where(seen, part - gain * under - offset, np.nan)
+    true[x0:x1, y0:y1] = real[x0 - dx : x1 - dx, y0 - dy : y1 - dy]
+    true[shown == 0] = np.nan
     steps = []
     for i in range(len(maps)):
         for j in range(i + 1, len(maps)):
@@ -91,11 +92,22 @@ def seam_steps(montage: Path, tiles: Path, image: str, layer: Path) -> np.ndarra
             at = round((min(a[axis + 2], b[axis + 2]) + max(a[axis], b[axis])) / 2) - lo[axis]
             along = slice(round(max(a[1 - axis], b[1 - axis])) - lo[1 - axis] + 60,
                           round(min(a[3 - axis], b[3 - axis])) - lo[1 - axis] - 60)  # fmt: skip
-            field = wrong if axis == 0 else wrong.T
-            near, far = BESIDE
-            before, after = field[at - far : at - near, along], field[at + near : at + far, along]
-            steps.append(abs(np.nanmean(before) - np.nanmean(after)))
+            fields = [field if axis == 0 else field.T for field in (shown, true)]
+            steps.append(step(*fields, at, along))
     return np.array(steps)
+
+
+def step(shown: np.ndarray, true: np.ndarray, at: int, along: slice) -> float:
+    """The step across a seam at ``at``: what the sides differ by, beyond a gain and an offset of the true picture."""
+    near, far = BESIDE
+    sides = [slice(at - far, at - near), slice(at + near, at + far)]
+    seen, under = (
+        np.concatenate([field[side, along].ravel() for side in sides]).astype(float) for field in (shown, true)
+    )
+    which = np.repeat([0.0, 1.0], [shown[side, along].size for side in sides])
+    good = np.isfinite(under)
+    kinds = np.stack([under[good], np.ones(good.sum()), which[good]], axis=1)
+    return abs(float(np.linalg.lstsq(kinds, seen[good], rcond=None)[0][2]))
 
 
 def faults(montage: Path, tiles: Path) -> str:

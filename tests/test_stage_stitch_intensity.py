@@ -281,7 +281,9 @@ def test_files_of_other_tiles_are_refused(tmp_path: Path) -> None:
 
 def test_the_chain_is_what_follows_the_solution_in_order(tmp_path: Path) -> None:
     assert catalog.chains()["stitch intensity"].cls == "All"
-    chain = All(montage=str(tmp_path), memory=10**9)
+    plain = All(montage=str(tmp_path))
+    assert [type(step) for step in plain.steps(IO())] == [Balance, Levels]
+    chain = All(montage=str(tmp_path), memory=10**9, shade=True)
     steps = list(chain.steps(IO()))
     assert [type(step) for step in steps] == [Balance, Shade, Levels]
     assert {step.memory for step in steps} == {10**9}

@@ -22,7 +22,7 @@ from igneous_ng.kernels import flat_field, shading, toning
 from igneous_ng.kernels.tile_maps import TileMap
 from igneous_ng.kernels.tile_quality import thumbnail_factor
 from igneous_ng.montage import BATCH, Montage, Placed, Section, name
-from igneous_ng.stage import Chain, LayerUrl, Stage, arg, sampled
+from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt, sampled
 from igneous_ng.thumbnails import Thumbnails
 from igneous_ng.tones import Toned
 
@@ -184,7 +184,10 @@ class Shade(Intensity, name="stitch shade"):
     """Find what must be added so that no step is left between tiles: smooth shading that gains and offsets cannot mend.
 
     At the resolution of the coarse pictures, by a screened Poisson equation; what it adds dies away over half a tile,
-    so it never runs off over a section. Needs what `stitch solve` wrote; uses the flat fields and tones that there are.
+    so it never runs off over a section. For tiles whose brightness is bent, by charging or a bad flat field: where
+    nothing is left to mend it adds up to a grey level, for coarse pictures of two tiles never agree wholly.
+
+    Needs what `stitch solve` wrote; uses the flat fields and tones that there are.
     """
 
     def places(self, io: IO) -> tuple[str, ...]:
@@ -271,14 +274,16 @@ class Levels(Intensity, name="stitch levels"):
 
 @dataclass(frozen=True, kw_only=True)
 class All(Intensity, Chain, name="stitch intensity"):
-    """Make the grey values of a montage even: tones, shades and levels, one after the other.
+    """Make the grey values of a montage even: tones, shades where wanted, and levels, one after the other.
 
     `stitch flatfield` comes long before, for `stitch match` measures the levels of flat pictures.
     """
 
+    shade: bool = opt(False, "Mend shading within tiles, too; where there is none, it adds up to a grey level.")
+
     def steps(self, io: IO) -> Iterator[Stage]:
         """The tiles, the places, the sections."""
-        for cls in (Balance, Shade, Levels):
+        for cls in (Balance, Shade, Levels) if self.shade else (Balance, Levels):
             yield self.step(cls)
 
 
