@@ -155,9 +155,10 @@ def test_a_replaced_tile_changes_its_section_alone_and_a_redo_is_everything_made
 
 def test_killed_at_any_moment_the_bytes_are_the_same(tmp_path: Path) -> None:
     raw = tiles(tmp_path, (700, 480), **SMALL)
-    stitched(raw, tmp_path / "a/montage", tmp_path / "a/layer")
-    wanted = made(tmp_path / "a/montage", tmp_path / "a/layer")
-    montage, layer = tmp_path / "b/montage", tmp_path / "b/layer"
+    montage, layer = tmp_path / "all/montage", tmp_path / "all/layer"
+    stitched(raw, montage, layer)
+    wanted = made(montage, layer)
+    montage.parent.rename(tmp_path / "undisturbed")
     planned(raw, montage)
     rng = np.random.default_rng(5)
     for step in (*STEPS, "stitch render"):
