@@ -38,7 +38,7 @@ def examine(io: IO, tile: Tile) -> tuple[Seen, tuple[int, Array] | None]:
         return Seen(**named, **of_file, findings=(*wrong, _row("corrupt", BAD, str(error), tile))), None
     planes = np.ascontiguousarray(pixels.T, pixels.dtype.newbyteorder("="))
     measured, thumb = _measured(planes.T)
-    seen = Seen(**named, **{**_of_bytes(planes.data), **measured, **of_file})
+    seen = Seen(**named, **(of_file or _of_bytes(planes.data)), **measured)
     wrong += tuple(_pixel_faults(seen, tile))
     return replace(seen, findings=wrong), thumb
 
@@ -74,7 +74,7 @@ def _row(code: str, severity: str, said: str, tile: Tile) -> Finding:
 def _file_faults(data: bytes, found: dict[str, Any], tile: Tile) -> Iterator[Finding]:
     """What the bytes of the file are not."""
     kind, _, wanted = tile.digest.partition(":")
-    actual = found["sha256"] if kind == "sha256" else hashlib.md5(data, usedforsecurity=False).hexdigest()
+    actual = found["sha256"] if kind != "md5" else hashlib.md5(data, usedforsecurity=False).hexdigest()
     if wanted and wanted.lower() != actual:
         yield _row("digest", BAD, f"the {kind} of the file is {actual}; the manifest expects {wanted}", tile)
     elif tile.size not in (None, len(data)):

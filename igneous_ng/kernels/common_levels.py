@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng.kernels import texture
 from igneous_ng.kernels.views import View
 
 Array = npt.NDArray[Any]
-_CELL = 4  # pixels along a side: noise and half a pixel of shift are averaged away
 _TAILS = (15.866, 84.134)  # percentiles of a Gaussian at one standard deviation
 
 
@@ -30,7 +30,8 @@ NOTHING = Levels((np.nan, np.nan), (np.nan, np.nan), 0)
 def levels(a: View, b: View, shift: tuple[float, float]) -> Levels:
     """The levels of two tiles, the second's pixel q at ``q + shift`` of the first.
 
-    The spread is robust: half of what 68 % of the means of 4 x 4 pixels lie within.
+    The spread is robust: half of what 68 % of the means of 4 x 4 pixels lie within, in which noise and half a pixel of
+    shift are averaged away.
     """
     dx, dy = round(shift[0]), round(shift[1])
     x0, y0 = max(a.box[0], b.box[0] + dx), max(a.box[1], b.box[1] + dy)
@@ -48,9 +49,6 @@ def levels(a: View, b: View, shift: tuple[float, float]) -> Levels:
 
 
 def _spread(values: Array, mask: Array) -> float:
-    w, h = (n // _CELL * _CELL for n in values.shape)
-    cells = (w // _CELL, _CELL, h // _CELL, _CELL)
-    whole = mask[:w, :h].reshape(cells).all(axis=(1, 3))
-    means = values[:w, :h].reshape(cells).mean(axis=(1, 3))[whole] if whole.any() else values[mask]
-    low, high = np.percentile(means, _TAILS)
+    cells, whole = texture.halved(*texture.halved(values, mask))
+    low, high = np.percentile(cells[whole] if whole.any() else values[mask], _TAILS)
     return float(high - low) / 2

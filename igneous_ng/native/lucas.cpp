@@ -123,7 +123,7 @@ Sums summed(const Picture& a, const Picture& b, const Block& block, const double
   const float mx = block.x + 0.5f * (block.width - 1), my = block.y + 0.5f * (block.height - 1);
   const float sx = static_cast<float>(shift[0]), sy = static_cast<float>(shift[1]);
   const float near = 2.0f / 3, far = 1.0f / 12;
-  for (int j = std::max(block.y, kEdge); j < std::min(block.y + block.height, a.height - kEdge); ++j) {
+  for (int j = std::max(block.y, kEdge); j < std::min(block.y + block.height, a.height - kEdge); j += block.stride) {
     for (int i = std::max(block.x, kEdge); i < std::min(block.x + block.width, a.width - kEdge); i += block.stride) {
       const float* at = a.values + static_cast<size_t>(j) * a.width + i;
       if (!a.mask[at - a.values]) continue;

@@ -19,6 +19,6 @@ def refined(
 
     ``a``: a picture [y, x]; ``b``: the cubic B-spline coefficients of another one; ``in_a``, ``in_b``: what counts of
     each. ``blocks`` [n, 4]: first column and row, width and height in ``a``. ``start`` [n, 2], ``slopes`` [n, 2, 2]:
-    pixel p of ``a`` lies at ``p - shift - slopes (p - centre)`` of ``b``. ``how``: rounds, and which columns count.
+    pixel p of ``a`` lies at ``p - shift - slopes (p - centre)`` of ``b``. ``how``: rounds, and the step of pixels.
     A block with too little to hold on to has correlation 0 and infinite variance.
     """
