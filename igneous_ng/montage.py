@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import DataError
+from igneous_ng.formats import columns
 from igneous_ng.formats.tiles import IDENTITY, Picture
 from igneous_ng.io import IO
 
@@ -198,6 +199,22 @@ class Montage:
     def url(self, folder: str, z: int, suffix: str) -> str:
         """The file of a section in a folder, such as ``solutions/z000012.maps``."""
         return f"{self.home}/{folder}/{name(z)}{suffix}"
+
+    def matched(self, z: int) -> list[str]:
+        """The files with the matches of a section, a batch of pairs each."""
+        return [self.match_url(z, batch) for batch in range(-(-self.row(z).pairs // BATCH))]
+
+    def match_url(self, z: int, batch: int) -> str:
+        """The file with the matches of a batch of pairs."""
+        return f"{self.home}/matches/{name(z)}/{batch:03d}.cols"
+
+    def matches(self, io: IO, z: int, names: Collection[str] | None = None) -> Iterator[dict[str, Array]]:
+        """The matches of a section, batch by batch, all columns or those of ``names``; DataError if one is missing."""
+        for url in self.matched(z):
+            data = io.get(url)
+            if data is None:
+                raise DataError(f"{url}: these pairs are not matched; run `stitch match` first")
+            yield columns.unpack(data, url, names)
 
     @cached_property
     def batches(self) -> Batches:

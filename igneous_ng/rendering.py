@@ -97,7 +97,7 @@ class Rendered(Stage):
         montage = self._montage(io)
         made = self._pass(io, montage)
         thick = self.factor[2] ** self.num_mips
-        return Slabs.of(made.units(), [row.z for row in montage.rows], thick)
+        return Slabs.of(made.units(), montage.zs, thick)
 
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """The levels, the mosaic of a piece, and the pictures that are kept meanwhile."""
@@ -109,7 +109,7 @@ class Rendered(Stage):
         made, manner = self._pass(io, montage), self.manner()
         levels, mosaic, _ = self._parts(unit, IO(io.store))
         gallery = self.gallery(io, montage, self.memory - levels - mosaic)
-        known = {row.z for row in montage.rows}
+        known = set(montage.zs)
         sheets: dict[int, Sheet] = {}
 
         def read(box: Box) -> Array:
@@ -170,7 +170,7 @@ class Rendered(Stage):
 
     def _check_all_or_none(self, io: IO, montage: Montage, folder: str, suffix: str) -> None:
         there = set(io.store.list(f"{self.montage}/{folder}"))
-        lacking = [row.z for row in montage.rows if f"{name(row.z)}{suffix}" not in there]
+        lacking = [z for z in montage.zs if f"{name(z)}{suffix}" not in there]
         if lacking and len(lacking) < len(montage.rows):
             raise DataError(
                 f"{self.montage}/{folder}: section {lacking[0]} has none, {len(lacking)} sections in all, and others "
@@ -179,7 +179,7 @@ class Rendered(Stage):
 
     def _absent(self, io: IO) -> str:
         """Which sections between the first and the last are not registered, in words."""
-        there = [row.z for row in self._montage(io).rows]
+        there = self._montage(io).zs
         absent = sorted(set(range(min(there), max(there) + 1)) - set(there)) if there else []
         some = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
         return f"{len(absent)} sections are not registered: {some}" if absent else ""
@@ -192,7 +192,7 @@ class Rendered(Stage):
         voxel = np.dtype(montage.dtype).itemsize * montage.channels
         piece, window = made.first(unit).shape, made.source(unit)
         depth, sizes = 0, [0]
-        for z in {row.z for row in montage.rows} & set(range(window.lo[2], window.hi[2])):
+        for z in set(montage.zs) & set(range(window.lo[2], window.hi[2])):
             section = montage.section(io, z)
             boxes = mosaics.boxes(io, montage, section, self.manner())
             plane = (*window.lo[:2], *window.hi[:2])

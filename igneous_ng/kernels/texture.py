@@ -82,10 +82,8 @@ def banded(values: Array, mask: Array, fine: float, wide: int) -> Array:
     if mask.all():
         return _fine(values, fine) - _wide(values, wide)
     weights = mask.astype(values.dtype)
-    kept = np.where(mask, values, 0)
-    near = _fine(kept, fine) / np.maximum(_fine(weights, fine), _FAINT)
-    far = _wide(kept, wide) / np.maximum(_wide(weights, wide), _FAINT)
-    return np.where(mask, near - far, 0)
+    far = _wide(np.where(mask, values, 0), wide) / np.maximum(_wide(weights, wide), _FAINT)
+    return np.where(mask, smooth(values, mask, fine) - far, 0)
 
 
 def smooth(values: Array, mask: Array, sigma: float) -> Array:

@@ -9,11 +9,10 @@ import numpy.typing as npt
 
 from igneous_ng import solutions
 from igneous_ng.errors import DataError
-from igneous_ng.formats import columns
 from igneous_ng.io import IO
 from igneous_ng.kernels import stitch_scores as scores
 from igneous_ng.kernels.tile_maps import TileMap
-from igneous_ng.montage import BATCH, Montage, Section, name
+from igneous_ng.montage import Montage, Section, name
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
 
 Array = npt.NDArray[Any]
@@ -106,12 +105,7 @@ class EvalStitch(Stage, name="eval stitch"):
     def _matches(self, io: IO, montage: Montage, section: Section, truth: list[TileMap]) -> Array:
         """For each accepted match, the median distance of its points from the truth."""
         errors = []
-        for batch in range(-(-len(section.pairs) // BATCH)):
-            url = f"{montage.home}/matches/{name(section.z)}/{batch:03d}.cols"
-            data = io.get(url)
-            if data is None:
-                raise DataError(f"{url}: is not there; run `stitch match`")
-            found = columns.unpack(data, url)
+        for found in montage.matches(io, section.z):
             for n in np.flatnonzero(found["status"] == _MATCHED):
                 i, j = found["pair"][n]
                 rows = found["of"] == n

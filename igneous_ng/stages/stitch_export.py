@@ -50,7 +50,7 @@ class Export(Stage, name="stitch export"):
 
     def units(self, io: IO) -> Sequence[int]:
         """The sections."""
-        return [row.z for row in Montage.open(io, self.montage).rows]
+        return Montage.open(io, self.montage).zs
 
     def peak_bytes(self, unit: int, io: IO) -> int:
         """The maps of a section and its TileSpecs."""

@@ -21,7 +21,7 @@ from igneous_ng.io import IO
 from igneous_ng.kernels import flat_field, shading, toning
 from igneous_ng.kernels.tile_maps import TileMap
 from igneous_ng.kernels.tile_quality import thumbnail_factor
-from igneous_ng.montage import BATCH, Montage, Placed, Section, name
+from igneous_ng.montage import Montage, Placed, Section
 from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt, sampled
 from igneous_ng.thumbnails import Thumbnails
 from igneous_ng.tones import Toned
@@ -45,7 +45,7 @@ class Intensity(Stage):
 
     def units(self, io: IO) -> Sequence[Any]:
         """The sections."""
-        return [row.z for row in self.opened(io).rows]
+        return self.opened(io).zs
 
     def opened(self, io: IO) -> Montage:
         """What is known of the montage."""
@@ -147,7 +147,7 @@ class Balance(Intensity, name="stitch balance"):
     def peak_bytes(self, unit: int, io: IO) -> int:
         """A batch of coarse pictures, the pairs and their equations, and the section's file."""
         section = self.section(io, unit)
-        pairs = next(row.pairs for row in self.opened(io).rows if row.z == unit)
+        pairs = self.opened(io).row(unit).pairs
         counts = 8 * toning.BINS * (section.channels + 3)
         return _LEAST + thumbnails.batch_bytes(section) + 1024 * pairs + _TILE * len(section.tiles) + counts
 
@@ -246,7 +246,7 @@ class Levels(Intensity, name="stitch levels"):
     def execute(self, unit: int, io: IO) -> None:
         """One section."""
         at = self.opened(io)
-        near = [row.z for row in at.rows if abs(row.z - unit) <= _REACH]
+        near = [z for z in at.zs if abs(z - unit) <= _REACH]
         found = {z: self._of(io, at, z) for z in near}
         pairs = []
         for channel, own in enumerate(found[unit]):
@@ -319,13 +319,7 @@ def _field(
 def _matched(io: IO, at: Montage, section: Section) -> dict[str, Array]:
     """The pairs of a section that were matched, with their levels."""
     names = ("pair", "status", "mean", "spread", "area")
-    parts = []
-    for batch in range(-(-len(section.pairs) // BATCH)):
-        url = f"{at.home}/matches/{name(section.z)}/{batch:03d}.cols"
-        data = io.get(url)
-        if data is None:
-            raise DataError(f"{url}: the section's pairs are not matched; run `stitch match` first")
-        parts.append(columns.unpack(data, url, names))
+    parts = list(at.matches(io, section.z, names))
     if not parts:
         none = np.zeros((0, section.channels, 2))
         return {"pair": np.zeros((0, 2), int), "mean": none, "spread": none, "area": np.zeros(0)}

@@ -79,7 +79,7 @@ class Matching(Stage, name="stitch match"):
         table = _Table(section.channels)
         for pair in pairs:
             table.add(pair, *self._match(tiles, pair))
-        io.put(self._url(montage, unit), columns.pack(table.columns()))
+        io.put(montage.match_url(*unit), columns.pack(table.columns()))
         io.note(pairs=len(pairs), **table.told())
 
     def said(self, io: IO) -> str:
@@ -87,7 +87,7 @@ class Matching(Stage, name="stitch match"):
         montage = Montage.open(io, self.montage)
         count = Counter[int]()
         for unit in sampled(montage.batches):
-            url = self._url(montage, unit)
+            url = montage.match_url(*unit)
             if (data := io.peek(url)) is not None:
                 count.update(columns.unpack(data, url, ("status",))["status"].tolist())
         scope = " looked at" if len(montage.batches) > len(sampled(montage.batches)) else ""
@@ -104,9 +104,6 @@ class Matching(Stage, name="stitch match"):
         if found.status == Status.MATCHED:
             same = [levels(*both, found.shown) for both in views]
         return found, np.array([(*one.mean, *one.spread, one.area) for one in same])
-
-    def _url(self, montage: Montage, unit: tuple[int, int]) -> str:
-        return montage.url("matches", unit[0], f"/{unit[1]:03d}.cols")
 
 
 def _pairs(section: Section, batch: int) -> tuple[Pair, ...]:

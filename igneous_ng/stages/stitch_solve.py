@@ -16,10 +16,9 @@ from igneous_ng.formats import columns
 from igneous_ng.io import IO
 from igneous_ng.kernels import links as linking
 from igneous_ng.kernels import montage_solving
-from igneous_ng.kernels.links import Matches
 from igneous_ng.kernels.solution_report import report
 from igneous_ng.kernels.tile_frames import Tiles
-from igneous_ng.montage import BATCH, Montage, Row, Section, name
+from igneous_ng.montage import Montage, Section, name
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
 from igneous_ng.words import count
 
@@ -61,32 +60,31 @@ class Solve(Stage, name="stitch solve"):
     def prepare(self, io: IO) -> None:
         """Refuse where pairs are not matched yet."""
         montage = Montage.open(io, self.montage)
-        asked = [row for row in montage.rows if row.pairs]
-        found = io.store.map(lambda row: io.store.list(_folder(self.montage, row)), asked)
-        for row, names in zip(asked, found, strict=True):
-            if missing := [one for one in _names(row) if one not in names]:
-                raise DataError(
-                    f"{_folder(self.montage, row)}/{missing[0]}: these pairs are not matched; run `stitch match` first"
-                )
+        asked = [row.z for row in montage.rows if row.pairs]
+        found = io.store.map(lambda z: io.store.list(montage.url("matches", z, "")), asked)
+        for z, names in zip(asked, found, strict=True):
+            if missing := [url for url in montage.matched(z) if url.rpartition("/")[2] not in names]:
+                raise DataError(f"{missing[0]}: these pairs are not matched; run `stitch match` first")
 
     def units(self, io: IO) -> Sequence[int]:
         """The sections, by their numbers."""
-        return [row.z for row in Montage.open(io, self.montage).rows]
+        return Montage.open(io, self.montage).zs
 
     def peak_bytes(self, unit: int, io: IO) -> int:
         """What grows with the tiles of a section and with the points between them."""
-        row = self._row(io, unit)
-        urls = [f"{_folder(self.montage, row)}/{one}" for one in _names(row)]
+        montage = Montage.open(io, self.montage)
+        urls = montage.matched(unit)
         heads = io.store.map(lambda url: io.store.get(url, columns.HEAD_SPAN), urls)
         sizes = [columns.size(head, url) for url, head in zip(urls, heads, strict=True) if head is not None]
-        return _BASE + row.tiles * _TILE_BYTES + sum(sizes) // 40 * _POINT_BYTES
+        return _BASE + montage.row(unit).tiles * _TILE_BYTES + sum(sizes) // 40 * _POINT_BYTES
 
     def execute(self, unit: int, io: IO) -> None:
         """Solve one section."""
         montage = Montage.open(io, self.montage)
         section = montage.section(io, unit)
         tiles = _tiles(section)
-        matches = self._matches(io, self._row(io, unit), tiles)
+        found = list(montage.matches(io, unit, linking.COLUMNS))
+        matches = linking.gather(found, tiles.size, montage.url("matches", unit, ""))
         solved = montage_solving.solve(tiles, matches.links, self.model, self.lens == "section")
         names = [one.tile for one in section.tiles]
         maps = [solutions.rounded(one) for one in solved.maps]
@@ -120,27 +118,6 @@ class Solve(Stage, name="stitch solve"):
             more = f" and {len(parted) - _NAMED:,} more" if len(parted) > _NAMED else ""
             lines.append(f"in several pieces: {', '.join(parted[:_NAMED])}{more}")
         return "\n".join(lines)
-
-    def _row(self, io: IO, z: int) -> Row:
-        return next(row for row in Montage.open(io, self.montage).rows if row.z == z)
-
-    def _matches(self, io: IO, row: Row, tiles: Tiles) -> Matches:
-        found = []
-        for one in _names(row):
-            url = f"{_folder(self.montage, row)}/{one}"
-            data = io.get(url)
-            if data is None:
-                raise DataError(f"{url}: these pairs are not matched; run `stitch match` first")
-            found.append(columns.unpack(data, url, linking.COLUMNS))
-        return linking.gather(found, tiles.size, _folder(self.montage, row))
-
-
-def _folder(home: str, row: Row) -> str:
-    return f"{home}/matches/{name(row.z)}"
-
-
-def _names(row: Row) -> list[str]:
-    return [f"{batch:03d}.cols" for batch in range(-(-row.pairs // BATCH))]
 
 
 def _tiles(section: Section) -> Tiles:
