@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_reading_and_writing_overlap_with_computing(drill: Any, tmp_path: Path) 
         what, unit, _, moment, _ = line.split()
         moments.setdefault(what, {})[int(unit)] = float(moment)
     turns = sorted(range(12), key=moments["computing"].__getitem__)  # who is read first computes first
-    pairs = list(zip(turns, turns[1:], strict=False))
+    pairs = list(pairwise(turns))
     assert all(moments["computed"][one] <= moments["computing"][other] for one, other in pairs)  # one at a time
     assert sum(moments["began"][other] < moments["computed"][one] for one, other in pairs) >= 6  # read meanwhile
     assert data(tmp_path) == expected(12)
