@@ -43,23 +43,23 @@ def levels(a: View, b: View, shift: tuple[float, float]) -> Levels:
     both = in_a & in_b
     if not both.any():
         return NOTHING
-    rest = shift[0] - dx, shift[1] - dy
-    shares = [_shares(both, *part) for part in (rest, (-rest[0], -rest[1]))]
-    means = [_mean(values, share) for values, share in zip((first, second), shares, strict=True)]
+    x, y = shift[0] - dx, shift[1] - dy
+    (mean, area), (other, _) = _level(first, both, x, y), _level(second, both, -x, -y)
     spreads = [_spread(values, both) for values in (first, second)]
-    return Levels((means[0], means[1]), (spreads[0], spreads[1]), float(shares[0].sum(dtype=np.float64)))
+    return Levels((mean, other), (spreads[0], spreads[1]), area)
 
 
-def _shares(both: Array, x: float, y: float) -> Array:
-    """How much of each pixel lies in the other tile, which begins by a fraction of a pixel later, or ends earlier."""
-    found = both.astype(np.float32)
-    for lines, part in ((found, x), (found.T, y)):
-        lines[0 if part > 0 else -1] *= 1 - abs(part)
-    return found
+def _level(values: Array, mask: Array, x: float, y: float) -> tuple[float, float]:
+    """The mean of what the other tile, which lies a fraction of a pixel off, shows too, and how many pixels that is."""
+    area = _total(mask, x, y)
+    return _total(np.where(mask, values, 0), x, y) / area, area
 
 
-def _mean(values: Array, share: Array) -> float:
-    return float((values * share).sum(dtype=np.float64) / share.sum(dtype=np.float64))
+def _total(values: Array, x: float, y: float) -> float:
+    """The sum, without a share ``x`` of the first line across x, or of the last where it is negative; y likewise."""
+    i, j = 0 if x > 0 else -1, 0 if y > 0 else -1
+    edges = abs(x) * values[i].sum(dtype=np.float64) + abs(y) * values[:, j].sum(dtype=np.float64)
+    return float(values.sum(dtype=np.float64) - edges + abs(x * y) * values[i, j])
 
 
 def _spread(values: Array, mask: Array) -> float:

@@ -55,7 +55,7 @@ def balance(tiles: int, pairs: Array, mean: Array, spread: Array, area: Array) -
     about = gains[pairs] * (mean - level)
     rest = _solved(tiles, pairs, about[:, 1] - about[:, 0], weight, unit / 32) + (1.0 - gains) * level
     offsets = _levelled(rest, _seen(tiles, pairs, gains[pairs] * mean), groups, step, np.mean)
-    both[:, 0], both[:, 1] = gains, np.round(offsets / (unit * TILE_STEP)) * unit * TILE_STEP
+    both[:, 0], both[:, 1] = gains, np.round(offsets / (unit * TILE_STEP)) * unit * TILE_STEP + 0.0  # never -0
     return both
 
 
@@ -108,13 +108,13 @@ def _levelled(values: Array, seen: Array, groups: list[Array], step: float, midd
 
     Were the middle itself to be 0, a tile that changes would change all. So what is shown, ``seen`` and values
     together, is brought to a whole step in the mean: a tile that comes to have another value is seen as much lower.
-    Where most values are alike, to half a step, it is these that are to be 0.
+    Where values differ by less than half a step in the mean, most are alike, and it is these that are to be 0.
     """
     found = values.copy()
     for group in groups:
         own = values[group]
         shown, most = float(np.mean(own + seen[group])), float(np.median(own))
-        alike = np.median(np.abs(own - most)) < step / 2
+        alike = np.abs(own - most).mean() < step / 2
         found[group] -= most if alike else shown - round((shown - float(middle(own))) / step) * step
     return found
 
