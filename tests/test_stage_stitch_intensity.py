@@ -76,9 +76,9 @@ def test_steps_between_the_tiles_of_a_noisy_section_are_below_a_grey_level(tmp_p
     everything(made)
     assert differences(made, np.tile((1.0, 0.0), (36, 1, 1)))[0].max() > 40
     means, parts = differences(made, toned(made))
-    assert means.max() < 0.15
+    assert means.max() < 0.3  # offsets are rounded to 1/4
     assert parts.max() < 0.8
-    assert "before, 0.1 after" in Balance(montage=made.url).said(IO())
+    assert "before, 0.2 after" in Balance(montage=made.url).said(IO())
     assert np.abs(shaded(made)[1]).max() < 2  # there was nothing left to shade
     assert Flatfield(montage=made.url).said(IO()) == "1 of 1 cameras: even, or too few tiles to know"
 

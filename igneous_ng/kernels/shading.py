@@ -63,7 +63,7 @@ class Mosaic:
         found = ndimage.gaussian_filter(
             found, _SOFT
         )  # a tile's samples lie otherwise than its neighbour's: that is noise
-        return np.asarray((np.round(found / STEP) * STEP).astype(np.float32))
+        return np.asarray((np.round(found / STEP) * STEP + 0.0).astype(np.float32))  # never -0
 
 
 def _sides(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

@@ -12,7 +12,9 @@ from scipy.sparse.linalg import splu
 
 Array = npt.NDArray[Any]
 GAIN_STEP, OFFSET_STEP = 2.0**-12, 2.0**-4
-"""What gains and offsets are rounded to."""
+"""What gains and offsets of sections are rounded to."""
+TILE_STEP = 2.0**-7
+"""What gains of tiles are rounded to; offsets to that part of the section's spread, as a power of two."""
 QUANTILES = (0.01, 0.5, 0.99)
 """By which sections are compared."""
 BINS = 2**18
@@ -31,7 +33,10 @@ def balance(tiles: int, pairs: Array, mean: Array, spread: Array, area: Array) -
     pixels. First gains, log a_i - log a_j = log s_j - log s_i, of at most a factor of four, then offsets,
     a_i m_i + b_i = a_j m_j + b_j (the form of FEABAS, Yuan et al.), each by damped least squares with weights by area
     and by Huber's for what does not fit. Tiles that hang together have the mean gain 1 and the mean offset 0, nearly
-    (:func:`_centred`): they keep their own level, and so does a tile without any overlap.
+    (:func:`_levelled`): they keep their own level, and so does a tile without any overlap.
+
+    The steps of rounding are as coarse as eyes allow, for in the equations every tile hangs on every other: noise of
+    one overlap moves all tiles, most of them by less than a step. Offsets make up for what gains are rounded by.
     """
     both = np.ones((tiles, 2)) * (1.0, 0.0)
     if not len(pairs):
@@ -41,14 +46,16 @@ def balance(tiles: int, pairs: Array, mean: Array, spread: Array, area: Array) -
     told: Array = spread.min(axis=1) > 0
     logs = np.log(np.where(told[:, None], spread, 1.0))
     ratio = np.clip(logs[:, 1] - logs[:, 0], -_CLIP, _CLIP)
-    gains = np.exp(_centred(_solved(tiles, pairs, ratio, weight * told, 1e-3), groups, 1 / 64, _log_mean))
-    gains = np.round(gains / GAIN_STEP) * GAIN_STEP
-    step = _binary(float(np.median(spread))) / 16
+    found = _solved(tiles, pairs, ratio, weight * told, 2 * TILE_STEP)
+    gains = np.exp(_levelled(found, _seen(tiles, pairs, logs), groups, 1 / 64, _log_mean))
+    gains = np.round(gains / TILE_STEP) * TILE_STEP
+    unit = _binary(float(np.median(spread)))
+    step = unit / 16
     level = round(float(np.median(mean)) / step) * step  # gains turn about it: the rest is likely to be small
     about = gains[pairs] * (mean - level)
-    rest = _solved(tiles, pairs, about[:, 1] - about[:, 0], weight, step / 4)
-    offsets = _centred(rest + (1.0 - gains) * level, groups, step, np.mean)
-    both[:, 0], both[:, 1] = gains, np.round(offsets / OFFSET_STEP) * OFFSET_STEP
+    rest = _solved(tiles, pairs, about[:, 1] - about[:, 0], weight, unit / 32) + (1.0 - gains) * level
+    offsets = _levelled(rest, _seen(tiles, pairs, gains[pairs] * mean), groups, step, np.mean)
+    both[:, 0], both[:, 1] = gains, np.round(offsets / (unit * TILE_STEP)) * unit * TILE_STEP + 0.0  # never -0
     return both
 
 
@@ -90,15 +97,25 @@ def _groups(tiles: int, pairs: Array) -> list[Array]:
     return [group for group in groups if len(group) > 1]
 
 
-def _centred(values: Array, groups: list[Array], step: float, middle: Callable[[Array], Any]) -> Array:
-    """``values`` so that the ``middle`` of each group is 0, to half a ``step``.
+def _seen(tiles: int, pairs: Array, values: Array) -> Array:
+    """The mean over a tile's overlaps of what it has there, ``[n, 2]``; 0 of none."""
+    count = np.bincount(pairs.ravel(), minlength=tiles)
+    return np.asarray(np.bincount(pairs.ravel(), values.ravel(), tiles) / np.maximum(count, 1))
 
-    It is moved by whole steps from where one of its tiles is 0: another that changes would else change all a little.
+
+def _levelled(values: Array, seen: Array, groups: list[Array], step: float, middle: Callable[[Array], Any]) -> Array:
+    """``values`` moved by one number in each group, so that its ``middle`` is 0, to half a ``step``.
+
+    Were the middle itself to be 0, a tile that changes would change all. So what is shown, ``seen`` and values
+    together, is brought to a whole step in the mean: a tile that comes to have another value is seen as much lower.
+    Where values differ by less than half a step in the mean, most are alike, and it is these that are to be 0.
     """
     found = values.copy()
     for group in groups:
-        own = values[group] - values[group[len(group) // 2]]
-        found[group] = own - np.round(middle(own) / step) * step
+        own = values[group]
+        shown, most = float(np.mean(own + seen[group])), float(np.median(own))
+        alike = np.abs(own - most).mean() < step / 2
+        found[group] -= most if alike else shown - round((shown - float(middle(own))) / step) * step
     return found
 
 
