@@ -55,7 +55,10 @@ def pixels(shape: Vec3 = SHAPE) -> np.ndarray:
 
 
 def sampled(voxels: np.ndarray, places: np.ndarray) -> np.ndarray:
-    return ndimage.map_coordinates(voxels.astype(float), np.moveaxis(places, -1, 0), order=3, mode="mirror")
+    found: np.ndarray = ndimage.map_coordinates(
+        voxels.astype(float), np.moveaxis(places, -1, 0), order=3, mode="mirror"
+    )
+    return found
 
 
 @pytest.mark.parametrize("offset", [(0, 0, 0), (-70, 1000, 5)])
@@ -158,7 +161,7 @@ def test_faults_are_where_the_truth_says(tmp_path: Path) -> None:
     voxels = scenery((300, 240, 9))
     layer = stack(tmp_path / "stack", voxels)
     still = {"warp": 0.0, "shift": 0.0}
-    faults: dict[str, Any] = {"missing": (1,), "masked": (2,), "inverted": (3,), "turned": (4,), "flipped": (5,)}
+    faults: dict[str, Any] = {"lost": (1,), "masked": (2,), "inverted": (3,), "turned": (4,), "flipped": (5,)}
     out, truth = cut(tmp_path / "out", layer, **faults, swapped=(6,), **still)
     image, mask = layers(out)
     image = image[..., 0]
@@ -207,7 +210,7 @@ def test_a_fold_hides_a_strip_and_a_crack_opens_one(tmp_path: Path) -> None:
 def test_a_fault_changes_no_other_section(tmp_path: Path) -> None:
     layer = stack(tmp_path / "stack", scenery())
     plain, _ = layers(cut(tmp_path / "plain", layer, noise=6.0)[0])
-    spoilt, _ = layers(cut(tmp_path / "spoilt", layer, noise=6.0, missing=(1,), inverted=(4,))[0])
+    spoilt, _ = layers(cut(tmp_path / "spoilt", layer, noise=6.0, lost=(1,), inverted=(4,))[0])
     same = [(plain[:, :, z] == spoilt[:, :, z]).all() for z in range(6)]
     assert same == [True, False, True, True, False, True]
 
@@ -224,9 +227,9 @@ def test_what_was_planted_survives_json() -> None:
     [
         ({"every": 0}, "say how many"),
         ({"count": 7}, "has 6 slices"),
-        ({"missing": (6,)}, "a fault in section 6"),
+        ({"lost": (6,)}, "a fault in section 6"),
         ({"swapped": (5,)}, "a fault in section 6"),
-        ({"missing": (2,), "swapped": (1,)}, "section 2 has two faults"),
+        ({"lost": (2,), "swapped": (1,)}, "section 2 has two faults"),
         ({"warp": -1.0}, "cannot be negative"),
         ({"jump": 0.0}, "a jump is positive"),
         ({"cell": (0, 5)}, "at least 1"),
@@ -249,6 +252,6 @@ def test_stacks_of_other_types_and_folders_without_truth_are_refused(tmp_path: P
 
 def test_said_names_the_faults(tmp_path: Path) -> None:
     layer = stack(tmp_path / "stack", scenery((40, 30, 6)))
-    stage = SynthSections(image=layer, out=str(tmp_path / "out"), every=1, missing=(3,), folded=(1,))
-    assert stage.said(IO()) == "6 sections; 1 folded, 3 missing"
+    stage = SynthSections(image=layer, out=str(tmp_path / "out"), every=1, lost=(3,), folded=(1,))
+    assert stage.said(IO()) == "6 sections; 1 folded, 3 lost"
     assert stage.units(IO())[5] == Box((0, 0, 5), (40, 30, 6))

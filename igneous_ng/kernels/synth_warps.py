@@ -95,7 +95,7 @@ class Section:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Section:
         """From what ``dataclasses.asdict`` gives, and JSON keeps."""
-        keys = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+        keys: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
         if raw["tear"]:
             keys["tear"] = Tear(**{**raw["tear"], "normal": tuple(raw["tear"]["normal"])})
         return cls(**keys)
@@ -122,7 +122,7 @@ class Section:
         """
         far = np.array(self.size) - 1 - margin
         inside = ((points >= margin) & (points <= far) & (places >= margin) & (places <= far)).all(axis=-1)
-        codes = np.where(inside & (self.fault != "missing"), TISSUE, VOID).astype(np.uint8)
+        codes = np.where(inside & (self.fault != "lost"), TISSUE, VOID).astype(np.uint8)
         if self.void is not None:
             codes[_beyond(self.void, points) == 0] = VOID
         if self.tear is not None:

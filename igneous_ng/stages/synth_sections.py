@@ -25,7 +25,7 @@ _PIXEL_BYTES, _SOURCE_BYTES = 400, 40  # of a piece, and of the part of the stac
 _SMALL = 100_000_000  # bytes: nodes and their noise, what libraries keep
 _DARK = 0.3  # brightness of a fold
 _NOISE = 99  # stream of random numbers, of pixels
-_FAULTS = ("missing", "masked", "inverted", "turned", "flipped", "swapped", "folded", "cracked")
+_FAULTS = ("lost", "masked", "inverted", "turned", "flipped", "swapped", "folded", "cracked")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class SynthSections(Stage, name="synth sections"):
     gain: float = opt(0.2, "How much the gain of sections differs from 1, at most.")
     offset: float = opt(15.0, "How much is added to all pixels of a section, at most, in grey levels.")
     noise: float = opt(6.0, "Standard deviation of the noise, in grey levels.")
-    missing: tuple[int, ...] = opt((), "Sections that are lost: nothing is there.")
+    lost: tuple[int, ...] = opt((), "Sections that are lost: nothing is there.")
     masked: tuple[int, ...] = opt((), "Sections of which a part is void.")
     inverted: tuple[int, ...] = opt((), "Sections of inverted contrast.")
     turned: tuple[int, ...] = opt((), "Sections that lie turned by the angle.")
