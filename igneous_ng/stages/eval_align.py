@@ -23,7 +23,7 @@ from igneous_ng.warps import Warp
 Array = npt.NDArray[Any]
 Columns = dict[str, Array]
 _BLOCK = 128  # points a side that are looked at together
-_POINT_BYTES, _SMALL = 100, 150_000_000
+_POINT_BYTES, _SMALL = 100, 60_000_000
 _DISTANCES = (1, 2, 3, 4)
 _GOOD = 0
 _WHOLE = ("inverted", "turned", "flipped", "swapped")

@@ -21,8 +21,8 @@ from igneous_ng.stage import LayerUrl, Stage, arg, opt
 Array = npt.NDArray[Any]
 _PIECE = 512  # pixels a side of a chunk, which is drawn at once
 _HALO = 16  # pixels around what is shown, beyond which cubic splines have forgotten
-_PIXEL_BYTES, _SOURCE_BYTES = 400, 40  # of a piece, and of the part of the stack that it shows
-_SMALL = 100_000_000  # bytes: nodes and their noise, what libraries keep
+_PIXEL_BYTES, _SOURCE_BYTES = 250, 40  # of a piece, and of the part of the stack that it shows
+_SMALL = 50_000_000  # bytes: nodes and their noise, what libraries keep
 _DARK = 0.3  # brightness of a fold
 _NOISE = 99  # stream of random numbers, of pixels
 _FAULTS = ("lost", "masked", "inverted", "turned", "flipped", "swapped", "folded", "cracked")
