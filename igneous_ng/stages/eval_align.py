@@ -237,6 +237,7 @@ class _Measured:
         number = self.stage.round - 1
         error, there, touched = self._seen(self.z, number, points)
         good = nodes[:, 5] == _GOOD
+        sought = np.isfinite(nodes[:, 0]) | (self.z - other == 1)  # farther ones are measured at some nodes only
         end = points + np.where(good[:, np.newaxis], nodes[:, :2], 0)
         beyond, both, also = self._seen(other, number, end)
         off = np.hypot(*(beyond + end - error - points).T)
@@ -244,7 +245,7 @@ class _Measured:
         return {
             "flow": off[kept].astype(np.float32),
             "flowed": (touched | also)[kept].astype(np.uint8),
-            "nodes": np.array([(there & both).sum()]),
+            "nodes": np.array([(there & both & sought).sum()]),
         }
 
     def _jump(self, source: int) -> Array:
