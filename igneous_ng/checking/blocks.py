@@ -41,14 +41,14 @@ class Lattice:
 
     @classmethod
     def of(cls, nodes: Round, most: int) -> Lattice:
-        """The finest lattice that has at most so many blocks a section."""
+        """The finest lattice that has at most so many blocks a section; around 0 there are always four."""
         step, multiple = nodes.step, 2
         pixels = nodes.box * (step, step, 1)
         while True:
             pitch = multiple * step
             found = cls(pitch, pixels // (pitch, pitch, 1))
             wide, high, _ = found.box.shape
-            if wide * high <= most:
+            if wide * high <= most or pitch > max(pixels.shape[:2]):
                 return found
             multiple += 2
 

@@ -166,14 +166,14 @@ def _loops(stack: Stack, z: int, points: Array, one: Array, two: Array) -> Array
     between = one[good][:, :2]
     next_ = stack.flow(1).at(z - 1, points[good] + between)
     closure: Array = np.hypot(*(between + next_[:, :2] - two[good][:, :2]).T)
-    known = (next_[:, _STATUS] == GOOD) & np.isfinite(closure)
-    return closure[known].astype(np.float32)
+    found: Array = closure[(next_[:, _STATUS] == GOOD) & np.isfinite(closure)]
+    return found.astype(np.float32)
 
 
 def shape(stack: Stack, z: int, mip: int) -> tuple[dict[str, Any], dict[Box, Array]]:
     """What the elastic map does to a section, as figures, and the strain of its cells, by their boxes of nodes."""
     motion, parts, areas = quality.Motion(), dict[Box, Array](), list[tuple[float, float]]()
-    folded: list[tuple[int, int]] = []
+    folded, known = 0, list[tuple[int, int]]()
     middle = (stack.points(stack.lattice.box)[0, 0] + stack.points(stack.lattice.box)[-1, -1]) / 2
     for cell in stack.cells(z):
         around = stack.grown(cell, 0, 1)
@@ -184,8 +184,10 @@ def shape(stack: Stack, z: int, mip: int) -> tuple[dict[str, Any], dict[Box, Arr
         if cells.strain.size:
             parts[around] = cells.strain.astype(np.float32)
             areas.append((float(cells.least.min()), float(cells.most.max())))
-            folded += [(cell.lo[0] + int(i), cell.lo[1] + int(j)) for i, j in np.argwhere(cells.least <= 0)]
-    torn = _torn(stack, z, mip, folded)
+            over = np.argwhere(cells.least <= 0)
+            folded += len(over)
+            known += [(cell.lo[0] + i, cell.lo[1] + j) for i, j in over[: _LOOKED_AT - len(known)].tolist()]
+    torn = _torn(stack, z, mip, known)
     strain = np.concatenate([np.zeros(0, np.float32), *(part.ravel() for part in parts.values())])
     drift = motion.found() or (None, None, None)
     figures = {
@@ -193,7 +195,7 @@ def shape(stack: Stack, z: int, mip: int) -> tuple[dict[str, Any], dict[Box, Arr
         "strain_max": float(strain.max()) if len(strain) else None,
         "area_min": min((low for low, _ in areas), default=None),
         "area_max": max((high for _, high in areas), default=None),
-        "folded": len(folded) - torn,
+        "folded": folded - torn,
         "torn": torn,
         **dict(zip(("drift_x", "drift_y", "turn"), drift, strict=True)),
     }
@@ -205,7 +207,7 @@ def _torn(stack: Stack, z: int, mip: int, folded: list[tuple[int, int]]) -> int:
     if not stack.alignment.mask:
         return 0
     windows, step, count = Windows(stack.io, stack.alignment, mip, 0), stack.lattice.step, 0
-    for i, j in folded[:_LOOKED_AT]:
+    for i, j in folded:
         x0, y0, x1, y1 = (round((n + 0.5) * step / windows.factor) for n in (i, j, i + 1, j + 1))
         codes = windows.mask(z, (x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
         count += bool(np.isin(codes, (FOLD, CRACK)).any())

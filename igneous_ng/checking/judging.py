@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from igneous_ng.formats.checks import Check
+from igneous_ng.pages.courses import Demand
 
 _RANGES = 8  # spans of sections that a reason names
 
@@ -36,12 +37,19 @@ class Rule:
     """One figure and its bound."""
 
     key: str
+    bound: str
+    """The field of :class:`Bounds`."""
     said: str
-    most: Callable[[Check, Bounds], float]
-    """The bound for a section."""
     sign: int = 1
     """-1 where figures below the bound are wrong."""
+    length: bool = False
+    """Whether more is allowed of sections that are farther apart."""
     spared: bool = True
+
+    def most(self, check: Check, bounds: Bounds) -> float:
+        """The bound for a section."""
+        apart = 1 if check.against is None or not self.length else check.z - check.against
+        return float(getattr(bounds, self.bound) * apart)
 
     def beyond(self, check: Check, bounds: Bounds) -> float:
         """By what factor a section is beyond the bound; up to 1 it is within, 0 where there is no figure."""
@@ -54,17 +62,13 @@ class Rule:
         return above / below if below > 0 else 1.0 + above
 
 
-def _apart(check: Check) -> int:
-    return 1 if check.against is None else check.z - check.against
-
-
 RULES = (
-    Rule("held_out_p95", "places between nodes are off", lambda c, b: b.held_out * _apart(c)),
-    Rule("misaligned", "blocks lie clearly better elsewhere", lambda c, b: b.misaligned),
-    Rule("alike", "blocks find nothing alike near by", lambda c, b: b.alike, sign=-1),
-    Rule("good", "nodes have no good displacement", lambda c, b: b.good, sign=-1),
-    Rule("residual_p95", "the solution contradicts displacements", lambda c, b: b.residual * _apart(c)),
-    Rule("folded", "cells are folded", lambda c, b: b.folded, spared=False),
+    Rule("held_out_p95", "held_out", "places between nodes are off", length=True),
+    Rule("misaligned", "misaligned", "blocks lie clearly better elsewhere"),
+    Rule("alike", "alike", "too few blocks find anything alike near by", sign=-1),
+    Rule("good", "good", "too few nodes have a good displacement", sign=-1),
+    Rule("residual_p95", "residual", "the solution contradicts displacements", length=True),
+    Rule("folded", "folded", "cells are folded", spared=False),
 )
 """What a section is judged by."""
 
@@ -145,10 +149,17 @@ def _reasons(checks: Sequence[Check], bounds: Bounds) -> Iterable[str]:
             yield f"{_words(rule, worst, bounds)} (section {worst.z}); beyond it: {ranges(zs)}"
 
 
-def limits(bounds: Bounds) -> dict[str, tuple[float, int]]:
-    """The bound of each figure for neighbours, and 1 where more is wrong or -1 where less is."""
+def demands(checks: Sequence[Check], bounds: Bounds) -> dict[str, Demand]:
+    """The bounds as pages show them: those of neighbours, and which sections are beyond theirs."""
     pair = Check(z=1, against=0, round=0, source=1)
-    return {rule.key: (rule.most(pair, bounds), rule.sign) for rule in RULES}
+    return {
+        rule.key: Demand(
+            rule.most(pair, bounds),
+            rule.sign,
+            tuple(one.source >= 0 and rule.beyond(one, bounds) > 1 for one in checks),
+        )
+        for rule in RULES
+    }
 
 
 def words(raw: Mapping[str, Any], page: str) -> str:

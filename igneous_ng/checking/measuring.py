@@ -20,8 +20,8 @@ Array = npt.NDArray[Any]
 def measure(stack: Stack, windows: Windows, lattice: Lattice, z: int, allowed: float) -> tuple[Check, Array]:
     """The figures of section ``z`` and its part of the heat map, float32 ``[x, y, 1, channel]``.
 
-    ``windows`` are those of the final maps; a block more than ``allowed`` pixels of mip 0 off, for each section that the
-    other is away, is misaligned.
+    ``windows`` are those of the final maps; a block more than ``allowed`` pixels of mip 0 off, for each section that
+    the other is away, is misaligned.
     """
     rough = stack.alignment.rough(stack.io, z)
     found = Check(z=z, round=stack.lattice.number, source=rough.source, component=rough.component)

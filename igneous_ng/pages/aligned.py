@@ -12,7 +12,7 @@ import numpy.typing as npt
 from igneous_ng import words
 from igneous_ng.alignment import name
 from igneous_ng.formats.checks import Check
-from igneous_ng.pages.courses import Line, course
+from igneous_ng.pages.courses import Demand, Line, course
 from igneous_ng.pages.markup import Markup, badge, page, picture, tag
 
 Array = npt.NDArray[Any]
@@ -39,7 +39,6 @@ class Shown:
     overlays: Sequence[Overlay]
 
 
-Bound = tuple[float, int]
 _PLOTS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("Places between nodes", "how far the better place is, px; compared anew, no solver has seen it",
      (("held_out_p95", "95th percentile"), ("held_out_p50", "median"))),
@@ -63,13 +62,17 @@ _PLOTS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
      (("sum_x", "x"), ("sum_y", "y"))),
     ("Folded", "cells that lie upside down", (("folded", "cells"),)),
 )  # fmt: skip
+_HEAT = (
+    "The folder heat of the alignment is a layer to be laid over the volume: its channels are how far off blocks are, "
+    "in px, the correlation that a better place would gain, and strain; -1 where nothing was measured."
+)
 _LEGEND = "Red is the section, cyan the one below; where both agree all is grey."
 
 
 def draw(
-    checks: Sequence[Check], verdict: Mapping[str, Any], bounds: Mapping[str, Bound], worst: Sequence[Shown]
+    checks: Sequence[Check], verdict: Mapping[str, Any], demands: Mapping[str, Demand], worst: Sequence[Shown]
 ) -> bytes:
-    """The page of all sections; ``verdict`` as it is stored, ``bounds`` of figures."""
+    """The page of all sections; ``verdict`` as it is stored, ``demands`` of figures."""
     title = f"Alignment, round {verdict['round']}"
     shown = sum(one.source >= 0 for one in checks)
     figures = verdict["figures"]
@@ -79,10 +82,11 @@ def draw(
         tag("h1", title),
         tag("p", said, class_="quiet"),
         _verdict(verdict),
-        _summary(figures, bounds),
+        _summary(figures, demands),
+        tag("p", _HEAT, class_="quiet"),
         tag("h2", "Along the stack"),
         tag("p", "Dashed: the bound. Grey: not measured. Lengths are pixels of mip 0.", class_="quiet"),
-        _plots(checks, bounds),
+        _plots(checks, demands),
         tag("h2", "The worst sections"),
         tag("p", _LEGEND, class_="quiet"),
         _worst(worst),
@@ -96,29 +100,35 @@ def _verdict(verdict: Mapping[str, Any]) -> Markup:
     if accepted:
         parts.append(tag("p", f"Accepted by an operator: {accepted}"))
     if verdict["reasons"]:
-        parts.append(tag("ul", *(tag("li", one) for one in verdict["reasons"])))
+        parts.append(_list(verdict["reasons"]))
     return tag("div", *parts, class_=f"verdict {style}")
 
 
-def _summary(figures: Mapping[str, Any], bounds: Mapping[str, Bound]) -> Markup:
+def _list(said: Sequence[str]) -> Markup:
+    return tag("ul", *(tag("li", one) for one in said))
+
+
+def _summary(figures: Mapping[str, Any], demands: Mapping[str, Demand]) -> Markup:
     """The median and the worst section of each figure."""
     rows = []
     for key, both in ((key, both) for key, both in figures.items() if isinstance(both, dict)):
-        bound = bounds.get(key)
-        wrong = bound is not None and both["worst"] * bound[1] > bound[0] * bound[1]
+        demand = demands.get(key)
         cells = [tag("td", key.replace("_", " ")), *(tag("td", _short(both[one]), class_="n") for one in both)]
-        limit = "" if bound is None else f"{'at most' if bound[1] > 0 else 'at least'} {bound[0]:.4g}"
-        rows.append(tag("tr", *cells, tag("td", limit), tag("td", badge("bad", "beyond") if wrong else "")))
+        limit = "" if demand is None else f"{'at most' if demand.sign > 0 else 'at least'} {demand.bound:.4g}"
+        beyond = 0 if demand is None else sum(demand.beyond)
+        rows.append(
+            tag("tr", *cells, tag("td", limit), tag("td", badge("bad", f"{beyond:,} beyond") if beyond else ""))
+        )
     head = tag("tr", *(tag("th", one) for one in ("Figure", "Median section", "Worst section", "Bound", "")))
     return tag("table", tag("thead", head), tag("tbody", *rows), class_="narrow")
 
 
-def _plots(checks: Sequence[Check], bounds: Mapping[str, Bound]) -> Markup:
+def _plots(checks: Sequence[Check], demands: Mapping[str, Demand]) -> Markup:
     zs = [one.z for one in checks]
     drawn = []
     for title, said, keys in _PLOTS:
         lines = [Line(label, series(checks, key)) for key, label in keys]
-        drawn.append(course(title, said, zs, lines, bounds.get(keys[0][0])))
+        drawn.append(course(title, said, zs, lines, demands.get(keys[0][0])))
     return tag("div", *drawn, class_="courses")
 
 
@@ -143,8 +153,7 @@ def _row(shown: Shown) -> Markup:
     link = tag("a", check.z, href=f"{name(check.z)}.html") if shown.wrong else check.z
     over = tag("p", f"over {check.against}", class_="quiet")
     said = [tag("p", one) for one in shown.wrong] or [tag("p", badge("ok", "within bounds"))]
-    for one in shown.overlays:
-        said.append(tag("p", f"shown at {one.x:.0f}, {one.y:.0f}{_off(one)}", class_="quiet"))
+    said += [tag("p", f"shown at {one.x:.0f}, {one.y:.0f}{_off(one)}", class_="quiet") for one in shown.overlays]
     before, after = ([_image(rows, what) for rows in both] for what, both in _sides(shown.overlays))
     return tag("tr", tag("td", link, over), tag("td", *said, class_="said"), tag("td", *before), tag("td", *after))
 
@@ -182,9 +191,9 @@ def section(check: Check, wrong: Sequence[str], heat: Mapping[str, Array], overl
         tag("p", tag("a", "All sections", href="index.html")),
         tag("h1", title),
         tag("p", f"Round {check.round}, over section {check.against}", class_="quiet"),
-        tag("div", tag("p", badge("bad", "beyond bounds")), tag("ul", *(tag("li", one) for one in wrong)), class_="verdict bad"),
+        tag("div", tag("p", badge("bad", "beyond bounds")), _list(wrong), class_="verdict bad"),
         tag("h2", "Where"),
-        tag("div", *maps, class_="courses"),
+        tag("div", *maps, class_="plots"),
         tag("h2", "The worst places"),
         tag("p", _LEGEND, class_="quiet"),
         tag("table", tag("thead", head), tag("tbody", *places), class_="worst"),

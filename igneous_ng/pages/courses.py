@@ -18,7 +18,7 @@ from igneous_ng.pages.markup import Markup, tag
 
 Array = npt.NDArray[Any]
 BINS = 240
-_LEFT, _WIDTH, _HEIGHT, _TOP, _FOOT = 52, 600, 120, 8, 20
+_LEFT, _WIDTH, _HEIGHT, _TOP, _FOOT = 62, 600, 120, 8, 20
 _COLOURS = ("#2f6db3", "#c06a1d", "#4a9a5b")
 _BAD = "#d8322e"
 _BEYOND = 3.0  # of a bound, or of most figures: what is larger is shown at the border
@@ -32,17 +32,27 @@ class Line:
     values: Array
 
 
-def course(title: str, said: str, zs: Sequence[int], lines: Sequence[Line], bound: tuple[float, int] | None) -> Markup:
-    """A plot; ``bound`` is a value and 1 where more is wrong, -1 where less is."""
+@dataclass(frozen=True)
+class Demand:
+    """The bound of a figure; ``sign`` is 1 where more is wrong, -1 where less is."""
+
+    bound: float
+    sign: int
+    beyond: Sequence[bool]
+    """Which sections are beyond it."""
+
+
+def course(title: str, said: str, zs: Sequence[int], lines: Sequence[Line], demand: Demand | None) -> Markup:
+    """A plot of one or more figures; the first is the one of which something is demanded."""
     known = np.concatenate([line.values[np.isfinite(line.values)] for line in lines])
     head = (tag("h3", title), tag("p", said, class_="quiet"))
     if not known.size:
         return tag("figure", *head, tag("p", "Nothing was measured.", class_="none"))
-    place = _Place(len(zs), *_range(known, bound))
+    place = _Place(len(zs), *_range(known, demand))
     drawn = [_missing(place, lines), _axes(place, zs)]
     drawn += [_line(place, line.values, _COLOURS[n % len(_COLOURS)]) for n, line in enumerate(lines)]
-    if bound is not None:
-        drawn += [_bound(place, bound[0]), _beyond(place, lines[0].values, bound)]
+    if demand is not None:
+        drawn += [_bound(place, demand.bound), _beyond(place, lines[0].values, demand)]
     drawn.append(_hovers(place, zs, lines))
     size = f"0 0 {_LEFT + _WIDTH + 6} {_TOP + _HEIGHT + _FOOT}"
     keys = [tag("b", line.label, style=f"color:{_COLOURS[n]}") for n, line in enumerate(lines)] if lines[1:] else []
@@ -71,14 +81,14 @@ class _Place:
         return round(_TOP + _HEIGHT * (1 - share), 1)
 
 
-def _range(known: Array, bound: tuple[float, int] | None) -> tuple[float, float]:
+def _range(known: Array, demand: Demand | None) -> tuple[float, float]:
     low, high = float(known.min()), float(known.max())
     if low >= 0:
         usual = float(np.percentile(known, 95))
         low = 0.0
-        if bound is not None:
-            usual = max(usual, bound[0])
-            high = max(high, bound[0] * 1.15)
+        if demand is not None:
+            usual = max(usual, demand.bound)
+            high = max(high, demand.bound * 1.15)
         high = min(high, _BEYOND * usual) if usual > 0 else high
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
@@ -105,12 +115,12 @@ def _line(place: _Place, values: Array, colour: str) -> Markup:
     return Markup("".join(drawn))
 
 
-def _beyond(place: _Place, values: Array, bound: tuple[float, int]) -> Markup:
+def _beyond(place: _Place, values: Array, demand: Demand) -> Markup:
     """A mark at each bin in which a section is beyond the bound."""
-    drawn = []
+    drawn, beyond = [], np.array(demand.beyond, bool)
     for at in place.bins:
-        part = values[at][np.isfinite(values[at])]
-        if part.size and (worst := float((part * bound[1]).max() * bound[1])) * bound[1] > bound[0] * bound[1]:
+        if (part := values[at][beyond[at]]).size:
+            worst = float((part * demand.sign).max() * demand.sign)
             drawn.append(tag("circle", cx=place.x(at), cy=place.y(worst), r=3, fill=_BAD))
     return Markup("".join(drawn))
 

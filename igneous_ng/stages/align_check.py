@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy.typing as npt
@@ -30,8 +31,9 @@ from igneous_ng.windows import Windows
 
 Array = npt.NDArray[Any]
 _BASE = 90_000_000  # bytes: windows of a block, its transforms, what libraries keep
+_CHUNKS = 12  # of the layer that are decoded at once
 _NODE = 700  # bytes for each node of a part of the fields
-_KEPT = 16  # bytes that are kept of each node of a section
+_KEPT = 40  # bytes that are kept of each node of a section
 _NEAR = 2.0  # pixels of the level, or what processes move: a block is where it should be
 _MUCH = 4.0  # the same, of what the worst twentieth of places may be off
 _WORST = 12  # sections with pictures in the page of all
@@ -44,8 +46,8 @@ class AlignCheck(Stage, name="align check"):
     Beside what the solution leaves of its own displacements, blocks between its nodes are compared anew through the
     final maps. `checks/` holds figures of each section, `heat` is a layer over the aligned volume (channels:
     pixels off, correlation gained by a better place, strain), `report/index.html` shows both, and `verdict.json`
-    says whether `align render` may go on. Lengths are pixels of mip 0; bounds hold for neighbours, and k times as much for
-    sections k apart.
+    says whether `align render` may go on. Lengths are pixels of mip 0; bounds hold for neighbours, and k times as much
+    for sections k apart.
     """
 
     makes_data = False
@@ -121,9 +123,12 @@ class AlignCheck(Stage, name="align check"):
 
     def peak_bytes(self, unit: int, io: IO) -> int:
         """A part of the fields, a few bytes of each node, and a block."""
-        wide, high, _ = self._stack(io).lattice.box.shape
+        ready = self._stack(io)
+        wide, high, _ = ready.lattice.box.shape
         part = min(wide, fields.SPAN) * min(high, fields.SPAN)
-        return _BASE + _NODE * part + _KEPT * wide * high
+        volume = io.volume(ready.alignment.layer, self._windows(ready).mip)
+        chunk = prod(volume.chunk) * volume.voxel_bytes
+        return _BASE + _CHUNKS * chunk + _NODE * part + _KEPT * wide * high
 
     def execute(self, unit: int, io: IO) -> None:
         """Check one section."""
@@ -147,7 +152,7 @@ class AlignCheck(Stage, name="align check"):
         io.put_json(f"{self.alignment}/verdict.json", verdict)
         compared = sorted((one for one in checks if one.against is not None), key=lambda c: -judging.score(c, bounds))
         worst = [Shown(one, judging.wrong(one, bounds), self._overlays(ready, one, 1)) for one in compared[:_WORST]]
-        drawn = aligned.draw(checks, verdict, judging.limits(bounds), worst)
+        drawn = aligned.draw(checks, verdict, judging.demands(checks, bounds), worst)
         io.put(f"{self.alignment}/report/index.html", drawn)
 
     def said(self, io: IO) -> str:
