@@ -16,6 +16,7 @@ from igneous_ng.alignment import Alignment, Rough
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.io import IO
 from igneous_ng.kernels import fields as lattices
+from igneous_ng.kernels.align_quality import rough
 from igneous_ng.stages.align_check import AlignCheck
 from igneous_ng.windows import FOLD
 from tests.alignments import begun, fields, stack
@@ -115,8 +116,9 @@ def test_a_region_that_is_off_is_found_there(tmp_path: Path) -> None:
     assert not verdict(made)["publish"]
     assert "beyond it: sections 2-3" in verdict(made)["reasons"][0]
     assert "is held back" in stage.said(IO())
-    do(made, misaligned=0.9)
+    do(made, misaligned=0.9, blocks=12)  # another heat map in the place of the first
     assert verdict(made)["publish"]
+    assert heat(made, 2).shape == (4, 3, 3)
     assert not (tmp_path / "alignment/report/z000002.html").exists()
 
 
@@ -145,7 +147,8 @@ def test_residuals_and_loops_are_those_of_brute_force(tmp_path: Path) -> None:
         flows[k][..., 5][:, :, :k] = 1
         flows[k][..., :2][flows[k][..., 5] == 1] = np.nan
         fields(made, 2, STEP, f"flow/{k}", flows[k])
-    do(made, round=2)
+    IO().put_json(made.url("rounds/2/weights", 3, ".json"), {"sigma": {"1": 2.5}})
+    do(made, round=2, blocks=4)
     points = lattices.points((0, 0), NODES, STEP)
     for z in (1, 2, 3):
         residual, loops, used = [], [], [0, 0, 0, 0]
@@ -162,9 +165,13 @@ def test_residuals_and_loops_are_those_of_brute_force(tmp_path: Path) -> None:
             if z > 1 and flows[1][i, j, z, 5] == flows[2][i, j, z, 5] == 0:
                 one, two = flows[1][i, j, z, :2], flows[2][i, j, z, :2]
                 between = lattices.bilinear(flows[1][:, :, z - 1], (0, 0), lattices.places(r + one, STEP))
-                if between[5] == 0:
+                if between[5] == 0 and np.isfinite(between[:2]).all():
                     loops.append(np.hypot(*(one + between[:2] - two)))
         found = figures(made, z)
+        short = rough(forward[:, :, z] - forward[:, :, z - 1])
+        assert found["jitter"] == pytest.approx(np.sqrt((short**2).mean()), rel=1e-4)
+        sure = 2.5 if z == 3 else 0.3 * 32 / 8
+        assert found["jitter_ratio"] == pytest.approx(found["jitter"] / sure, rel=1e-4)
         assert found["links"] == used
         seen = np.logical_or.reduce([flows[k][:, :, z, 5] != 1 for k in range(1, z + 1)])
         assert found["good"] == pytest.approx(sum(used) / seen.sum(), rel=1e-4)
@@ -184,7 +191,7 @@ def test_loops_that_do_not_close_are_told(tmp_path: Path) -> None:
     one[..., :2], two[..., :2] = (2, -1), (4.75, -3)
     fields(made, 1, STEP, "flow/1", one)
     fields(made, 1, STEP, "flow/2", two)
-    do(made)
+    do(made, blocks=4)
     assert (figures(made, 2)["loop_p50"], figures(made, 2)["loop_p95"]) == (1.25, 1.25)
     assert figures(made, 2)["loops"] == NODES[0] * NODES[1]
     assert figures(made, 1)["loop_p50"] is None
@@ -230,7 +237,7 @@ def test_any_order_and_repetition_gives_the_same_bytes(tmp_path: Path) -> None:
     inverse = np.zeros((*NODES, COUNT, 2))
     inverse[8:, :, 2, 0] = 3
     made = aligned(tmp_path, inverse)
-    stage, left = AlignCheck(alignment=made.home), []
+    stage, left = AlignCheck(alignment=made.home, blocks=12), []
     for backwards in (False, True):
         stage.prepare(IO())
         units = list(stage.units(IO()))
@@ -248,7 +255,7 @@ def test_an_operator_may_accept_what_was_checked(tmp_path: Path) -> None:
     made = aligned(tmp_path, inverse)
     with pytest.raises(DataError, match="says nothing of round 1"):
         do(made, accept=True, because="B.: of no matter")
-    do(made)
+    do(made, blocks=12)
     before = (tmp_path / "alignment/checks/z000002.json").stat().st_mtime_ns
     stage = do(made, accept=True, because="B.: of no matter")
     found = verdict(made)

@@ -18,7 +18,7 @@ from igneous_ng.kernels.correlation import Masked, correlations
 Array = npt.NDArray[Any]
 REACH = 8
 """Pixels to each side in which the better place of a block is looked for."""
-_SHADE = 12.0  # pixels: slower changes of brightness than this are of the camera, not of the tissue
+_SHADE = 49  # pixels: what changes more slowly is of the camera, not of the tissue
 _ENOUGH = 0.5  # of a block that both must show
 
 
@@ -41,10 +41,11 @@ class Likeness:
 
 def even(values: Array, tissue: Array) -> Masked:
     """A picture without slow changes of brightness; what is no tissue has no say, and is 0."""
-    inside = tissue.astype(np.float64)
     whole = np.where(tissue, values, 0).astype(np.float64)
-    share = np.maximum(ndimage.gaussian_filter(inside, _SHADE), 1e-6)
-    return Masked((whole - ndimage.gaussian_filter(whole, _SHADE) / share) * inside, tissue)
+    mean = ndimage.uniform_filter(whole, _SHADE)
+    if not tissue.all():
+        mean /= np.maximum(ndimage.uniform_filter(tissue.astype(np.float64), _SHADE), 1 / _SHADE**2)
+    return Masked(np.where(tissue, whole - mean, 0), tissue)
 
 
 def likeness(one: Masked, other: Masked) -> Likeness | None:

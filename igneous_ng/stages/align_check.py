@@ -30,9 +30,9 @@ from igneous_ng.stage import LayerUrl, Stage, arg, opt
 from igneous_ng.windows import Windows
 
 Array = npt.NDArray[Any]
-_BASE = 90_000_000  # bytes: windows of a block, its transforms, what libraries keep
+_BASE = 60_000_000  # bytes: windows of a block, its transforms, what libraries keep
 _CHUNKS = 12  # of the layer that are decoded at once
-_NODE = 700  # bytes for each node of a part of the fields
+_NODE = 500  # bytes for each node of a part of the fields
 _KEPT = 40  # bytes that are kept of each node of a section
 _NEAR = 2.0  # pixels of the level, or what processes move: a block is where it should be
 _MUCH = 4.0  # the same, of what the worst twentieth of places may be off
@@ -56,7 +56,7 @@ class AlignCheck(Stage, name="align check"):
     round: int = opt(1, "The round whose maps are checked.")
     mip: int | None = opt(None, "Level of the layer that is compared; by default that of the round.")
     channel: int = opt(0, "The channel that is compared.")
-    blocks: int = opt(400, "Blocks of a section that are compared at most; so many voxels its heat map has.")
+    blocks: int = opt(256, "Blocks of a section that are compared at most; so many voxels its heat map has.")
     held_out_p95: float | None = opt(
         None, "Of 95 of 100 blocks the best place may be so far off; by default 4 pixels of the level, or 4 times what "
         "processes move between sections (0.3 of their distance), whichever is more."
