@@ -50,7 +50,7 @@ def test_a_good_stack_may_be_published() -> None:
         ("folded", 1, "cells are folded"),
     ],
 )
-def test_every_bound_can_fail(key: str, value: float, said: str) -> None:
+def test_every_bound_can_fail(key: str, value: Any, said: str) -> None:
     checks = stack()
     checks[3] = replace(checks[3], **{key: value})
     verdict = judging.judge(checks, BOUNDS)

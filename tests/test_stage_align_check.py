@@ -154,8 +154,8 @@ def test_residuals_and_loops_are_those_of_brute_force(tmp_path: Path) -> None:
         residual, loops, used = [], [], [0, 0, 0, 0]
         for i, j in np.ndindex(NODES):
             r = points[i, j]
-            k = next((k for k in (1, 2, 3, 4) if k <= z and flows[k][i, j, z, 5] == 0), None)
-            if k is not None:
+            nearest = [k for k in (1, 2, 3, 4) if k <= z and flows[k][i, j, z, 5] == 0]
+            for k in nearest[:1]:
                 used[k - 1] += 1
                 ends = []
                 for section, at in ((z, r), (z - k, r + flows[k][i, j, z, :2])):

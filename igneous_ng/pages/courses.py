@@ -18,7 +18,7 @@ from igneous_ng.pages.markup import Markup, tag
 
 Array = npt.NDArray[Any]
 BINS = 240
-_LEFT, _WIDTH, _HEIGHT, _TOP, _FOOT = 62, 600, 120, 8, 20
+_LEFT, _WIDTH, _HEIGHT, _TOP, _FOOT = 58, 400, 104, 8, 20
 _COLOURS = ("#2f6db3", "#c06a1d", "#4a9a5b")
 _BAD = "#d8322e"
 _BEYOND = 3.0  # of a bound, or of most figures: what is larger is shown at the border
@@ -90,7 +90,7 @@ def _range(known: Array, demand: Demand | None) -> tuple[float, float]:
             usual = max(usual, demand.bound)
             high = max(high, demand.bound * 1.15)
         high = min(high, _BEYOND * usual) if usual > 0 else high
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    return (low, high) if high > low else (low, low + 1) if low >= 0 else (low - 0.5, high + 0.5)
 
 
 def _line(place: _Place, values: Array, colour: str) -> Markup:
@@ -111,7 +111,7 @@ def _line(place: _Place, values: Array, colour: str) -> Markup:
         if len(run) == 1:
             drawn.append(tag("circle", cx=run[0][0], cy=run[0][2], r=1.6, fill=colour))
         path = "L".join(f"{x} {middle}" for x, _, middle, _ in run)
-        drawn.append(tag("path", d=f"M{path}", stroke=colour, stroke_width=1.6, fill="none", stroke_linejoin="round"))
+        drawn.append(tag("path", d=f"M{path}", stroke=colour, stroke_width=1.4, fill="none", stroke_linejoin="round"))
     return Markup("".join(drawn))
 
 
@@ -121,7 +121,7 @@ def _beyond(place: _Place, values: Array, demand: Demand) -> Markup:
     for at in place.bins:
         if (part := values[at][beyond[at]]).size:
             worst = float((part * demand.sign).max() * demand.sign)
-            drawn.append(tag("circle", cx=place.x(at), cy=place.y(worst), r=3, fill=_BAD))
+            drawn.append(tag("circle", cx=place.x(at), cy=place.y(worst), r=2.6, fill=_BAD))
     return Markup("".join(drawn))
 
 
@@ -145,7 +145,7 @@ def _axes(place: _Place, zs: Sequence[int]) -> Markup:
     for value in (place.low, (place.low + place.high) / 2, place.high):
         y = place.y(value)
         drawn.append(tag("line", x1=_LEFT, x2=_LEFT + _WIDTH, y1=y, y2=y, stroke="#e4e6ea", stroke_width=1))
-        drawn.append(_text(f"{value:.3g}", _LEFT - 7, y + 4, "end"))
+        drawn.append(_text(f"{value:.2g}", _LEFT - 7, y + 4, "end"))
     foot = _TOP + _HEIGHT + 15
     drawn += [_text(str(z), x, foot, at) for z, x, at in ((zs[0], _LEFT, "start"), (zs[-1], _LEFT + _WIDTH, "end"))]
     return Markup("".join(drawn))
