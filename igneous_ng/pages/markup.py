@@ -49,10 +49,10 @@ def _escaped(value: object) -> str:
 
 
 def picture(rows: npt.NDArray[Any]) -> str:
-    """Pixels ``[y, x]``, uint8, as the address of a JPEG that holds them itself."""
+    """Pixels ``[y, x]``, or ``[y, x, 3]`` in colours, uint8, as the address of a JPEG that holds them itself."""
     import imagecodecs
 
-    data = imagecodecs.jpeg8_encode(np.ascontiguousarray(rows), level=_QUALITY)
+    data = imagecodecs.jpeg8_encode(np.ascontiguousarray(rows), level=_QUALITY, subsampling="444")
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
@@ -75,6 +75,12 @@ td img{display:block;height:72px;max-width:160px;border-radius:3px}
 border:2px solid;vertical-align:-.1rem}
 svg{display:block}svg.map{width:100%;max-height:86vh;background:#eceef1;border-radius:6px}
 .plots{display:flex;flex-wrap:wrap;gap:2.5rem}
+.courses{display:grid;grid-template-columns:repeat(auto-fill,minmax(420px,1fr));gap:1.4rem 2rem}
+figure{margin:0}h3{font-size:.95rem;margin:.2rem 0 0}figure p{font-size:.82rem;margin:0 0 .3rem}
+svg.course{width:100%;height:auto}.lines b{margin-right:1rem}table.narrow{width:auto}
+.verdict{border-left:5px solid var(--line);padding:.5rem 1rem;margin:.9rem 0 1.2rem;background:#f7f8fa}
+.verdict.ok{border-color:var(--ok)}.verdict.bad{border-color:var(--bad)}.verdict ul{margin:.4rem 0;padding-left:1.2rem}
+.worst td{vertical-align:top}.worst td img{height:256px;max-width:none;margin-bottom:.4rem}
 """
 
 

@@ -1,0 +1,1 @@
+"""How well sections lie in an aligned volume, from the files of the alignment and from the sections."""
