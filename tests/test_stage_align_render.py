@@ -17,6 +17,7 @@ from igneous_ng.formats.info import SEGMENTATION, new_info
 from igneous_ng.geometry import Box, Vec3
 from igneous_ng.io import IO
 from igneous_ng.redo import Redo, carried_out
+from igneous_ng.stage import Layer
 from igneous_ng.stages.align_render import AlignRender
 from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.stages.image_transfer import Transfer
@@ -232,7 +233,7 @@ def test_a_section_shown_at_another_place_is_the_one_named(tmp_path: Path) -> No
 
 def test_what_was_not_passed_is_not_rendered(tmp_path: Path) -> None:
     made = begun(f"file://{tmp_path}/alignment", stack(tmp_path / "stack", texture((64, 64, 1, 1))))
-    asked = {"alignment": made.home, "layer": str(tmp_path / "layer"), "num_mips": 0}
+    asked: dict[str, Any] = {"alignment": made.home, "layer": str(tmp_path / "layer"), "num_mips": 0}
     with pytest.raises(DataError, match="says nothing of round 0; run `align check` first"):
         run.inline(AlignRender(**asked))
     IO().put_json(f"{made.home}/verdict.json", {"round": 0, "publish": False, "reasons": ["drift of 9 px", "gaps"]})
@@ -250,7 +251,7 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
     layer = stack(tmp_path / "stack", texture((64, 64, 1, 1)))
     made = begun(f"file://{tmp_path}/alignment", layer)
     with pytest.raises(SpecError, match="not both"):
-        AlignRender(alignment=made.home, layer="a", image="b", montage="c")
+        AlignRender(alignment=made.home, layer="a", image=Layer("b"), montage=Layer("c"))
     with pytest.raises(SpecError, match="is read"):
         AlignRender(alignment=made.home, layer=made.home)
     with pytest.raises(SpecError, match="has the sections"):
@@ -310,14 +311,14 @@ def test_tiles_finer_than_their_layer_keep_their_frame(tmp_path: Path) -> None:
 def test_a_change_of_one_place_makes_only_its_chunks_anew(tmp_path: Path) -> None:
     made = crooked(tmp_path, step=3)
     bounds = Box((-64, -64, 3), (320, 320, 8))
-    stage = {"chunk": (64, 64, 1), "bounds": bounds}
+    stage: dict[str, Any] = {"chunk": (64, 64, 1), "bounds": bounds}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("igneous_ng.showing.CELL", 64)
         render(made, tmp_path / "layer", **stage)
         before = files(tmp_path / "layer")
         io, url = IO(), f"{made.home}/rounds/1/inverse"
         values = whole(tmp_path / "alignment/rounds/1/inverse")
-        values[20, 20, 3] += 1  # a node of one section, at (40, 67); nodes of one object go from (-21, 6) to (170, 197)
+        values[23, 19, 3] += 1  # a node of one section, at (49, 64); nodes of one object go from (-21, 6) to (170, 197)
         io.write(io.volume(url, 0), io.info(url).scales[0].bounds, values)
         waves = carried_out(
             Redo(IO().store, [f"file://{tmp_path}/layer"]), lambda wave: run.inline(wave.stage, wave.subset)
