@@ -68,15 +68,22 @@ class Stack:
         below = np.floor(points[:, 2])
         share = points[:, 2] - below
         total, weight = np.zeros(points.shape), np.zeros(len(points))
+        sure = np.isfinite(points).all(axis=1)
         for shift, part in ((0, 1 - share), (1, share)):
-            for z in np.unique(below[(part > 0) & np.isfinite(points).all(axis=1)]).astype(np.int64).tolist():
-                which = np.flatnonzero((below == z) & (part > 0))
+            for z in np.unique(below[sure & (part > 0)]).astype(np.int64).tolist():
+                which = np.flatnonzero(sure & (part > 0) & (below == z))
                 there = self._there(z + shift, way, points[which, :2], nearest)
                 if there is not None:
                     total[which] += there * part[which, np.newaxis]
                     weight[which] += part[which]
         total[weight == 0] = np.nan
         return total / np.where(weight > 0, weight, 1)[:, np.newaxis]
+
+    def moved_nm(self, points: Array, way: Way, nearest: bool = False) -> Array:
+        """The same of points in nm, in which the centre of a voxel lies half a voxel behind its corner."""
+        voxel = np.array(self.alignment.resolution)
+        found: Array = (self.moved(points / voxel - 0.5, way, nearest) + 0.5) * voxel
+        return found
 
     def _there(self, z: int, way: Way, points: Array, nearest: bool) -> Array | None:
         """Of points of one section, or one place of the volume, where they are the other way, ``[n, 3]``."""
