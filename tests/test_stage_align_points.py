@@ -132,7 +132,7 @@ def test_wrong_tables_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="points are numbers"):
         moved(made, np.zeros((3, 2)))
     with pytest.raises(SpecError, match=r"both .csv or both .npy"):
-        AlignPoints(alignment=made.home, file="a.csv", out="b.npy")
+        run.inline(AlignPoints(alignment=made.home, file="a.csv", out="b.npy"))
     with pytest.raises(DataError, match="there is no such table"):
         run.inline(AlignPoints(alignment=made.home, file=str(tmp_path / "no.csv"), out=str(tmp_path / "out.csv")))
 

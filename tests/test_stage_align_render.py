@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -216,11 +220,11 @@ def test_sections_that_are_missing_are_background_or_the_nearest(tmp_path: Path)
     assert (shown[:, :, [0, 2, 3]] == 7).all()
     assert np.array_equal(shown[:, 1:, 1], voxels[:, :-1, 1])
     assert [n["missing"] for n in notes(tmp_path / "layer") if n] == [{"0": None}, {"2": None}, {"3": None}]
-    filled = whole(render(made, tmp_path / "filled", missing="nearest", chunk=(64, 64, 6)))
+    filled = whole(render(made, tmp_path / "filled", absent="nearest", chunk=(64, 64, 6)))
     for z, near in enumerate((1, 1, 1, 4, 4, 5)):
         assert np.array_equal(filled[:, near:, z], voxels[:, :-near, near]), z
     assert notes(tmp_path / "filled") == [{"missing": {"0": 1, "2": 1, "3": 4}}]
-    stage = AlignRender(alignment=made.home, layer=str(tmp_path / "filled"), missing="nearest")
+    stage = AlignRender(alignment=made.home, layer=str(tmp_path / "filled"), absent="nearest")
     assert stage.said(IO()) == "3 sections shown, by round 0; 3 missing: 0, 2, 3; the nearest are shown instead"
 
 
@@ -367,3 +371,22 @@ def test_rough_maps_that_end_too_early_are_told(tmp_path: Path) -> None:
     IO().put(f"{made.home}/rough.affines", encode_rough(3, [straight(3)]))
     with pytest.raises(DataError, match="says nothing of section 4"):
         render(made, tmp_path / "layer")
+
+
+@pytest.mark.long
+def test_killed_at_any_moment_the_bytes_are_the_same(tmp_path: Path) -> None:
+    made = crooked(tmp_path)
+    wanted = files(render(made, tmp_path / "layer", chunk=(16, 16, 2), num_mips=2))
+    (tmp_path / "layer").rename(tmp_path / "undisturbed")
+    command = [sys.executable, "-m", "igneous_ng.cli", "align", "render", made.home, str(tmp_path / "layer"),
+               "--chunk", "16,16,2", "--num-mips", "2", "--unchecked"]  # fmt: skip
+    rng = np.random.default_rng(5)
+    for _ in range(8):
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            child.wait(timeout=float(rng.uniform(0.5, 4)))
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    assert subprocess.run(command, capture_output=True, check=True).returncode == 0
+    assert files(tmp_path / "layer") == wanted

@@ -76,11 +76,8 @@ class AlignPoints(Moving, name="align points"):
     )
 
     def check(self) -> None:
-        """Formats agree."""
+        """A table is not written over the one that is read."""
         super().check()
-        ends = [one.rpartition(".")[2] for one in (self.file, self.out)]
-        if ends[0] not in ("csv", "npy") or ends[0] != ends[1]:
-            raise SpecError(f"{self.name}: {self.file} and {self.out}; give two files, both .csv or both .npy")
         if self.file == self.out:
             raise SpecError(f"{self.name}: {self.out} is read; name another file to write")
 
@@ -97,7 +94,10 @@ class AlignPoints(Moving, name="align points"):
         return (self.out,)
 
     def prepare(self, io: IO) -> None:
-        """Refuse a table that is not there."""
+        """Refuse a table that is not there, and two of different formats."""
+        ends = [one.rpartition(".")[2] for one in (self.file, self.out)]
+        if ends[0] not in ("csv", "npy") or ends[0] != ends[1]:
+            raise SpecError(f"{self.name}: {self.file} and {self.out}; give two files, both .csv or both .npy")
         if not io.exists(self.file):
             raise DataError(f"{self.file}: there is no such table; check the path")
 

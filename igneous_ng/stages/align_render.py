@@ -55,7 +55,7 @@ class AlignRender(Shown, name="align render"):
         "Show sections of opposite contrast as the others, v as lowest + highest of the type - v (-v of float32), or "
         "as they are; labels always are.",
     )
-    missing: Literal["background", "nearest"] = opt(
+    absent: Literal["background", "nearest"] = opt(
         "background", "What is shown where there is no section: nothing, or the nearest, of two the one below."
     )
     fill_missing: bool = opt(False, "Read missing chunks as zeros even where the alignment does not; they are counted.")
@@ -145,7 +145,7 @@ class AlignRender(Shown, name="align render"):
         if mirrored:
             told.append(f"the contrast of {mirrored} restored")
         if absent:
-            instead = "" if self.missing == "background" else "; the nearest are shown instead"
+            instead = "" if self.absent == "background" else "; the nearest are shown instead"
             some = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
             told.append(f"{len(absent)} missing: {some}{instead}")
         return "; ".join(told)
@@ -157,7 +157,7 @@ class AlignRender(Shown, name="align render"):
         """By which map a place of the volume is shown."""
         if stack.source(z) >= 0:
             return z
-        return stack.nearest(z) if self.missing == "nearest" else None
+        return stack.nearest(z) if self.absent == "nearest" else None
 
     def _note(self, io: IO, places: dict[int, int | None]) -> None:
         """Say in the record what is not what it should be."""
