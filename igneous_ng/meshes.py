@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ from igneous_ng.formats import mesh as legacy
 from igneous_ng.formats import multires, sharding
 from igneous_ng.formats.multires import Manifest
 from igneous_ng.formats.sharding import Spec
+from igneous_ng.geometry import Vec3f
 from igneous_ng.io import IO
+from igneous_ng.kernels import mesh_levels
 from igneous_ng.kernels.meshing import Mesh
 from igneous_ng.shards import Shards
 
@@ -68,6 +71,10 @@ class Folder:
         found = self.levels(label)
         if found is None:
             return None
+        return self.decoded(label, found, level)
+
+    def decoded(self, label: int, found: tuple[Manifest, bytes], level: int) -> Mesh:
+        """A level of what :meth:`levels` gave; DataError where it has no such level."""
         manifest, data = found
         if not 0 <= level < len(manifest.scales):
             raise DataError(
@@ -110,6 +117,21 @@ class Folder:
             faces.append((triangles + count).astype(np.uint32))
             count += len(points)
         return np.concatenate(vertices), np.concatenate(faces)
+
+
+def coded(meshes: Sequence[Mesh], scales: Sequence[float], chunk: Vec3f) -> tuple[bytes, bytes]:
+    """The manifest and the data of an object whose levels, finest first, are ``meshes``.
+
+    ``scales``: what detail each shows; ``chunk``: the shape of the finest boxes; all in nm.
+    """
+    origin = mesh_levels.corner(meshes)
+    found = [mesh_levels.parts(one, origin, chunk, i, multires.BITS) for i, one in enumerate(meshes)]
+    places = mesh_levels.with_parents([[part.place for part in parts] for parts in found])
+    levels = []
+    for scale, parts, boxes in zip(scales, found, places, strict=True):
+        fragments = {part.place: multires.encode_fragment(part.vertices, part.faces) for part in parts}
+        levels.append(multires.Level(scale, tuple(boxes), tuple(fragments.get(box, b"") for box in boxes)))
+    return multires.encode(origin, chunk, levels)
 
 
 def part_of(name: str, parts: int) -> int:

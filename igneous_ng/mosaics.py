@@ -44,6 +44,12 @@ class Manner:
     background: float = 0.0
     scale: int = 1
     """Pixels of the section, along both axes, in one of the mosaic."""
+    mirrored: bool = False
+    """With values mirrored within the range of their type."""
+
+
+Lies = Callable[[Window], Array]
+"""Where the points of a window's lattice lie in the section, ``[nx, ny, 2]``."""
 
 
 class Gallery(Protocol):
@@ -58,9 +64,9 @@ class Kept:
 
     def __init__(self, room: int) -> None:
         self._room, self._held = room, 0
-        self._found: OrderedDict[tuple[int, int], Array] = OrderedDict()
+        self._found: OrderedDict[tuple[int, ...], Array] = OrderedDict()
 
-    def get(self, key: tuple[int, int], size: int, load: Callable[[], Array]) -> Array:
+    def get(self, key: tuple[int, ...], size: int, load: Callable[[], Array]) -> Array:
         """What is called ``key``, of ``size`` bytes, loaded where it is not kept; others make room before."""
         if key in self._found:
             self._found.move_to_end(key)
@@ -96,11 +102,17 @@ class Tiles:
 
 
 class Sheet:
-    """One section, for one task: what is read of it is kept."""
+    """One section, for one task: what is read of it is kept.
 
-    def __init__(self, io: IO, montage: Montage, z: int, manner: Manner, gallery: Gallery) -> None:
+    Windows are pixels of the mosaic, or, where ``lies`` says how these lie in the section, of any other plane; the
+    manner's scale is 1 then.
+    """
+
+    def __init__(
+        self, io: IO, montage: Montage, z: int, manner: Manner, gallery: Gallery, lies: Lies | None = None
+    ) -> None:
         self._io, self._montage, self._z, self._manner, self._gallery = io, montage, z, manner, gallery
-        self._section = montage.section(io, z)
+        self._section, self._lies = montage.section(io, z), lies
         self._boxes = boxes(io, montage, self._section, manner)
         self._maps: dict[int, TileMap] = {}
         self._solution = Solution(io, montage, z, len(self._section.tiles)) if manner.solved else None
@@ -110,8 +122,9 @@ class Sheet:
         """The pixels of ``window``, ``[x, y, channel]``, of the montage's type."""
         wide = window[0] - REACH, window[1] - REACH, window[2] + REACH, window[3] + REACH
         patches = []
-        for index in touching(self._boxes, window):
-            x0, y0, x1, y1 = self._boxes[index].tolist()
+        seen = reached(self._boxes, self._lies, wide) if self._lies else self._boxes
+        for index in touching(seen, window):
+            x0, y0, x1, y1 = seen[index].tolist()
             part = common((x0, y0, x1, y1), wide)
             patch = part and self._patch(index, part)
             patches += [patch] if patch else []
@@ -124,7 +137,7 @@ class Sheet:
         if found is None:
             return None
         picture, factor = found
-        points = (warping.points(window) + 0.5) * scale - 0.5
+        points = self._lies(window) if self._lies else (warping.points(window) + 0.5) * scale - 0.5
         places = warping.places(self._map(index, tile), points)
         gain, add = self._tones(index, tile, places, points)
         left, top, right, bottom = (round(n / factor) for n in self._manner.clip)
@@ -138,9 +151,10 @@ class Sheet:
         return self._maps[index]
 
     def _tones(self, index: int, tile: Placed, places: Array, points: Array) -> tuple[Array, Array]:
-        if self._intensities is None:
-            return np.ones(self._montage.channels), np.zeros(self._montage.channels)
-        return self._intensities.at(index, tile, places, points)
+        gain, add = np.ones(self._montage.channels), np.zeros(self._montage.channels)
+        if self._intensities is not None:
+            gain, add = self._intensities.at(index, tile, places, points)
+        return (-gain, mirror(self._montage.dtype) - add) if self._manner.mirrored else (gain, add)
 
 
 class Solution:
@@ -205,11 +219,38 @@ def _placed(io: IO, montage: Montage, section: Section) -> list[list[int]]:
     return found
 
 
-def touching(placed: Boxes, window: Window) -> list[int]:
+def touching(placed: Boxes, window: tuple[float, float, float, float]) -> list[int]:
     """The tiles whose boxes touch ``window``, in order."""
     x0, y0, x1, y1 = window
     a, b, c, d = placed.T
     return [int(n) for n in np.flatnonzero((a < x1) & (c > x0) & (b < y1) & (d > y0) & (a < c) & (b < d))]
+
+
+def reached(placed: Boxes, lies: Lies, window: Window) -> Boxes:
+    """Which part of the plane of ``window`` each tile may touch, given its part of the section; of no size: none.
+
+    A cell of the lattice holds no point of a box that all its corners miss by more than it is wide.
+    """
+    points = lies(window)
+    steps = [np.abs(np.diff(points, axis=axis)).max(axis=(0, 1)) for axis in (0, 1)]
+    wide, first = steps[0] + steps[1], (window[0] // warping.STEP, window[1] // warping.STEP)
+    found = np.zeros((len(placed), 4), np.int64)
+    hull = (*(points.min(axis=(0, 1)) - wide), *(points.max(axis=(0, 1)) + wide))
+    for index in touching(placed, hull):
+        low, high = placed[index, :2] - wide, placed[index, 2:] + wide
+        at = np.nonzero(((points >= low) & (points <= high)).all(axis=-1))
+        if len(at[0]):
+            low_, high_ = ([int(f(n)) + o for n, o in zip(at, first, strict=True)] for f in (np.min, np.max))
+            found[index] = [(n - 1) * warping.STEP for n in low_] + [(n + 1) * warping.STEP for n in high_]
+    return found
+
+
+def mirror(dtype: str) -> float:
+    """What a value and its mirror image, within the range of their type, add up to; of real numbers 0."""
+    if np.dtype(dtype).kind == "f":
+        return 0.0
+    limits = np.iinfo(dtype)
+    return float(int(limits.min) + int(limits.max))
 
 
 def layers(placed: Boxes, window: Window) -> int:

@@ -4,36 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import lcm
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng import imaging, mosaics
+from igneous_ng import mosaics
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import settings
-from igneous_ng.formats.info import IMAGE, Info, new_info
-from igneous_ng.geometry import Box, Grid, Vec3, vec
+from igneous_ng.geometry import Box, Grid
 from igneous_ng.intensities import FOLDERS
 from igneous_ng.io import IO
 from igneous_ng.kernels.warping import DTYPES
 from igneous_ng.montage import Montage, name
-from igneous_ng.mosaics import ROUND, Gallery, Manner, Sheet
-from igneous_ng.passes import PIECE_VOXELS, Pass
-from igneous_ng.stage import LayerUrl, Stage, arg, opt
-from igneous_ng.store import Compression
+from igneous_ng.mosaics import Gallery, Manner, Sheet
+from igneous_ng.passes import Pass
+from igneous_ng.showing import Kind, Shown
+from igneous_ng.stage import LayerUrl, arg, opt
 
 Array = npt.NDArray[Any]
-CELL = 8192
-"""Voxels of a task along x and y: more of them decode fewer tiles twice."""
-_SHARE = 4  # what the levels of a task, or the mosaic of a piece, may take of memory: a quarter
 _OVERLAP = 4  # tiles over each other, for which pieces are made small enough
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rendered(Stage):
-    """The fields of a stage that shows sections as a layer, and what they mean."""
+class Rendered(Shown):
+    """The fields of a stage that shows the sections of a montage as a layer, and what they mean."""
 
     copies: ClassVar[int]
     """How often the bytes of a picture are held while it is read."""
@@ -47,33 +41,15 @@ class Rendered(Stage):
     clip: tuple[int, int, int, int] = opt(
         (0, 0, 0, 0), "Pixels of each tile to leave out at its left, top, right and bottom."
     )
-    background: int = opt(0, "What is shown where no tile is.")
     thickness: float = opt(40.0, "Distance of sections in nm.")
-    bounds: Box | None = opt(None, "Bounds of the layer in voxels; by default what tiles cover. Rounded outwards.")
-    encoding: tuple[str, ...] = opt((), "Encodings of the levels in order, the last one of all above; by default raw.")
-    settings: tuple[str, ...] = opt(
-        (), "Settings of encodings, such as jpeg_quality=85; for each level whose encoding has it."
-    )
-    compress: Compression = opt("gzip", "How chunks are stored; none for readers that cannot undo it.")
-    chunk: Vec3 = opt((512, 512, 1), "Shape of a chunk in voxels.")
-    num_mips: int = opt(4, "How many coarser levels to make in the same pass.")
-    factor: Vec3 = opt((2, 2, 1), "Shrink each axis by this much from level to level.")
 
     def check(self) -> None:
         """The fields fit each other."""
         super().check()
-        imaging.check_pooling(self.name, self.factor, "average", sparse=False)
         if self.layer == self.montage:
             raise SpecError(f"{self.name}: {self.layer} is the montage; name another folder for the layer")
-        if self.num_mips < 0 or min(self.chunk) < 1:
-            raise SpecError(f"{self.name}: {self.num_mips} mips of chunks {self.chunk}; both must be positive")
         if min(self.clip) < 0:
             raise SpecError(f"{self.name}: a clip of {self.clip} pixels; none may be negative")
-        if len(self.encoding) > self.num_mips + 1:
-            raise SpecError(
-                f"{self.name}: {len(self.encoding)} encodings for {self.num_mips + 1} levels; name at most one for each"
-            )
-        settings.parse(self.settings)
 
     def home(self) -> str:
         """Records lie with the new layer."""
@@ -83,14 +59,7 @@ class Rendered(Stage):
         """Refuse what cannot be made, and write the layer's info, of its finest level."""
         montage = self._montage(io)
         self._check_montage(io, montage)
-        made = self._pass(io, montage)
-        info = Info(made.info.kind, made.info.dtype, made.info.channels, made.info.scales[:1])
-        if self.bounds is None and (hull := self._hull(io, montage)) not in made.scales[0].bounds:
-            raise SpecError(
-                f"{self.layer}: has {made.scales[0].bounds}, and tiles now reach {hull}; "
-                "render another layer, or give --bounds"
-            )
-        io.create_layer(self.layer, info)
+        self.begin(io, self._pass(io, montage), lambda: self._hull(io, montage), "tiles")
 
     def units(self, io: IO) -> Slabs:
         """Cells of the coarsest level that hold a section."""
@@ -159,9 +128,7 @@ class Rendered(Stage):
     def _check_montage(self, io: IO, montage: Montage) -> None:
         if montage.dtype not in DTYPES:
             raise SpecError(f"{self.montage}: has tiles of {montage.dtype}; {', '.join(DTYPES)} can be rendered")
-        kinds = np.iinfo(montage.dtype) if np.dtype(montage.dtype).kind != "f" else None
-        if kinds and not kinds.min <= self.background <= kinds.max:
-            raise SpecError(f"{self.name}: {montage.dtype} has no background {self.background}")
+        self.check_background(self._kind(montage))
         if not montage.rows:
             raise DataError(f"{self.montage}: no section is registered; run `ingest register`")
         if self.intensity == "all":
@@ -187,8 +154,7 @@ class Rendered(Stage):
     def _parts(self, unit: Box, io: IO) -> tuple[int, int, int]:
         """Bytes of the levels, of the mosaic of a piece, and of pictures."""
         montage = self._montage(io)
-        ratio = vec(f**self.num_mips for f in self.factor)
-        made = self._pass_over(montage, unit * ratio)
+        made = self._pass_over(montage, self.fine(unit))
         voxel = np.dtype(montage.dtype).itemsize * montage.channels
         piece, window = made.first(unit).shape, made.source(unit)
         depth, sizes = 0, [0]
@@ -205,52 +171,14 @@ class Rendered(Stage):
 
     def _pass(self, io: IO, montage: Montage) -> Pass:
         """The layer, as it is there or is to be made."""
-        if not io.exists(f"{self.layer}/info"):
-            return self._pass_over(montage, self._new_bounds(io, montage))
-        old = io.info(self.layer)
-        bounds = self._new_bounds(io, montage) if self.bounds is not None else old.scales[0].bounds
-        return self._pass_over(montage, bounds).placed(old)
+        return self.placed(io, lambda bounds: self._pass_over(montage, bounds), lambda: self._hull(io, montage))
 
     def _pass_over(self, montage: Montage, bounds: Box) -> Pass:
-        info = self._info(montage, bounds)
-        pixel = _OVERLAP * 4 * (montage.channels + 1)
-        return Pass(
-            layer=self.layer,
-            info=info,
-            mip=0,
-            count=self.num_mips,
-            factor=self.factor,
-            method="average",
-            sparse=False,
-            base=True,
-            memory=self.memory // _SHARE,
-            piece=min(PIECE_VOXELS, self.memory // (_SHARE * pixel)),
-            cell=(CELL, CELL, 1),
-        )
+        return self.over(self._kind(montage), bounds, _OVERLAP * 4 * (montage.channels + 1))
 
-    def _info(self, montage: Montage, bounds: Box) -> Info:
-        tuned, pixel = settings.parse(self.settings), montage.pixel * self.scale_of()
-        encoding = imaging.encoding_of(self.encoding, 0) or "raw"
-        info = new_info(
-            kind=IMAGE,
-            dtype=montage.dtype,
-            channels=montage.channels,
-            bounds=bounds,
-            resolution=(pixel, pixel, self.thickness),
-            chunk=self.chunk,
-            encoding=encoding,
-            parameters=settings.fitting(tuned, encoding),
-        )
-        above = tuple(imaging.encoding_of(self.encoding, level) for level in range(1, self.num_mips + 1))
-        return imaging.raised(info, 0, self.factor, above, tuned, self.layer)
-
-    def _new_bounds(self, io: IO, montage: Montage) -> Box:
-        """What is asked for, or what tiles cover; whole voxels of the coarsest level, and so of all."""
-        box = self.bounds or self._hull(io, montage)
-        ratio = [f**self.num_mips for f in self.factor]
-        if self.bounds is None:
-            ratio[:2] = (lcm(n, ROUND) for n in ratio[:2])
-        return box // vec(ratio) * vec(ratio)
+    def _kind(self, montage: Montage) -> Kind:
+        pixel = montage.pixel * self.scale_of()
+        return Kind(montage.dtype, montage.channels, (pixel, pixel, self.thickness))
 
     def _hull(self, io: IO, montage: Montage) -> Box:
         """What tiles cover, in voxels."""

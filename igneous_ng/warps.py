@@ -41,6 +41,13 @@ class Field:
         """The values of the nodes of ``box``, float64 ``[x, y, z, channel]``."""
         return self.io.read(self.io.volume(self.url, 0, info=self._info), box).astype(np.float64)
 
+    def most(self, z: int, low: Array, high: Array) -> Array:
+        """The largest sizes, ``[channel]``, of values that :meth:`at` may give for points from ``low`` to ``high``."""
+        (x0, y0, _), (x1, y1, _) = self._info.scales[0].bounds.lo, self._info.scales[0].bounds.hi
+        a, b, c, d = fields.around(fields.places(np.stack([low, high]), self.step), (x0, y0, x1, y1))
+        found: Array = np.abs(self.nodes(Box((a, b, z), (c, d, z + 1)))).max(axis=(0, 1, 2))
+        return found
+
     @cached_property
     def _info(self) -> Info:
         return self.io.info(self.url)
@@ -70,6 +77,10 @@ class Warp:
     def straight(self, points: Array) -> Array:
         """The same in the frame of the rough map: ``r + V(r)``."""
         return points + self._field("inverse").at(self.z, points) if self.number else np.asarray(points, np.float64)
+
+    def most(self, low: Array, high: Array) -> Array:
+        """How far ``straight`` may move points from ``low`` to ``high`` at most, along x and y."""
+        return self._field("inverse").most(self.z, low, high) if self.number else np.zeros(2)
 
     def volume(self, points: Array) -> Array:
         """Where ``points`` of the section lie in the volume."""

@@ -14,6 +14,7 @@ from igneous_ng.alignment import Alignment
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.kernels import warping
+from igneous_ng.kernels.picking import between
 from igneous_ng.volume import Volume
 from igneous_ng.warps import Warp
 
@@ -59,7 +60,7 @@ class Windows:
         if rough.source < 0:
             return empty
         places = self._places(Warp(self.io, self.alignment, z, self.number).section, window)
-        box = _around(places, self._volume.bounds, rough.source)
+        box = around(places, self._volume.bounds, rough.source)
         if box is None:
             return empty
         pixels = self.io.read(self._volume, box)[:, :, 0, self.channel]
@@ -117,19 +118,19 @@ class Windows:
         volume, factor = self._mask
         shape = window[2] - window[0], window[3] - window[1]
         scaled = (places + 0.5) * (self.factor / factor) - 0.5
-        box = _around(scaled, volume.bounds, self.alignment.rough(self.io, z).source)
+        box = around(scaled, volume.bounds, self.alignment.rough(self.io, z).source)
         if box is None:
             return np.zeros(shape, np.uint8)
         codes = self.io.read(volume, box)[:, :, 0, 0]
         if not codes.any():
             return np.zeros(shape, np.uint8)
-        at = np.floor(_between(scaled, window) + 0.5).astype(np.int64) - np.array(box.lo[:2])
+        at = np.floor(between(scaled, window) + 0.5).astype(np.int64) - np.array(box.lo[:2])
         inside = ((at >= 0) & (at < codes.shape)).all(axis=-1)
         at = np.clip(at, 0, np.array(codes.shape) - 1)
         return np.where(inside, codes[at[..., 0], at[..., 1]], TISSUE).astype(np.uint8)
 
 
-def _around(places: Array, bounds: Box, z: int) -> Box | None:
+def around(places: Array, bounds: Box, z: int) -> Box | None:
     """The pixels that are read for ``places``, or None where there are none."""
     if not bounds.lo[2] <= z < bounds.hi[2]:
         return None
@@ -146,16 +147,4 @@ def _empty(pixels: Array) -> Array:
     if not zeros.any():
         return np.asarray(zeros)
     found: Array = ndimage.binary_opening(zeros, np.ones((_EMPTY, _EMPTY)))
-    return found
-
-
-def _between(places: Array, window: Window) -> Array:
-    """``places`` at the points of the window's lattice, bilinear at each of its pixels, ``[x, y, 2]``."""
-    x0, y0, x1, y1 = window
-    u, v = ((np.arange(a % warping.STEP, a % warping.STEP + b - a) / warping.STEP) for a, b in ((x0, x1), (y0, y1)))
-    i, j = u.astype(np.int64), v.astype(np.int64)
-    fu, fv = (u - i)[:, np.newaxis, np.newaxis], (v - j)[np.newaxis, :, np.newaxis]
-    near = places[i][:, j] * (1 - fu) + places[i + 1][:, j] * fu
-    far = places[i][:, j + 1] * (1 - fu) + places[i + 1][:, j + 1] * fu
-    found: Array = near * (1 - fv) + far * fv
     return found

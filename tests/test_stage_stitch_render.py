@@ -116,7 +116,7 @@ def test_how_tasks_are_cut_changes_no_voxel(tmp_path: Path, monkeypatch: pytest.
     for name, fields in other.items():
         made = render(montage, tmp_path / name, bounds=bounds, **fields)
         assert np.array_equal(whole(made, fill_missing=True), wanted), name
-    monkeypatch.setattr("igneous_ng.rendering.CELL", 64)
+    monkeypatch.setattr("igneous_ng.showing.CELL", 64)
     assert np.array_equal(whole(render(montage, tmp_path / "cells", bounds=bounds), fill_missing=True), wanted)
     shown = at(render(montage, tmp_path / "part", bounds=Box((-64, 0, 4), (10, 100, 5))), (-64, 0, 10, 100), 4)
     assert np.array_equal(shown, wanted[128:202, 64:164, 1])
@@ -205,7 +205,7 @@ def test_a_tile_that_is_moved_changes_what_it_touches_and_nothing_else(tmp_path:
 
 
 def test_a_task_reads_the_tiles_that_touch_it_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("igneous_ng.rendering.CELL", 128)
+    monkeypatch.setattr("igneous_ng.showing.CELL", 128)
     picture = texture((512, 100, 1))
     montage = build(tmp_path / "m", {0: grid(picture, (100, 100), (128, 128), (14, 14))})
     layer = render(montage, tmp_path / "layer", chunk=(128, 128, 1))

@@ -117,7 +117,7 @@ def _forecast(stage: Stage, options: _Options) -> None:
     units, first = plan.run.units, stage.units(io)[0]
     boxes = [part for part in (first if isinstance(first, tuple) else (first,)) if isinstance(part, Box)]
     shape = f" of {' x '.join(map(str, boxes[0].shape))} voxels" if boxes else ""
-    first_of = "" if stage == asked else f"{stage.name}, the first of several stages: "
+    first_of = "" if stage.name == asked.name else f"{stage.name}, the first of several stages: "
     lines = [f"{first_of}{words.count(units, 'task')}{shape}, each of at most {words.amount(plan.peak_bytes)}"]
     seconds = history.usual_seconds(io.store, stage.home(), stage.name)
     if seconds is None:

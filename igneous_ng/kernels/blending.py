@@ -71,6 +71,14 @@ def blended(patches: Sequence[Patch], window: Window, channels: int, background:
     return out.T
 
 
+def alone(patch: Patch, background: float, dtype: np.dtype[Any]) -> Array:
+    """The pixels of a patch that nothing overlaps, ``[x, y, channel]``, as of :func:`blended`."""
+    values = patch.values.T
+    out = np.empty(values.shape, dtype)
+    native.shown(values, np.zeros(values.shape, np.float32), patch.depth.T, background, out)
+    return out.T
+
+
 def common(one: Window, other: Window) -> Window | None:
     """What two windows share; None: nothing."""
     x0, y0, x1, y1 = max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])

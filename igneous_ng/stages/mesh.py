@@ -15,6 +15,7 @@ from igneous_ng.geometry import Box, Vec3, Vec3f, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels import mesh_levels, meshing
 from igneous_ng.labelled import beyond
+from igneous_ng.meshes import coded
 from igneous_ng.stage import opt
 
 _TRIANGLE = 24  # bytes of a triangle and of its share of vertices, as an object is joined
@@ -220,12 +221,5 @@ class MeshMerge(Merging, name="mesh merge"):
         x, y, z = np.multiply(self.chunk, plan.resolution).astype(np.float32).tolist()
         chunk = (x, y, z)
         meshes = mesh_levels.levels(mesh, self.max_error, chunk, self.levels)
-        origin = mesh_levels.corner(meshes)
-        found = [mesh_levels.parts(one, origin, chunk, i, multires.BITS) for i, one in enumerate(meshes)]
-        places = mesh_levels.with_parents([[part.place for part in parts] for parts in found])
-        levels = []
-        for i, (parts, boxes) in enumerate(zip(found, places, strict=True)):
-            coded = {part.place: multires.encode_fragment(part.vertices, part.faces) for part in parts}
-            scale = max(self.max_error, min(plan.resolution)) * 2**i
-            levels.append(multires.Level(scale, tuple(boxes), tuple(coded.get(box, b"") for box in boxes)))
-        return multires.encode(origin, chunk, levels)
+        scales = [max(self.max_error, min(plan.resolution)) * 2**i for i in range(len(meshes))]
+        return coded(meshes, scales, chunk)
