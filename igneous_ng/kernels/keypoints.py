@@ -154,7 +154,7 @@ def _described(slopes: list[Array], places: Array, angle: Array) -> Array:
     for k in range(_BINS):
         near = np.maximum(1 - np.abs((turn - k + _BINS / 2) % _BINS - _BINS / 2), 0) * weight
         words[..., k] = near.reshape(-1, _CELLS, _SAMPLES, _CELLS, _SAMPLES).sum(axis=(2, 4))
-    flat = words.reshape(len(places), -1)
+    flat = words.reshape(len(places), _CELLS * _CELLS * _BINS)
     for _ in range(2):
         flat = np.minimum(flat / np.maximum(np.sqrt((flat**2).sum(axis=1, keepdims=True)), 1e-9), _CLIP)
     flat = flat / np.maximum(np.sqrt((flat**2).sum(axis=1, keepdims=True)), 1e-9)
