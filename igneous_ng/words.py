@@ -51,7 +51,7 @@ def count(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
-def listed(numbers: Sequence[int], most: int = 12) -> str:
+def listed(numbers: Sequence[object], most: int = 12) -> str:
     """The first of ``numbers``, and how many more there are: ``3, 5 and 7 more``."""
     first = ", ".join(map(str, numbers[:most]))
     return f"{first} and {len(numbers) - most:,} more" if len(numbers) > most else first

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from igneous_ng import miniatures, pairings, words
-from igneous_ng.alignment import Alignment, name
+from igneous_ng import miniatures, pairings, placing, roughness, words
+from igneous_ng.alignment import Alignment, encode_rough, name
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import IMAGE
+from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.kernels import section_pairs
 from igneous_ng.miniatures import FOLDER, Camera
-from igneous_ng.stage import LayerUrl, Stage, arg, opt, sampled
+from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt, sampled
 
 _SMALL = 150_000_000  # bytes: what libraries keep, descriptors at work
 _PIXEL = 110  # bytes of a small picture's pixel, with all that is made of it
@@ -196,3 +197,77 @@ _SAID = {
     "failed": "that show nothing in common",
     "empty": "with an empty section",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placing(Aligning):
+    """How sections are placed."""
+
+    overrides: LayerUrl | None = opt(None, "File of what the operator says of sections and pairs; it always wins.")
+    reorder: bool = opt(False, "Show sections that seem to be swapped in each other's place; else it is only told.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoughMaps(Placing, name="align rough"):
+    """Find an affine map for each section, all at once, and tell what is odd about sections.
+
+    Turns, mirror states and contrasts are those of most. Sections that nothing connects with the others are kept and
+    told; where a section is empty, nothing is shown. What `align lock` locked stays.
+
+    Overrides are lines of JSON, {"z": 12, "action": "exclude"}: exclude a section; place it (matrix: a, b, c, d and
+    shift: x, y to a x + b y + shift, pixels of mip 0); source: another one is shown there; inverted, upright: its
+    contrast. With "pair": [12, 11] instead of z: ignore a pair; match it (matrix and shift of points of the first to
+    the second, or points: [x, y, x', y']); swap two neighbours.
+    """
+
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The maps, and what is odd."""
+        return f"{self.alignment}/rough.affines", f"{self.alignment}/rough.json"
+
+    def prepare(self, io: IO) -> None:
+        """Pairs must be compared, and overrides be of what there is."""
+        begun = Alignment.open(io, self.alignment)
+        roughness.listed_pairs(io, begun)
+        roughness.said(io, begun, self.overrides)
+
+    def units(self, io: IO) -> Sequence[int]:
+        """All sections at once."""
+        return [0]
+
+    def peak_bytes(self, unit: int, io: IO) -> int:
+        """What grows with the pairs."""
+        return _SMALL + _LINK * len(roughness.listed_pairs(io, Alignment.open(io, self.alignment)))
+
+    def execute(self, unit: int, io: IO) -> None:
+        """Solve the stack."""
+        begun = Alignment.open(io, self.alignment)
+        stack = roughness.read_stack(io, begun, self.overrides)
+        solution = roughness.solved(stack)
+        swaps = placing.swapped(stack)
+        places = placing.placed(stack, solution, swaps if self.reorder else ())
+        before = io.get_json(f"{self.alignment}/locked/rough.json")
+        bounds = placing.extent(stack, places, None if before is None else Box.parse(before["bounds"]))
+        report = placing.report(stack, solution, swaps, bounds)
+        io.put(f"{self.alignment}/rough.affines", encode_rough(begun.zs.start, places))
+        io.put_json(f"{self.alignment}/rough.json", report)
+        wrong = len(report["pairs"]["wrong"])
+        components = len(report["components"])
+        io.note(odd=len(report["sections"]), components=components, wrong=wrong, residual=report["pairs"]["residual"])
+
+    def said(self, io: IO) -> str:
+        """What is odd, by sections."""
+        return placing.told(io.get_json(f"{self.alignment}/rough.json") or {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coarse(Placing, Paired, Smaller, Chain, name="align coarse"):
+    """Align a stack roughly: make sections small, compare them in pairs, and find an affine map for each.
+
+    Turned, mirrored, inverted, swapped, missing and unrelated sections are found and told. `align rough` says what a
+    file of overrides holds.
+    """
+
+    def steps(self, io: IO) -> Iterator[Stage]:
+        """Small sections, pairs, maps."""
+        for cls in (Sections, Pairs, RoughMaps):
+            yield self.step(cls)
