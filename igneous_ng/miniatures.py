@@ -1,7 +1,7 @@
 """Sections made small: a picture of each, where there is tissue, and the points by which it is known again.
 
-A pixel is a whole number of those of mip 0 wide, the same of all sections of a stack, and counted from 0 of their frame:
-pixel ``(i, j)`` lies at ``((i + 1/2) factor - 1/2, (j + 1/2) factor - 1/2)`` of mip 0.
+A pixel is a whole number of those of mip 0 wide, the same of all sections of a stack, and counted from 0 of their
+frame: pixel ``(i, j)`` lies at ``((i + 1/2) factor - 1/2, (j + 1/2) factor - 1/2)`` of mip 0.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Miniature:
         return {name: float(f"{value:.6g}") for name, value in found.items()}
 
     def outline(self) -> list[list[float]]:
-        """Points of the section's frame, corners of pixels, between which all tissue lies: furthest in 16 directions."""
+        """Points of the section's frame, corners of pixels, around all tissue: the furthest in 16 directions."""
         at = np.argwhere(self.tissue & ~ndimage.binary_erosion(self.tissue))
         if not len(at):
             return []

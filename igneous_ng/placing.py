@@ -1,4 +1,4 @@
-"""What is shown at each place of a stack, how large all is, and what is odd about sections: for programs and for people."""
+"""What is shown at each place of a stack, how large all is, and what is odd: for programs and for people."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STRETCHED = 0.1
 
 
 def placed(stack: Stack, solution: Solution, swaps: Sequence[int]) -> list[Rough]:
-    """The records of all places; ``swaps`` are sections (from 0) that are shown in the place of the next, and it in theirs.
+    """The records of all places; each of ``swaps`` (from 0) is shown in the place of the next section, and that in its.
 
     Places that are locked stay as they are. Where none is shown, the map lies between those of the nearest that are.
     """
@@ -91,7 +91,7 @@ def extent(stack: Stack, places: Sequence[Rough], before: Box | None) -> Box:
 
 
 def swapped(stack: Stack) -> list[int]:
-    """Sections, from 0, that were exchanged with the next ones, as far as can be told; those the operator placed are not."""
+    """Sections, from 0, that seem to be exchanged with the next; none that is locked or that the operator moved."""
     alike = {(one.z - stack.first, one.other - stack.first): one for one in stack.pairs}
     placed = {n for n, source in enumerate(stack.sources) if n != source} | {z - stack.first for z in stack.locked}
 
@@ -135,8 +135,12 @@ def _odd(stack: Stack, solution: Solution, n: int) -> dict[str, Any]:
         found["shows"] = stack.sources[n] + stack.first
     if stack.sections[n].empty:
         found["empty"] = True
-    if stack.out[n]:
-        return found
+    return found if stack.out[n] else {**found, **_lies_oddly(solution, n)}
+
+
+def _lies_oddly(solution: Solution, n: int) -> dict[str, Any]:
+    """What is odd about how a section lies."""
+    found: dict[str, Any] = {}
     stretch, turn = polar(solution.maps[n].matrix)
     mirrored = bool(np.linalg.det(turn) < 0)
     degrees = math.degrees(math.atan2(turn[1, 0], turn[0, 0]))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +16,7 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import placements
 from igneous_ng.formats.placements import Placement
 from igneous_ng.io import IO
-from igneous_ng.kernels import stack_gauge, stack_links, stack_order, stack_solving
+from igneous_ng.kernels import stack_gauge, stack_links, stack_solving
 from igneous_ng.kernels.affine import Affine, fit_affine
 from igneous_ng.kernels.stack_links import Laid, Links
 from igneous_ng.miniatures import FOLDER
@@ -111,7 +110,9 @@ class Stack:
                 before = found.get(key)
                 found[key] = self._matched(one, before[0].inverted if before else False), True
         return [
-            row for (z, other), row in sorted(found.items()) if not self.out[z - self.first] | self.out[other - self.first]
+            row
+            for (z, other), row in sorted(found.items())
+            if not self.out[z - self.first] | self.out[other - self.first]
         ]
 
     def _matched(self, one: Placement, inverted: bool) -> Pairing:
@@ -214,9 +215,9 @@ def said(io: IO, alignment: Alignment, overrides: str | None) -> tuple[Placement
                     f"{overrides}, {one.words}: there is no section {z}; there are "
                     f"{alignment.zs.start} to {alignment.zs.stop - 1}"
                 )
-        if one.action == "ignore" and one.other is not None:
-            if (max(one.z, one.other), min(one.z, one.other)) not in pairs:
-                raise SpecError(f"{overrides}, {one.words}: this pair was not compared, so there is nothing to ignore")
+        key = (one.z, one.other or 0)
+        if one.action == "ignore" and (max(key), min(key)) not in pairs:
+            raise SpecError(f"{overrides}, {one.words}: this pair was not compared, so there is nothing to ignore")
     return found
 
 
@@ -257,7 +258,9 @@ def solved(stack: Stack) -> Solution:
         if line.action in ("inverted", "upright"):
             inverted[line.z - stack.first] = line.action == "inverted"
     wrong = (found.residual > tolerance) & (links.strength < _SAID)
-    outer = [rounded(stack, stack.outer(one)) if n not in stack.held else _given(stack, n) for n, one in enumerate(maps)]
+    outer = [
+        rounded(stack, stack.outer(one)) if n not in stack.held else _given(stack, n) for n, one in enumerate(maps)
+    ]
     return Solution(outer, component, inverted.tolist(), found.residual * stack.radius, wrong)
 
 

@@ -99,7 +99,9 @@ def _value(key: str, value: Any, where: str) -> Any:
         found = value if key == "pair" else [value]
         if isinstance(found, list) and all(type(one) is int for one in found) and len(found) == _LENGTHS.get(key, 1):
             return tuple(found) if key == "pair" else value
-        raise SpecError(f"{where}: {key} is {value!r}; expected {'two numbers' if key == 'pair' else 'the number'} of sections")
+        raise SpecError(
+            f"{where}: {key} is {value!r}; expected {'two numbers' if key == 'pair' else 'the number'} of sections"
+        )
     if key == "points":
         if not isinstance(value, list) or len(value) < _FEWEST:
             raise SpecError(f"{where}: points are {value!r}; expected {_FEWEST} or more of [x, y, x', y']")

@@ -49,7 +49,7 @@ class View:
 
 @dataclass(frozen=True)
 class Agreement:
-    """``points`` of the first picture are seen at ``seen`` of the second one, ``[n, 2]``, with ``weight`` [n] from 0 to 1."""
+    """``points`` [n, 2] of the first picture are seen at ``seen`` of the second, with ``weight`` [n] from 0 to 1."""
 
     affine: Affine
     share: float

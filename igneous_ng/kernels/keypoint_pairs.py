@@ -1,7 +1,7 @@
 """How one picture lies on another, from points that both have: matched by their descriptors, and agreed upon.
 
-Fischler and Bolles, "Random Sample Consensus", Comm. ACM 24 (1981), of similarities; each sample is two matches, drawn by
-a generator that is seeded by the caller.
+Fischler and Bolles, "Random Sample Consensus", Comm. ACM 24 (1981), of similarities; each sample is two matches,
+drawn by a generator that is seeded by the caller.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ _SMALLEST = 32  # pixels of the shorter side of an octave
 
 @dataclass(frozen=True)
 class Keypoints:
-    """``points`` float64 [n, 2] in pixels of the picture; ``angle`` [n]; ``octave`` int8 [n]; ``words`` uint8 [n, 128]."""
+    """``points`` float64 [n, 2], pixels; ``angle`` [n], radians; ``octave`` int8 [n]; ``words`` uint8 [n, 128]."""
 
     points: Array
     angle: Array
@@ -128,8 +128,8 @@ def _directions(slopes: list[Array], places: Array) -> Array:
     weight = np.hypot(gx, gy) * np.exp(-(net**2).sum(axis=-1) / (2 * 4.0**2)).astype(np.float32)
     bins = np.floor(np.arctan2(gy, gx) * (_DIRECTIONS / (2 * np.pi))).astype(np.int64) % _DIRECTIONS
     rows = np.arange(len(places))[:, None] * _DIRECTIONS
-    counts = np.bincount((rows + bins).ravel(), weight.ravel(), len(places) * _DIRECTIONS)
-    counts = counts.reshape(len(places), _DIRECTIONS)
+    summed = np.bincount((rows + bins).ravel(), weight.ravel(), len(places) * _DIRECTIONS)
+    counts: Array = summed.reshape(len(places), _DIRECTIONS)
     for _ in range(4):
         counts = (np.roll(counts, 1, axis=1) + counts + np.roll(counts, -1, axis=1)) / 3
     best = counts.argmax(axis=1) if len(places) else np.zeros(0, np.int64)
@@ -158,11 +158,9 @@ def _described(slopes: list[Array], places: Array, angle: Array) -> Array:
     for _ in range(2):
         flat = np.minimum(flat / np.maximum(np.sqrt((flat**2).sum(axis=1, keepdims=True)), 1e-9), _CLIP)
     flat = flat / np.maximum(np.sqrt((flat**2).sum(axis=1, keepdims=True)), 1e-9)
-    return np.minimum(np.rint(flat * _SCALE), 255).astype(np.uint8)
+    return np.asarray(np.minimum(np.rint(flat * _SCALE), 255), np.uint8)
 
 
 def _sampled(values: Array, at: Array) -> Array:
-    found: Array = ndimage.map_coordinates(
-        values, np.moveaxis(at, -1, 0), output=np.float32, order=1, mode="constant"
-    )
+    found: Array = ndimage.map_coordinates(values, np.moveaxis(at, -1, 0), output=np.float32, order=1, mode="constant")
     return found

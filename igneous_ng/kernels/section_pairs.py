@@ -1,4 +1,4 @@
-"""How one section lies on another one: by points that both have, else by trying all turns; believed only if blocks agree."""
+"""How one section lies on another: by points that both have, else by trying all turns; believed if blocks agree."""
 
 from __future__ import annotations
 
@@ -78,4 +78,3 @@ def _best(a: Sight, b: Sight, guesses: Iterable[Laid]) -> Laid:
         if best.agreed is None or agreed.score > best.agreed.score:
             best = found
     return best
-

@@ -17,8 +17,8 @@ _CANDIDATES = 500
 def gauge(matrix: Array, shift: Array) -> Affine:
     """What is to follow the maps of a component, ``[n, 2, 2]`` and ``[n, 2]``, whose middles are 0.
 
-    Mirrored, if most are; turned by the turn that most are nearest to, and by the mean of those near it; stretched so that
-    the mean stretch is none; moved so that the middle of the middles (median) is 0.
+    Mirrored, if most are; turned by the turn that most are nearest to, and by the mean of those near it; stretched so
+    that the mean stretch is none; moved so that the middle of the middles (median) is 0.
     """
     flip = np.diag([1.0, -1.0 if (np.linalg.det(matrix) < 0).sum() * 2 > len(matrix) else 1.0])
     parts = [polar(flip @ one) for one in matrix]

@@ -1,8 +1,8 @@
 """Which sections of a stack hang together, through which pairs, and which pairs the others contradict.
 
-Sections are numbered from 0. A link says that what lies at p in section ``a`` lies at ``matrix p + shift`` in ``b``; all in
-frames whose middle is 0 and whose corners are about 1 away. Three sections that are linked all around close a loop: one
-wrong link spoils every loop through it, and of its neighbours only that one.
+Sections are numbered from 0. A link says that what lies at p in section ``a`` lies at ``matrix p + shift`` in ``b``;
+all in frames whose middle is 0 and whose corners are about 1 away. Three sections that are linked all around close a
+loop: one wrong link spoils every loop through it, and of its neighbours only that one.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _mapped(links: Links, which: Array, points: Array) -> Array:
 
 @dataclass(frozen=True)
 class Laid:
-    """Of each section: the component (-1: none yet), a rigid map, and whether its contrast is opposite to the root's."""
+    """Of each section: the component, a rigid map, and whether its contrast is opposite to the root's."""
 
     component: Array
     matrix: Array
@@ -79,8 +79,8 @@ class Laid:
 def joined(count: int, links: Links, order: Array, held: dict[int, tuple[Array, Array, bool]]) -> Laid:
     """All sections laid along the links that come first in ``order`` and close no ring (Kruskal 1956).
 
-    Rigid, so that no stretch adds up along the stack; each component starts from its first ``held`` section, else from its
-    middle one, which lies as it is.
+    Rigid, so that no stretch adds up along the stack; each component starts from its first ``held`` section, else
+    from its middle one, which lies as it is.
     """
     near, component = _forest(count, links, order)
     laid = Laid(component, np.tile(np.eye(2), (count, 1, 1)), np.zeros((count, 2)), np.zeros(count, bool))
@@ -124,7 +124,7 @@ def _members(component: Array) -> list[list[int]]:
 
 
 def _spread(laid: Laid, links: Links, near: list[list[int]], root: int) -> None:
-    """Lay all that hangs on ``root``: the middle of the points of a link comes to lie where the other section has it."""
+    """Lay all that hangs on ``root``: the middle of a link's points comes to lie where the other section has it."""
     waiting, seen = [root], {root}
     while waiting:
         known = waiting.pop()

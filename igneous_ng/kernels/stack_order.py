@@ -1,4 +1,4 @@
-"""Neighbours that were exchanged: of two, each is more like the section beyond the other than like its own neighbour."""
+"""Neighbours that were exchanged: each is more like the section beyond the other than like its own neighbour."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Affine maps of all sections of a stack at once, from the points that pairs of them share.
 
-Sum over links of ``weight |A p + t - A' p' - t'|^2``, and of ``stiffness |A - R|^2`` over sections, R the rotation nearest to
-A: at first stiff, so that all is rigid, then so soft that stretches are forgotten only over some hundred sections. That
-keeps areas, as a chain of affine maps does not. Weights are those of Geman and McClure (1987), of the residual of a whole
-link against that of links between sections as far apart. Rows of A are found apart: one sparse matrix, factorised once
-a step, with two right-hand sides.
+Sum over links of ``weight |A p + t - A' p' - t'|^2``, and of ``stiffness |A - R|^2`` over sections, R the rotation
+nearest to A: at first stiff, so that all is rigid, then so soft that stretches are forgotten only over some hundred
+sections. That keeps areas, as a chain of affine maps does not. Weights are those of Geman and McClure (1987), of the
+residual of a whole link against that of links between sections as far apart. Rows of A are found apart: one sparse
+matrix, factorised once a step, with two right-hand sides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from igneous_ng.kernels.stack_links import Laid, Links
 
 Array = npt.NDArray[Any]
 _STIFF = (1.0, 1.0, 0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4)
-"""Stiffness in units of a link's, step by step; its root is one over the sections over which stretches are forgotten."""
+"""Stiffness in units of a link's, step by step; 1 over its root: sections over which stretches are forgotten."""
 _MOMENT = 0.2  # of coordinates along an axis: of points that are spread evenly, in units of the corners
 _WIDE = 3.0  # residuals of links as far apart, beyond which one counts little
 _FLOOR = 1e-6
@@ -40,8 +40,10 @@ class Solved:
 
 
 def solve(links: Links, laid: Laid, held: Array, least: float) -> Solved:
-    """The maps, from a first guess ``laid``; those of sections ``held`` bool [n] stay. ``least``: a residual that is none."""
-    x = np.concatenate([laid.matrix.transpose(0, 2, 1), laid.shift[:, None]], axis=1)  # [n, 3, 2]: columns are rows of A
+    """The maps, from a first guess ``laid``; those ``held`` bool [n] stay. ``least``: a residual that is none."""
+    x = np.concatenate(
+        [laid.matrix.transpose(0, 2, 1), laid.shift[:, None]], axis=1
+    )  # [n, 3, 2]: columns are rows of A
     residual = _residuals(links, x)
     weight = np.ones(len(links))
     for stiff in _STIFF:
@@ -55,7 +57,7 @@ def _residuals(links: Links, x: Array) -> Array:
     """The root mean square of what is left at the points of each link."""
     u, v = x[links.a], x[links.b]
     total = (u * (_times(links.aa, u) - 2 * _times(links.ab, v)) + v * _times(links.bb, v)).sum(axis=(1, 2))
-    return np.sqrt(np.maximum(total, 0) / np.maximum(links.aa[:, 2, 2], 1e-12))
+    return np.asarray(np.sqrt(np.maximum(total, 0) / np.maximum(links.aa[:, 2, 2], 1e-12)))
 
 
 def _times(matrices: Array, columns: Array) -> Array:

@@ -2,7 +2,8 @@
 
 Both pictures are made small and even; the second stays, the first is turned by a few degrees at a time, as it is and
 mirrored, and correlated at all shifts. Of an even picture the sum of products over n pixels is about n times the
-correlation, so that ``sum / sqrt(n)`` compares shifts whatever they share. A negative one says that contrasts are opposite.
+correlation, so that ``sum / sqrt(n)`` compares shifts whatever they share. A negative one says that contrasts are
+opposite.
 """
 
 from __future__ import annotations

@@ -62,7 +62,8 @@ class Sections(Smaller, name="align sections"):
     """Begin an alignment: make each section small, and find the points by which it is known again.
 
     Read from the coarsest level that is fine enough, window by window. A pixel of the small picture is tissue where
-    most of it is neither void (zeros that fill 5 x 5 pixels) nor masked. Sections without tissue are marked, not refused.
+    most of it is neither void (zeros that fill 5 x 5 pixels) nor masked. Sections without tissue are marked, not
+    refused.
     """
 
     def places(self, io: IO) -> tuple[str, ...]:
@@ -77,7 +78,9 @@ class Sections(Smaller, name="align sections"):
         if info.kind != IMAGE:
             raise SpecError(f"{self.layer}: is a layer of labels; align the image, then render labels through its maps")
         if x != y:
-            raise SpecError(f"{self.layer}: pixels are {x:g} by {y:g} nm; alignment turns sections, and wants square ones")
+            raise SpecError(
+                f"{self.layer}: pixels are {x:g} by {y:g} nm; alignment turns sections, and wants square ones"
+            )
         if not begun.bounds.voxels:
             raise SpecError(f"{self.layer}: has no voxels")
         if self.mask is not None and io.info(self.mask).scales[0].bounds.shape[2] == 0:
@@ -119,9 +122,7 @@ class Sections(Smaller, name="align sections"):
 
     def _begun(self, io: IO) -> Alignment:
         scale = io.info(self.layer).scales[0]
-        return Alignment(
-            self.alignment, self.layer, scale.resolution, scale.bounds, self.mask or "", self.fill_missing
-        )
+        return Alignment(self.alignment, self.layer, scale.resolution, scale.bounds, self.mask or "", self.fill_missing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,9 +144,9 @@ class Paired(Aligning):
 class Pairs(Paired, name="align pairs"):
     """Find how sections lie on each other: turned, mirrored, of the opposite contrast, whatever it is.
 
-    Points that both have are matched, and a map is sought that many agree with (RANSAC); where there is none, all turns
-    are tried. An affine map is then fitted to blocks that are correlated. A pair is believed only if blocks over 30 % of
-    the tissue that both have agree with it; else its status is failed.
+    Points that both have are matched, and a map is sought that many agree with (RANSAC); where there is none, all
+    turns are tried. An affine map is then fitted to blocks that are correlated. A pair is believed only if blocks
+    over 30 % of the tissue that both have agree with it; else its status is failed.
     """
 
     def places(self, io: IO) -> tuple[str, ...]:
