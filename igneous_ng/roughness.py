@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,7 @@ _NAME = re.compile(r"z(-?\d+)-z(-?\d+)\.json")
 _LEAST = 0.25  # pixels of the small pictures: a residual that is none
 _LOOP = 10.0  # pixels of the small pictures by which a loop may be open
 _SAID = 1e4  # how much more a match of the operator counts
+_DOUBT = 1e-3  # how much less a link counts that loops contradict
 _EVEN = 64.0  # the weight of a pair's points that makes a link of strength 1
 
 
@@ -138,7 +139,7 @@ class Stack:
         """The pairs that are used, as equations."""
         rows = [one for one, _ in self.used]
         inner = [self.inner(one.affine) for one in rows]
-        sums = np.array([self._sums(one) for one in rows]).reshape(-1, 3, 3, 3)
+        sums = np.array([self._sums(one) for one in rows]).reshape(-1, 3, 3)
         return Links(
             a=np.array([one.z - self.first for one in rows], np.int64),
             b=np.array([one.other - self.first for one in rows], np.int64),
@@ -146,16 +147,14 @@ class Stack:
             shift=np.array([one.shift for one in inner]).reshape(-1, 2),
             inverted=np.array([one.inverted for one in rows], bool),
             strength=np.array([_SAID if said else 1.0 for _, said in self.used]),
-            aa=sums[:, 0],
-            ab=sums[:, 1],
-            bb=sums[:, 2],
+            moments=sums,
         )
 
     def _sums(self, one: Pairing) -> Array:
-        p, q = ((at - self.middle) / self.radius for at in (one.points[:, :2], one.points[:, 2:4]))
-        u, v = (np.column_stack([at, np.ones(len(at))]) for at in (p, q))
-        w = one.points[:, 4, None, None] / _EVEN
-        return np.stack([(w * x[:, :, None] * y[:, None]).sum(axis=0) for x, y in ((u, u), (u, v), (v, v))])
+        """Products of a pair's points in its first section."""
+        points = (one.points[:, :2] - self.middle) / self.radius
+        u = np.column_stack([points, np.ones(len(points))])
+        return np.asarray((one.points[:, 4, None, None] / _EVEN * u[:, :, None] * u[:, None]).sum(axis=0))
 
     @cached_property
     def held(self) -> dict[int, tuple[Array, Array, bool]]:
@@ -238,8 +237,10 @@ def solved(stack: Stack) -> Solution:
     links, count = stack.links, len(stack.sections)
     tolerance = _LOOP * stack.factor / stack.radius
     good, bad = stack_links.loops(links, tolerance)
-    order = np.lexsort((-links.aa[:, 2, 2], np.abs(links.a - links.b), bad > good, -links.strength))
+    order = np.lexsort((-links.moments[:, 2, 2], np.abs(links.a - links.b), bad > good, -links.strength))
     laid = stack_links.joined(count, links, order, stack.held)
+    doubtful = (bad > good) & (links.strength < _SAID)
+    links = replace(links, strength=np.where(doubtful, _DOUBT, links.strength))
     held = np.array([n in stack.held for n in range(count)], bool)
     found = stack_solving.solve(links, laid, held, _LEAST * stack.factor / stack.radius)
     component = _numbered(stack, laid)

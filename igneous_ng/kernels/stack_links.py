@@ -23,8 +23,7 @@ _PROBES = np.array([[0.0, 0.0], [0.7, 0.7], [-0.7, 0.7], [0.7, -0.7], [-0.7, -0.
 class Links:
     """``a`` and ``b`` [m]; ``matrix`` [m, 2, 2], ``shift`` [m, 2]; ``inverted`` bool [m]; ``strength`` [m].
 
-    ``aa``, ``ab``, ``bb`` [m, 3, 3]: sums over a link's points (x, y, 1), weighted, of products of those of one section
-    with those of the same or the other one.
+    ``moments`` [m, 3, 3]: of the points (x, y, 1) in ``a`` that a link rests on, the weighted sum of products.
     """
 
     a: Array
@@ -33,9 +32,7 @@ class Links:
     shift: Array
     inverted: Array
     strength: Array
-    aa: Array
-    ab: Array
-    bb: Array
+    moments: Array
 
     def __len__(self) -> int:
         return len(self.a)
@@ -135,7 +132,8 @@ def _spread(laid: Laid, links: Links, near: list[list[int]], root: int) -> None:
                 continue
             matrix = links.matrix[n] if new == a else np.linalg.inv(links.matrix[n])
             laid.matrix[new] = polar(laid.matrix[known] @ matrix)[1]
-            own, other = links.aa[n, :2, 2] / links.aa[n, 2, 2], links.bb[n, :2, 2] / links.bb[n, 2, 2]
+            own = links.moments[n, :2, 2] / links.moments[n, 2, 2]
+            other = links.matrix[n] @ own + links.shift[n]
             p, q = (own, other) if new == a else (other, own)
             laid.shift[new] = laid.matrix[known] @ q + laid.shift[known] - laid.matrix[new] @ p
             laid.inverted[new] = laid.inverted[known] ^ links.inverted[n]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 Alike = Callable[[int, int], float | None]
-_CLEAR = 0.1  # of the correlation
+_CLEAR = 0.05  # of the correlation
 _REACH = 2  # sections beyond both that may speak, where the nearest is empty
 
 

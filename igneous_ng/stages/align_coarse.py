@@ -15,7 +15,7 @@ from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.kernels import section_pairs
 from igneous_ng.miniatures import FOLDER, Camera
-from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt, sampled
+from igneous_ng.stage import Chain, Layer, LayerUrl, Stage, arg, opt, sampled
 
 _SMALL = 150_000_000  # bytes: what libraries keep, descriptors at work
 _PIXEL = 110  # bytes of a small picture's pixel, with all that is made of it
@@ -42,7 +42,7 @@ class Smaller(Stage):
 
     layer: LayerUrl = arg("Layer of sections: an image, each z a section.")
     alignment: LayerUrl = arg("Folder of the alignment.")
-    mask: LayerUrl | None = opt(None, "Layer of codes over the same sections: 0 tissue, 1 void, 2 fold, 3 crack.")
+    mask: Layer | None = opt(None, "Layer of codes over the same sections: 0 tissue, 1 void, 2 fold, 3 crack.")
     fill_missing: bool = opt(False, "Take chunks that are missing for void.")
     side: int = opt(1024, "The longest side of a section's small picture, in pixels, at most.")
 
@@ -204,7 +204,7 @@ _SAID = {
 class Placing(Aligning):
     """How sections are placed."""
 
-    overrides: LayerUrl | None = opt(None, "File of what the operator says of sections and pairs; it always wins.")
+    overrides: Layer | None = opt(None, "File of what the operator says of sections and pairs; it always wins.")
     reorder: bool = opt(False, "Show sections that seem to be swapped in each other's place; else it is only told.")
 
 
@@ -269,6 +269,9 @@ class Coarse(Placing, Paired, Smaller, Chain, name="align coarse"):
     """
 
     def steps(self, io: IO) -> Iterator[Stage]:
-        """Small sections, pairs, maps."""
-        for cls in (Sections, Pairs, RoughMaps):
-            yield self.step(cls)
+        """Small sections; pairs, where there are any; maps."""
+        yield self.step(Sections)
+        pairs = self.step(Pairs)
+        if pairs.units(io):
+            yield pairs
+        yield self.step(RoughMaps)
