@@ -1,14 +1,13 @@
 """Affine maps of all sections of a stack at once, from the maps between pairs of them.
 
-A link says where points of one section lie in another. Maps are changed by small affine steps X of the common frame, of
-which ``sum of weight |X(x) - X'(x) + what is off at x|^2`` over links is least, and ``stiffness |A - R|^2`` over sections, R
-the rotation nearest to A: at first stiff, so that all is rigid, then so soft that stretches are forgotten only over some
-hundred sections. Both ends of a link are taken at one place x: so no error of a link is less if all is smaller, and a
-long stack does not shrink, as it does where each end multiplies a measured place of its own.
+A link says where points of one section lie in another. Maps are changed by small affine steps X of the common frame,
+A link says where points of one section lie in another. Maps are changed by small affine steps X of the common frame:
+sections, R the rotation nearest to A: at first stiff, so that all is rigid, then so soft that stretches are forgotten
+only over some hundred sections. Both ends of a link are taken at one place x: so no error of a link is less if all is
+smaller, and a long stack does not shrink, as it does where each end multiplies a measured place of its own.
 
-Weights are those of Geman and McClure (1987), of the residual of a whole link against that of links between sections as
-far apart, from wide to narrow. Rows of X are found apart: one sparse matrix, factorised once a step, with two right-hand
-sides.
+Weights are those of Geman and McClure (1987), of the residual of a whole link against what is usual, from wide to
+narrow. Rows of X are found apart: one sparse matrix, factorised once a step, with two right-hand sides.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from igneous_ng.kernels.stack_links import Laid, Links
 
 Array = npt.NDArray[Any]
 _STEPS = tuple((10.0**-k, wide) for k, wide in ((0, 30), (0, 30), (1, 10), (1, 10), (2, 5), (2, 5), *[(4, 3)] * 4))
-"""Stiffness in units of a link's (its root: one over the sections over which stretches are forgotten), and residuals, in
-those that are usual, beyond which a link counts little."""
+"""Stiffness in units of a link's (its root: one over the sections over which stretches are forgotten), and residuals,
+in those that are usual, beyond which a link counts little."""
 _MOMENT = 0.2  # of coordinates along an axis: of points that are spread evenly, in units of the corners
 _FLOOR = 1e-6
-_GAUGE = 1e-9
+_GAUGE = 1e-6  # of a link: what holds the place of a component in a step
 
 
 @dataclass(frozen=True)
@@ -69,14 +68,15 @@ def _residuals(links: Links, maps: Array) -> Array:
 
 
 def _weights(links: Links, residual: Array, least: float, wide: float) -> Array:
-    """Less for what is far off, and for distances at which links are."""
-    apart = np.abs(links.a - links.b)
-    weight = np.zeros(len(links))
-    for k in np.unique(apart):
-        own = apart == k
-        usual = max(float(np.median(residual[own])), least)
-        weight[own] = (least / usual) ** 2 / (1 + (residual[own] / (wide * usual)) ** 2) ** 2
-    return np.maximum(weight, _FLOOR) * links.strength
+    """Less for what is far off, and one over the distance: tissue moves about as a walk at random does.
+
+    No variance is taken from the residuals of links as far apart: those that are fitted best would count most, and be
+    fitted better still.
+    """
+    apart = np.maximum(np.abs(links.a - links.b), 1)
+    relative = residual / np.sqrt(apart)
+    usual = max(float(np.median(relative)), least) if len(links) else least
+    return np.asarray(np.maximum(1 / (1 + (relative / (wide * usual)) ** 2) ** 2, _FLOOR) / apart * links.strength)
 
 
 def _step(links: Links, weight: Array, maps: Array, held: Array, stiff: float) -> Array:
@@ -84,8 +84,8 @@ def _step(links: Links, weight: Array, maps: Array, held: Array, stiff: float) -
     free = np.flatnonzero(np.repeat(~held, 3))
     if not len(free):
         return maps
-    usual = stiff * (float(np.median(weight * links.moments[:, 2, 2])) if len(links) else 1.0)
-    prior = np.array([usual * _MOMENT] * 2 + [usual * _GAUGE])
+    usual = float(np.median(weight * links.moments[:, 2, 2])) if len(links) else 1.0
+    prior = np.array([usual * stiff * _MOMENT] * 2 + [usual * _GAUGE])
     matrix, right = _equations(links, weight, maps)
     matrix = matrix + sparse.diags_array(np.tile(prior, len(maps)))
     turns = np.stack([polar(one)[1] for one in maps[:, :, :2]])
