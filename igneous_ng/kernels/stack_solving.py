@@ -1,10 +1,10 @@
 """Affine maps of all sections of a stack at once, from the maps between pairs of them.
 
-A link says where points of one section lie in another. Maps are changed by small affine steps X of the common frame,
 A link says where points of one section lie in another. Maps are changed by small affine steps X of the common frame:
-sections, R the rotation nearest to A: at first stiff, so that all is rigid, then so soft that stretches are forgotten
-only over some hundred sections. Both ends of a link are taken at one place x: so no error of a link is less if all is
-smaller, and a long stack does not shrink, as it does where each end multiplies a measured place of its own.
+those of which ``sum of weight |X(x) - X'(x) + what is off at x|^2`` over links, and ``stiffness |A - R|^2`` over
+sections, is least, R the rotation nearest to A: at first stiff, so that all is rigid, then so soft that stretches are
+forgotten only over some hundred sections. Both ends of a link are taken at one place x: so no error of a link is less
+if all is smaller, and a long stack does not shrink, as it does where each end multiplies a measured place of its own.
 
 Weights are those of Geman and McClure (1987), of the residual of a whole link against what is usual, from wide to
 narrow. Rows of X are found apart: one sparse matrix, factorised once a step, with two right-hand sides.
