@@ -45,7 +45,7 @@ class Known:
         points = self.net()
         other = self.truth[b].inverse(self.truth[a](points))
         inside = ((other >= 0) & (other <= np.array(self.size) - 1)).all(axis=-1)
-        return np.hypot(*(maps[a](points) - maps[b](other))[inside].T)
+        return np.asarray(np.hypot(*(maps[a](points) - maps[b](other))[inside].T))
 
 
 def fib25(folder: Path, step: int, count: int, faults: Faults) -> Known:

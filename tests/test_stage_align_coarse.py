@@ -16,7 +16,7 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.kernels.affine import Affine
-from igneous_ng.stage import Stage
+from igneous_ng.stage import Layer, Stage
 from igneous_ng.stages.align_coarse import Coarse, Pairs, RoughMaps, Sections
 from igneous_ng.stages.align_lock import Lock
 from tests.alignments import stack
@@ -49,14 +49,14 @@ def places(home: str) -> list[Rough]:
 
 
 def told(home: str) -> dict[str, Any]:
-    found: dict[str, Any] = IO().get_json(f"{home}/rough.json")
-    return found
+    found: Any = IO().get_json(f"{home}/rough.json")
+    return dict(found)
 
 
-def said(folder: Path, *lines: dict[str, Any]) -> str:
+def said(folder: Path, *lines: dict[str, Any]) -> Layer:
     path = folder / "said.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in lines))
-    return f"file://{path}"
+    return Layer(f"file://{path}")
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +215,7 @@ def test_what_is_said_of_nothing_is_refused(
     with pytest.raises(SpecError, match=message):
         run.inline(RoughMaps(alignment=plain[1], overrides=said(tmp_path, line)))
     with pytest.raises(SpecError, match="there is no such file"):
-        run.inline(RoughMaps(alignment=plain[1], overrides=f"file://{tmp_path}/none"))
+        run.inline(RoughMaps(alignment=plain[1], overrides=Layer(f"file://{tmp_path}/none")))
 
 
 def test_locked_maps_stay_and_new_sections_are_laid_on_them(plain: tuple[Known, str], tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_large_sections_are_read_window_by_window(tmp_path: Path, monkeypatch: p
     homes = [f"file://{tmp_path}/{one}" for one in "ab"]
     for home, window in zip(homes, (2048, 24), strict=True):
         monkeypatch.setattr("igneous_ng.miniatures._WINDOW", window)
-        run.inline(Sections(layer=layer, alignment=home, mask=mask, side=80))
+        run.inline(Sections(layer=layer, alignment=home, mask=Layer(mask), side=80))
     first, second = ((tmp_path / one / "sections/z000003.cols").read_bytes() for one in "ab")
     assert first == second
     from igneous_ng.formats import columns
