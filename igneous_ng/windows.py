@@ -66,7 +66,7 @@ class Windows:
         pixels = self.io.read(self._volume, box)[:, :, 0, self.channel]
         values, inside = self._warped(pixels, places, box, window)
         codes = np.where(inside, TISSUE, VOID).astype(np.uint8)
-        void = _empty(pixels)
+        void = is_void(pixels)
         if void.any():
             share, _ = self._warped(void.astype(np.float32), places, box, window)
             codes[share > 0.01] = VOID
@@ -141,7 +141,7 @@ def around(places: Array, bounds: Box, z: int) -> Box | None:
     return found if found.voxels else None
 
 
-def _empty(pixels: Array) -> Array:
+def is_void(pixels: Array) -> Array:
     """Where zeros fill squares, which is no tissue, bool ``[x, y]``."""
     zeros = pixels == 0
     if not zeros.any():

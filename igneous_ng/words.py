@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
@@ -47,3 +49,9 @@ def rate(per_second: float) -> str:
 def count(number: int, word: str) -> str:
     """``1 unit``, ``2,000 units``."""
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def listed(numbers: Sequence[object], most: int = 12) -> str:
+    """The first of ``numbers``, and how many more there are: ``3, 5 and 7 more``."""
+    first = ", ".join(map(str, numbers[:most]))
+    return f"{first} and {len(numbers) - most:,} more" if len(numbers) > most else first
