@@ -10,7 +10,7 @@ The top is found on a cubic spline. Its uncertainty follows from its curvature H
 elsewhere: of a texture of which a part is common and the rest is chance, the slope of what chance adds has the variance
 ``s^2 (1 - r^2) H / r``, and so the place of the top ``s^2 (1 - r^2) / r H^-1``.
 
-Arrays are ``[x, y]``. Node ``(i, j)`` lies at ``((i + 1/2) stride - 1/2, ...)`` pixels of the level, between two pixels.
+Arrays are ``[x, y]``. Node ``(i, j)`` lies at ``((i + 1/2) stride - 1/2, ...)`` pixels of the level, between two.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from igneous_ng.native import blocks
 
 Array = npt.NDArray[Any]
 Window = tuple[int, int, int, int]
-Correlate = Callable[[Array, Array, Array, Array, Array, Array, tuple[int, int, float]], Array]
-"""What :func:`igneous_ng.native.blocks.correlated` is."""
 COARSE = 4.0
 """Sigma of the Gaussian that is subtracted, in pixels of the level."""
 LEAST = 0.4
@@ -67,6 +65,11 @@ class Manner:
     def pool(self) -> int:
         """Pixels of the level along a pixel that is compared: 2 where much has to be searched."""
         return 2 if self.search > _NEAR else 1
+
+    @property
+    def reach(self) -> int:
+        """Pixels compared that are searched each way."""
+        return self.search // self.pool
 
     @property
     def side(self) -> int:
@@ -149,7 +152,20 @@ def tissue(a: Picture, manner: Manner) -> Array:
     return np.asarray(share / weights.sum() ** 2)
 
 
-def matched(a: Picture, b: Picture, wanted: Array, manner: Manner, correlate: Correlate = blocks.correlated) -> Vectors:
+def correlated(a: Picture, b: Picture, wanted: Array, manner: Manner) -> Array:
+    """How alike two pictures are around each node wanted, at each shift: float32 ``[n, dy, dx]``, nodes row by row.
+
+    NaN where too little of the patch is tissue in both.
+    """
+    how = manner.side, manner.reach, LEAST
+    return blocks.correlated(a.values.T, a.tissue.T, b.values.T, b.tissue.T, wanted.T, manner.weights, how)
+
+
+Correlate = Callable[[Picture, Picture, Array, Manner], Array]
+"""What :func:`correlated` is."""
+
+
+def matched(a: Picture, b: Picture, wanted: Array, manner: Manner, correlate: Correlate = correlated) -> Vectors:
     """The vectors of the nodes that are ``wanted``, bool ``[x, y]``.
 
     ``a``: what :meth:`Manner.window` says for these nodes; ``b``: the same with the search around it.
@@ -157,9 +173,7 @@ def matched(a: Picture, b: Picture, wanted: Array, manner: Manner, correlate: Co
     found = Vectors.none(wanted.shape)
     if not (wanted.any() and b.tissue.any()):
         return found
-    how = manner.side, manner.search // manner.pool, LEAST
-    surfaces = correlate(a.values.T, a.tissue.T, b.values.T, b.tissue.T, wanted.T, manner.weights, how)
-    rows = blocks.peaks(surfaces, APART // manner.pool)
+    rows = blocks.peaks(correlate(a, b, wanted, manner), APART // manner.pool)
     at = tuple(reversed(np.nonzero(wanted.T)))
     for name, values in _judged(rows, manner).items():
         getattr(found, name)[at] = values

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import ConfigurationError
+from igneous_ng.kernels.block_matching import LEAST, Manner, Picture
 
 Array = npt.NDArray[Any]
 _KINDS = 6  # products, b, b b, pixels, a, a a
@@ -39,13 +40,10 @@ def device_bytes(shape: tuple[int, int], reach: int) -> int:
     return 4 * pixels * (_FLOATS + 2 * _AT_ONCE) + 500_000_000
 
 
-def correlated(
-    a: Array, in_a: Array, b: Array, in_b: Array, wanted: Array, weights: Array, manner: tuple[int, int, float]
-) -> Array:
-    """As :func:`igneous_ng.native.blocks.correlated`."""
-    torch = _torch()
-    with torch.no_grad():
-        return _Correlation(torch, (a, in_a), (b, in_b), weights, manner).surfaces(wanted)
+def correlated(a: Picture, b: Picture, wanted: Array, manner: Manner) -> Array:
+    """As :func:`igneous_ng.kernels.block_matching.correlated`."""
+    with _torch().no_grad():
+        return _Correlation(a, b, manner).surfaces(wanted.T)
 
 
 def _torch() -> Any:
@@ -59,13 +57,11 @@ def _torch() -> Any:
 class _Correlation:
     """Two pictures on the device."""
 
-    def __init__(
-        self, torch: Any, a: tuple[Array, Array], b: tuple[Array, Array], weights: Array, manner: tuple[int, int, float]
-    ) -> None:
-        self._torch, (self._side, self._reach, self._least) = torch, manner
-        self._whole = bool(a[1].all() and b[1].all())
-        self._a, self._b = self._planes(*a), self._planes(*b)
-        self._weights = torch.as_tensor(np.ascontiguousarray(weights), device=device())
+    def __init__(self, a: Picture, b: Picture, manner: Manner) -> None:
+        self._torch, self._side, self._reach = _torch(), manner.side, manner.reach
+        self._whole = bool(a.tissue.all() and b.tissue.all())
+        self._a, self._b = self._planes(a), self._planes(b)
+        self._weights = self._torch.as_tensor(manner.weights, device=device())
 
     def surfaces(self, wanted: Array) -> Array:
         """Correlations ``[n, dy, dx]`` of the nodes that are wanted."""
@@ -78,12 +74,11 @@ class _Correlation:
         found: Array = self._torch.stack(rows, dim=1).cpu().numpy()
         return found
 
-    def _planes(self, values: Array, mask: Array) -> tuple[Any, Any, Any]:
-        """The picture, its square and its mask."""
-        torch = self._torch
-        ones = torch.as_tensor(np.ascontiguousarray(mask), device=device()).to(torch.float32)
-        own = torch.as_tensor(np.ascontiguousarray(values, np.float32), device=device()) * ones
-        return own, own * own, ones
+    def _planes(self, of: Picture) -> tuple[Any, Any, Any]:
+        """The picture, its square and its mask, ``[y, x]``."""
+        values, ones = (np.ascontiguousarray(one.T, np.float32) for one in (of.values, of.tissue))
+        own, mask = (self._torch.as_tensor(one, device=device()) for one in (values, ones))
+        return own * mask, own * own * mask, mask
 
     def _row(self, dy: int, shifts: range) -> Any:
         """Correlations ``[dx, y, x]`` at all nodes, of some shifts along x."""
@@ -97,7 +92,7 @@ class _Correlation:
         value = (ab - sa * sb / n.clamp_min(1e-20)) / self._torch.sqrt(self._torch.where(says, va * vb, 1))
         full = float(self._weights.sum()) ** 2 * self._side**2
         value = self._torch.where(says, value, 0)
-        return self._torch.where(n < self._least * full, self._torch.nan, value)
+        return self._torch.where(n < LEAST * full, self._torch.nan, value)
 
     def _moved(self, plane: Any, dy: int, shifts: range) -> Any:
         """The part that lies over the first picture at each shift, ``[dx, y, x]``: a view."""

@@ -18,7 +18,6 @@ from igneous_ng.io import IO
 from igneous_ng.kernels import block_matching as matching
 from igneous_ng.kernels import flow_cleaning as cleaning
 from igneous_ng.kernels.block_matching import Manner, Picture, Status, Vectors
-from igneous_ng.native import blocks
 from igneous_ng.stage import LayerUrl, Stage, arg, opt, sampled
 from igneous_ng.windows import Windows
 from igneous_ng.words import count
@@ -130,7 +129,7 @@ class Flow(Stage, name="align flow"):
         from igneous_ng.kernels import torch_blocks
 
         shape = [((n + 1) * self.stride + self.patch) // self._manner.pool for n in unit.shape[:2]]
-        return torch_blocks.device_bytes((shape[0], shape[1]), self._reach // self._manner.pool)
+        return torch_blocks.device_bytes((shape[0], shape[1]), self._manner.reach)
 
     def execute(self, unit: Box, io: IO) -> None:
         """Measure the nodes of one chunk."""
@@ -183,7 +182,7 @@ class Flow(Stage, name="align flow"):
 
     @property
     def _shifts(self) -> int:
-        return int((2 * (self._reach // self._manner.pool) + 1) ** 2)
+        return int((2 * self._manner.reach + 1) ** 2)
 
     @property
     def _folder(self) -> str:
@@ -197,7 +196,7 @@ class Flow(Stage, name="align flow"):
 
             if self.backend == "torch" or torch_blocks.gpu():
                 return f"torch {torch_blocks.device()}", torch_blocks.correlated
-        return "cpu", blocks.correlated
+        return "cpu", matching.correlated
 
     def _url(self, distance: int) -> str:
         return f"{self._folder}/flow/{distance}"
@@ -273,20 +272,20 @@ class _Chunk:
     def _inside(self) -> Array:
         """Which nodes belong to the lattice."""
         (x, y), (lo, hi) = self._nodes, (self.lattice.box.lo, self.lattice.box.hi)
-        return (x >= lo[0]) & (x < hi[0]) & (y >= lo[1]) & (y < hi[1])
+        return np.asarray((x >= lo[0]) & (x < hi[0]) & (y >= lo[1]) & (y < hi[1]))
 
     @property
     def _sparse(self) -> Array:
         """Which nodes are seen two sections away in any case."""
         x, y = self._nodes
-        return (x % _SPARSE == 0) & (y % _SPARSE == 0)
+        return np.asarray((x % _SPARSE == 0) & (y % _SPARSE == 0))
 
     def _measured(self, distance: int, wanted: Array) -> Vectors:
         """The vectors of nodes that are wanted; only what lies around these is read."""
         found = Vectors.none(wanted.shape)
         if not wanted.any():
             return found
-        (i, k), (j, m) = (_ends(wanted.any(axis=axis)) for axis in (1, 0))
+        (i, k), (j, m) = (_ends(np.asarray(wanted.any(axis=axis))) for axis in (1, 0))
         low, high = (self._low[0] + i, self._low[1] + j), (self._low[0] + k, self._low[1] + m)
         step = self.manner.stride // self.manner.pool
         more = (self.manner.patch - self.manner.stride) // self.manner.pool
