@@ -33,8 +33,9 @@ LEAST = 0.4
 """The share of a patch that must be tissue in both pictures."""
 APART = 4
 """Pixels of the level between peaks that are two."""
-_FINE = 2  # pixels of the level that a mean reaches beyond its own
-_WEIGHTS = {1: (0.0, 0.25, 0.5, 0.25, 0.0), 2: (1 / 32, 5 / 32, 10 / 32, 10 / 32, 5 / 32, 1 / 32)}
+_FINE = {1: np.float32([1, 2, 1]) / 4, 2: np.float32([1, 5, 10, 10, 5, 1]) / 32}
+"""Weights of the pixels of the level in one that is compared: binomial, for little that moves tops must be left."""
+_WHOLE = 0.999  # of these weights
 _NEAR = 16  # pixels of the level
 _REACH = 3  # sigmas of a Gaussian
 _KNOWN = 0.5  # of the shifts of a search
@@ -85,7 +86,7 @@ class Manner:
     @property
     def halo(self) -> int:
         """Pixels of the level around a window that its filter sees."""
-        return _taps(COARSE / self.pool).size // 2 * self.pool + _FINE
+        return _taps(COARSE / self.pool).size // 2 * self.pool + 2
 
     def window(self, low: tuple[int, int], high: tuple[int, int], reach: int) -> Window:
         """Pixels of the level below the patches of nodes ``low`` to ``high``, and ``reach`` more on each side."""
@@ -106,13 +107,16 @@ class Picture:
     def of(cls, values: Array, tissue: Array, manner: Manner) -> Picture:
         """From pixels of the level, the halo around them included; without it then."""
         pool, cut = manner.pool, manner.halo // manner.pool
-        mean, known = _fine(values, pool), _fine(tissue.astype(np.float32), pool) > 0.999
+        fine, coarse = _FINE[pool], _taps(COARSE / pool)
+        before = (len(fine) - pool) // 2
+        seen = np.where(tissue, values, 0).astype(np.float32)
+        mean, share = (_smoothed(one, fine, before, pool) for one in (seen, tissue.astype(np.float32)))
+        known = share > _WHOLE
         counts = known.astype(np.float32)
-        taps = _taps(COARSE / pool)
-        coarse, share = blocks.smoothed((mean * counts).T, taps).T, blocks.smoothed(counts.T, taps).T
-        fine = np.where(known, mean - coarse / np.where(known, share, 1), 0)
-        inner = slice(cut, fine.shape[0] - cut), slice(cut, fine.shape[1] - cut)
-        return cls(fine[inner], known[inner])
+        around, share = (_smoothed(one, coarse, len(coarse) // 2) for one in (mean * counts, counts))
+        left = np.where(known, mean - around / np.where(known, share, 1), 0)
+        inner = slice(cut, left.shape[0] - cut), slice(cut, left.shape[1] - cut)
+        return cls(left[inner], known[inner])
 
     def cut(self, x: int, y: int, width: int, height: int) -> Picture:
         """A part of it."""
@@ -205,13 +209,5 @@ def _taps(sigma: float) -> Array:
     return np.asarray(taps / taps.sum(), np.float32)
 
 
-def _fine(values: Array, pool: int) -> Array:
-    """Weighted means around every place between two pixels, or around each pixel if ``pool`` is 1; float32."""
-    for _ in range(2):
-        count = values.shape[0] // pool
-        padded = np.pad(values, ((_FINE, _FINE), (0, 0)), mode="edge")
-        total = np.zeros((count, values.shape[1]), np.float32)
-        for k, weight in enumerate(_WEIGHTS[pool]):
-            total += np.float32(weight) * padded[k : k + pool * count : pool]
-        values = total.T
-    return values
+def _smoothed(values: Array, taps: Array, before: int, step: int = 1) -> Array:
+    return blocks.smoothed(values.T, taps, before, step).T

@@ -277,8 +277,10 @@ py::array_t<float> correlated(const Floats& a, const Marks& in_a, const Floats& 
 
 // ---- peaks
 
-constexpr int kNear = 2;                           // coefficients are wanted so far from the highest sample
+constexpr int kNear = 3;                           // coefficients are wanted so far from the highest sample
 constexpr int kTail = 6;                           // samples on each side that a coefficient rests on
+constexpr int kWidth = 2 * (kNear + kTail) + 1;    // samples of the doubled surface that are looked at
+constexpr int kLobes = 6;                          // samples on each side that one between two rests on
 constexpr double kPole = -0.26794919243112270647;  // of the cubic spline's inverse: sqrt(3) - 2
 constexpr int kSteps = 6;
 constexpr double kFarthest = 0.75;  // samples from the highest one
@@ -308,30 +310,61 @@ std::array<Weights, 3> splines(double t) {
           Weights{-s * s / 2, t * (1.5 * t - 2), -s * (1.5 * s - 2), t * t / 2}, Weights{s, 3 * t - 2, 3 * s - 2, t}};
 }
 
-// The surface around a sample as a cubic spline (Unser, Aldroubi and Eden 1993, "B-spline signal processing").
+// Lanczos' weights halfway between samples, of those that are 1/2, 3/2, ... away; they and their mirror sum to 1.
+std::array<double, kLobes> halfway() {
+  std::array<double, kLobes> found;
+  double sum = 0;
+  for (int k = 0; k < kLobes; ++k) {
+    const double x = M_PI * (k + 0.5);
+    sum += 2 * (found[k] = std::sin(x) / x * std::sin(x / kLobes) / (x / kLobes));
+  }
+  for (double& one : found) one /= sum;
+  return found;
+}
+
+// The surface around a sample: doubled, for what a search samples is too coarse for a spline and bends its top towards
+// samples, then a cubic spline (Unser, Aldroubi and Eden 1993, "B-spline signal processing").
 class Spline {
  public:
   Spline(const Surface& of, int x, int y) {
-    double across[2 * (kNear + kTail) + 1][kWide];
-    for (int j = -kNear - kTail; j <= kNear + kTail; ++j)
-      for (int i = -kNear; i <= kNear; ++i)
-        across[j + kNear + kTail][i + kNear] = filtered([&](int k) { return of.at(x + i + k, y + j); });
+    constexpr int reach = kNear + kTail, rows = reach / 2 + 1 + kLobes;
+    static const std::array<double, kLobes> weights = halfway();
+    double across[2 * rows + 1][kWidth], doubled[kWidth][kWidth], half[kWidth][kWide];
+    for (int j = -rows; j <= rows; ++j)
+      for (int i = -reach; i <= reach; ++i)
+        across[j + rows][i + reach] = between(weights, i, [&](int k) { return of.at(x + k, y + j); });
+    for (int j = -reach; j <= reach; ++j)
+      for (int i = 0; i < kWidth; ++i)
+        doubled[j + reach][i] = between(weights, j, [&](int k) { return across[k + rows][i]; });
+    for (int j = 0; j < kWidth; ++j)
+      for (int i = 0; i < kWide; ++i) half[j][i] = filtered([&](int k) { return doubled[j][i + kTail + k]; });
     for (int j = 0; j < kWide; ++j)
-      for (int i = 0; i < kWide; ++i) c_[j][i] = filtered([&](int k) { return across[j + kTail + k][i]; });
+      for (int i = 0; i < kWide; ++i) c_[j][i] = filtered([&](int k) { return half[j + kTail + k][i]; });
   }
 
   // A derivative, of orders p and q along x and y, at a place counted from the sample.
   double at(double x, double y, int p, int q) const {
+    x *= 2, y *= 2;
     const int i = static_cast<int>(std::floor(x)), j = static_cast<int>(std::floor(y));
     const Weights across = splines(x - i)[p], down = splines(y - j)[q];
     double sum = 0;
     for (int n = 0; n < 4; ++n)
       for (int m = 0; m < 4; ++m) sum += down[n] * across[m] * c_[j + n - 1 + kNear][i + m - 1 + kNear];
-    return sum;
+    return std::ldexp(sum, p + q);
   }
 
  private:
   static constexpr int kWide = 2 * kNear + 1;
+
+  // The value at half of place `i`.
+  template <class At>
+  static double between(const std::array<double, kLobes>& weights, int i, At at) {
+    if (i % 2 == 0) return at(i / 2);
+    const int low = (i - 1) / 2;  // exact: i is odd
+    double sum = 0;
+    for (int k = 0; k < kLobes; ++k) sum += weights[k] * (at(low - k) + at(low + 1 + k));
+    return sum;
+  }
 
   template <class At>
   static double filtered(At at) {
@@ -417,29 +450,37 @@ py::array_t<double> peaks(const Floats& surfaces, int apart) {
 
 // ---- filters
 
-// Weighted sums along rows, then along columns; beyond the picture there is 0.
-py::array_t<float> smoothed(const Floats& picture, const Floats& taps) {
-  if (picture.ndim() != 2 || taps.ndim() != 1 || taps.size() % 2 == 0)
-    throw std::invalid_argument("expected a picture [y, x] and an odd number of taps");
+// Weighted sums along rows, then along columns, of every `step`-th place; beyond the picture there is 0. The first sum
+// begins `before` pixels before the picture.
+py::array_t<float> smoothed(const Floats& picture, const Floats& taps, int before, int step) {
+  if (picture.ndim() != 2 || taps.ndim() != 1 || before < 0 || step < 1)
+    throw std::invalid_argument("expected a picture [y, x], taps, and how sums go");
   const int height = static_cast<int>(picture.shape(0)), width = static_cast<int>(picture.shape(1));
-  const int reach = static_cast<int>(taps.size() / 2);
-  py::array_t<float> found({py::ssize_t(height), py::ssize_t(width)});
+  const int high = height / step, wide = width / step, count = static_cast<int>(taps.size());
+  py::array_t<float> found({py::ssize_t(high), py::ssize_t(wide)});
   float* out = found.mutable_data();
-  const float *in = picture.data(), *weight = taps.data() + reach;
+  const float *in = picture.data(), *weight = taps.data();
   {
     py::gil_scoped_release release;
-    Plane across(height, width);
+    Plane across(height, wide), parts(step, width / step + 1);
     for (int y = 0; y < height; ++y) {
-      float* row = across.row(y);
       const float* from = in + static_cast<size_t>(y) * width;
-      for (int k = -reach; k <= reach; ++k)
-        for (int x = std::max(0, -k); x < std::min(width, width - k); ++x) row[x] += weight[k] * from[x + k];
+      for (int x = 0; x < wide * step; ++x) parts.row(x % step)[x / step] = from[x];
+      for (int k = 0; k < count; ++k) {
+        const int part = ((k - before) % step + step) % step, off = (k - before - part) / step;
+        const float* source = parts.row(part) + off;
+        float* row = across.row(y);
+        for (int x = std::max(0, -off); x < std::min(wide, wide - off); ++x) row[x] += weight[k] * source[x];
+      }
     }
-    for (int y = 0; y < height; ++y) {
-      float* row = out + static_cast<size_t>(y) * width;
-      std::fill_n(row, width, 0.0f);
-      for (int k = std::max(-reach, -y); k <= std::min(reach, height - 1 - y); ++k)
-        for (int x = 0; x < width; ++x) row[x] += weight[k] * across.row(y + k)[x];
+    for (int y = 0; y < high; ++y) {
+      float* row = out + static_cast<size_t>(y) * wide;
+      std::fill_n(row, wide, 0.0f);
+      for (int k = 0; k < count; ++k) {
+        const int from = y * step + k - before;
+        if (from < 0 || from >= height) continue;
+        for (int x = 0; x < wide; ++x) row[x] += weight[k] * across.row(from)[x];
+      }
     }
   }
   return found;
@@ -452,5 +493,6 @@ PYBIND11_MODULE(blocks, module) {
   module.def("correlated", &correlated, py::arg("a"), py::arg("in_a"), py::arg("b"), py::arg("in_b"), py::arg("wanted"),
              py::arg("weights"), py::arg("manner"));
   module.def("peaks", &peaks, py::arg("surfaces"), py::arg("apart"));
-  module.def("smoothed", &smoothed, py::arg("picture"), py::arg("taps"));
+  module.def("smoothed", &smoothed, py::arg("picture"), py::arg("taps"), py::arg("before"),
+             py::arg("step"));
 }

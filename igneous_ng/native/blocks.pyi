@@ -23,11 +23,14 @@ def correlated(
 def peaks(surfaces: NDArray[np.float32], apart: int) -> NDArray[np.float64]:
     """Of each surface [n, dy, dx] ten figures: [n, 10].
 
-    The top's shift x and y and height, on a cubic spline around the highest sample; the highest sample more than
-    ``apart`` from it along an axis, at least 0; the root mean square there; the spline's second derivatives at the
+    The top's shift x and y and height, of the surface interpolated around the highest sample; the highest sample more than
+    ``apart`` from it along an axis, at least 0; the root mean square there; its second derivatives at the
     top, xx, xy, yy; 1 where all samples around the highest are known, else 0; the share of samples that are known.
     All but the last two are NaN where none is.
     """
 
-def smoothed(picture: NDArray[np.float32], taps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A picture [y, x] convolved with ``taps``, an odd number, along both axes; 0 is beyond it."""
+def smoothed(picture: NDArray[np.float32], taps: NDArray[np.float32], before: int, step: int) -> NDArray[np.float32]:
+    """Sums of a picture [y, x] under ``taps`` along both axes, at every ``step``-th pixel; 0 is beyond it.
+
+    The first sum begins ``before`` pixels before the picture. A picture of odd size loses its last row or column.
+    """
