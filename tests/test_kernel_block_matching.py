@@ -38,8 +38,8 @@ def compared(
 
 
 @pytest.mark.parametrize(("manner", "by", "off"), [
-    (SEARCHED, (31.0, -26.0), 0.03), (SEARCHED, (-7.3, 12.4), 0.08), (SEARCHED, (0.5, 0.25), 0.08),
-    (NEAR, (3.0, -8.0), 0.005), (NEAR, (-0.3, 1.4), 0.015), (NEAR, (0.5, 0.75), 0.015),
+    (SEARCHED, (31.0, -26.0), 0.03), (SEARCHED, (-7.3, 12.4), 0.03), (SEARCHED, (0.5, 0.25), 0.03),
+    (NEAR, (3.0, -4.0), 0.005), (NEAR, (-0.3, 1.4), 0.015), (NEAR, (0.5, 0.75), 0.015),
 ])  # fmt: skip
 def test_shifts_are_found_to_a_part_of_a_pixel(manner: Manner, by: tuple[float, float], off: float) -> None:
     found = compared(PATTERN, moved(PATTERN, by), manner)
@@ -123,7 +123,7 @@ def test_masked_pixels_change_nothing() -> None:
         assert np.array_equal(values, getattr(spoilt, key), equal_nan=True), key
     good = plain.status == Status.GOOD
     assert good.mean() > 0.85
-    assert np.abs(plain.shift[good] - (-6.0, 4.5)).max() < 0.15
+    assert np.abs(plain.shift[good] - (-6.0, 4.5)).max() < 0.2
 
 
 def test_where_there_is_nothing_nothing_is_found() -> None:
@@ -182,5 +182,5 @@ def test_kernels_refuse_pictures_of_other_sizes() -> None:
         blocks.correlated(one, one > 0, one, one > 0, np.ones((1, 1), bool), SEARCHED.weights, (10, 20, 0.4))
     with pytest.raises(ValueError, match="expected surfaces"):
         blocks.peaks(np.zeros((1, 4, 4), np.float32), 2)
-    with pytest.raises(ValueError, match="odd number"):
-        blocks.smoothed(one, np.ones(4, np.float32))
+    with pytest.raises(ValueError, match="how sums go"):
+        blocks.smoothed(one, np.ones(4, np.float32), 0, 0)

@@ -25,8 +25,8 @@ from tests.alignments import fields as put_fields
 from tests.montages import scenery
 from tests.test_memory import MEASURE
 
-SIZE = (720, 640)
-PATTERN = scenery((800, 800)).astype(np.float64)
+SIZE = (560, 480)
+PATTERN = scenery((640, 640)).astype(np.float64)
 AT = [(0.0, 0.0), (6.0, -3.0), (1.5, 8.0), (-5.25, 4.5), (2.0, 2.0)]
 """How far the tissue has moved in each section."""
 
@@ -92,15 +92,15 @@ def test_neighbours_are_measured_and_every_fourth_node_one_farther(tmp_path: Pat
 
 def test_other_chunks_of_other_lattices_give_the_same_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = voxels()
-    pixels[300:360, 200:420, 1:3] = np.random.default_rng(0).integers(1, 255, (60, 220, 2, 1))
-    pixels[500:560, 100:300, 2] = 0
+    pixels[230:390, 160:340, 1:3] = np.random.default_rng(0).integers(1, 255, (160, 180, 2, 1))
+    pixels[400:470, 100:300, 2] = 0
     whole = measured(begin(tmp_path / "whole", pixels))
-    monkeypatch.setattr(align_flow, "CHUNK", 5)
+    monkeypatch.setattr(align_flow, "CHUNK", 6)
     made = begin(tmp_path / "parts", pixels)
     io, stage = IO(), Flow(alignment=made.home)
     stage.prepare(io)
     lattice = made.round(io, 1)
-    assert lattice.box.shape[:2] == (18, 16)
+    assert lattice.box.shape[:2] == (14, 12)
     kept: dict[int, np.ndarray] = {k: np.full(values.shape, -1, np.float32) for k, values in whole.items()}
 
     def write(_: IO, volume: Any, box: Box, values: np.ndarray) -> None:
@@ -112,7 +112,7 @@ def test_other_chunks_of_other_lattices_give_the_same_vectors(tmp_path: Path, mo
     for distance, values in whole.items():
         assert np.array_equal(kept[distance], values, equal_nan=True), distance
     assert {Status.GOOD, Status.NOTHING, Status.WEAK} <= set(np.unique(whole[1][..., 5]).astype(int))
-    assert good(whole[2][2:-3, 2:-2, 2]).sum() > 12  # where the first is spoilt
+    assert good(whole[2][2:-3, 2:-2, 2]).sum() > 6  # where the first is spoilt
 
 
 def test_a_missing_section_is_looked_past(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_inverted_sections_are_seen_as_the_others(tmp_path: Path) -> None:
 
 def test_nothing_is_matched_on_voids_folds_and_cracks(tmp_path: Path) -> None:
     codes = np.zeros((*SIZE, 5, 1), np.uint8)
-    codes[300:308, :, 1], codes[:, 400:404, 1] = FOLD, CRACK
+    codes[300:308, :, 1], codes[:, 300:304, 1] = FOLD, CRACK
     codes[:200, :, 3] = 1
     pixels = voxels()
     pixels[:200, :, 3] = 77
@@ -164,15 +164,15 @@ def test_a_later_round_measures_what_is_left(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="align relax --round 1"):
         run.inline(Flow(alignment=made.home, round=2))
     shape = made.new_round(IO(), 1, 0, 40).box.shape
-    inverse = np.zeros((*shape, 2), np.float32)
-    inverse[:] = np.array(AT)[:, :] + (0.25, -0.5)
-    put_fields(made, 1, 40, "inverse", inverse * np.array([1, 1, 0, 1, 1])[:, np.newaxis])
+    inverse = np.add(AT, (0.25, -0.5)) * np.array([1, 1, 0, 1, 1])[:, np.newaxis]
+    put_fields(made, 1, 40, "inverse", np.broadcast_to(inverse, (*shape, 2)))
     flow = measured(made, round=2)
     seen = flow[1][4:-4, 4:-4]
     assert good(seen[:, :, 1:]).all()
-    left = -np.subtract(np.add(AT[1], (0.25, -0.5)), AT[1]) + np.add(AT[0], (0.25, -0.5)) - AT[0]
-    assert np.abs(seen[:, :, 1, :2] - left).max() < 0.06
-    assert np.abs(seen[:, :, 2, :2] - np.subtract((0.25, -0.5), (0, 0)) - np.subtract((0, 0), AT[2])).max() < 0.06
+    left = np.add(AT[2], (0.25, -0.5))
+    assert np.abs(seen[:, :, 1, :2]).max() < 0.03
+    assert np.abs(seen[:, :, 2, :2] + left).max() < 0.03
+    assert np.abs(seen[:, :, 3, :2] - left).max() < 0.03
 
 
 def test_levels_and_defaults(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_it_tells_how_much_is_good(tmp_path: Path) -> None:
     stage, io = Flow(alignment=made.home), IO()
     stage.execute(stage.units(io)[1], io)
     notes = io.ledger.notes
-    assert sum(notes[f"{kind.name.lower()}_1"] for kind in Status) == 18 * 16
+    assert sum(notes[f"{kind.name.lower()}_1"] for kind in Status) == 14 * 12
     assert notes["far_1"] == pytest.approx(np.hypot(6, 3), abs=0.1)
     assert notes["backend"] == "cpu"
 
@@ -234,8 +234,8 @@ def test_it_tells_how_much_is_good(tmp_path: Path) -> None:
 def test_torch_finds_the_same(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is an optional extra")
     pixels = voxels()
-    pixels[300:360, 200:420, 1:3] = np.random.default_rng(0).integers(1, 255, (60, 220, 2, 1))
-    pixels[500:560, 100:300, 2] = 0
+    pixels[230:390, 160:340, 1:3] = np.random.default_rng(0).integers(1, 255, (160, 180, 2, 1))
+    pixels[400:470, 100:300, 2] = 0
     made = begin(tmp_path, pixels)
     flow = measured(made)
     again = measured(made, backend="torch")

@@ -33,7 +33,7 @@ LEAST = 0.4
 """The share of a patch that must be tissue in both pictures."""
 APART = 4
 """Pixels of the level between peaks that are two."""
-_FINE = {1: np.float32([1, 2, 1]) / 4, 2: np.float32([1, 5, 10, 10, 5, 1]) / 32}
+_FINE = {1: np.array([1, 2, 1], np.float32) / 4, 2: np.array([1, 5, 10, 10, 5, 1], np.float32) / 32}
 """Weights of the pixels of the level in one that is compared: binomial, for little that moves tops must be left."""
 _WHOLE = 0.999  # of these weights
 _NEAR = 16  # pixels of the level

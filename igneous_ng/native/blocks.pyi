@@ -23,8 +23,8 @@ def correlated(
 def peaks(surfaces: NDArray[np.float32], apart: int) -> NDArray[np.float64]:
     """Of each surface [n, dy, dx] ten figures: [n, 10].
 
-    The top's shift x and y and height, of the surface interpolated around the highest sample; the highest sample more than
-    ``apart`` from it along an axis, at least 0; the root mean square there; its second derivatives at the
+    The top's shift x and y and height, of the surface interpolated around the highest sample; the highest sample
+    more than ``apart`` from it along an axis, at least 0; the root mean square there; the second derivatives at the
     top, xx, xy, yy; 1 where all samples around the highest are known, else 0; the share of samples that are known.
     All but the last two are NaN where none is.
     """
