@@ -31,6 +31,7 @@ _FIRST, _LATER = 40, 12  # pixels searched in the first round and in those after
 _STEP, _FIGURE = 64, 256  # what lengths, and other figures, are rounded to: parts of 1
 _BASE = 60_000_000
 _PIXEL, _MASKED = 40, 90  # bytes for each pixel of a window, without and with a layer of masks
+_UNPOOLED = 30  # more bytes where pixels are compared as they are
 _SURFACE = 12  # bytes for each shift of each node
 _NAMED = 5
 
@@ -120,6 +121,7 @@ class Flow(Stage, name="align flow"):
         nodes = [n + 2 for n in unit.shape[:2]]
         width, height = ((n - 1) * self.stride + self.patch + 2 * (self._reach + manner.halo) for n in nodes)
         pixel = _MASKED if Alignment.open(io, self.alignment).mask else _PIXEL
+        pixel += _UNPOOLED if manner.pool == 1 else 0
         return _BASE + width * height * pixel + nodes[0] * nodes[1] * self._shifts * _SURFACE
 
     def device_bytes(self, unit: Box, io: IO) -> int:
