@@ -23,8 +23,9 @@ OVERLAP = (16, 16, 6)
 HELD = (2, 2, DISTANCES)
 """Around these, nodes and sections that are held."""
 _UNKNOWN = 10.0  # pixels: how sure it is that a section without links moves as its neighbours do
+_PARTS = 2  # of a coarse node along x and y: links at nodes alone would smooth the other end only
 _LEAST = 1e-4  # of a spring, for its inverse
-_GUARDS = 3
+_GUARDS = 6
 _AREA = 4.0  # by which an area may grow or shrink
 _STIFFER = 10.0
 
@@ -54,14 +55,12 @@ def coarse_lattice(lattice: Round, coarsening: int) -> Round:
 def settled(linkage: Linkage, coarsening: int, material: Material, points: Sequence[Anchor]) -> Found:
     """All sections on few nodes: links are lumped block by block, section by section."""
     lattice, wide = linkage.lattice, coarse_lattice(linkage.lattice, coarsening)
-    nodes = Nodes(wide.box, wide.box, wide.step)
+    nodes, low = Nodes(wide.box, wide.box, wide.step), (lattice.box.lo[0], lattice.box.lo[1])
     parts = []
     for z in range(lattice.box.lo[2], lattice.box.hi[2]):
         for plane in linkage.planes(z, lattice.box):
-            own, other, sigma, weight = elastic_rows.lumped(
-                plane[1:], coarsening, (lattice.box.lo[0], lattice.box.lo[1])
-            )
-            parts.append(elastic_rows.rows(nodes, Pairs(z, plane.distance, own, other, sigma, weight)))
+            lumps = elastic_rows.lumped(plane[1:], max(1, coarsening // _PARTS), low)
+            parts.append(elastic_rows.rows(nodes, Pairs(z, plane.distance, *lumps)))
     parts += _more(linkage, nodes, parts, points, _UNKNOWN / coarsening)
     rows = elastic.joined(parts, int(np.prod(nodes.shape)))
     along_x, along_y = _stacked([_homogenised(linkage, z, coarsening, wide.box) for z in _sections(lattice.box)])

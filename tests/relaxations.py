@@ -63,19 +63,19 @@ def flow(made: Alignment, bent: Bend, distance: int, noise: float = 0.0) -> np.n
         errors = np.random.default_rng((7, z, distance)).normal(size=nodes.shape) * noise * np.sqrt(distance)
         found[:, :, at, :2] = seen(bent, z, z - distance, nodes) + errors
         found[:, :, at, 5] = 0
-    return found
+    return np.asarray(found)
 
 
-def read(made: Alignment, what: str) -> np.ndarray:
-    """A layer of the round, ``[x, y, z, channel]``."""
+def read(made: Alignment, what: str, number: int = 1) -> np.ndarray:
+    """A layer of a round, ``[x, y, z, channel]``."""
     io = IO()
-    volume = io.volume(f"{made.home}/rounds/1/{what}", 0)
+    volume = io.volume(f"{made.home}/rounds/{number}/{what}", 0)
     return io.read(volume, volume.bounds).astype(np.float64)
 
 
-def misplaced(made: Alignment, bent: Bend, what: str = "forward") -> np.ndarray:
+def misplaced(made: Alignment, bent: Bend, what: str = "forward", number: int = 1) -> np.ndarray:
     """How far tissue of neighbouring sections comes to lie apart, ``[x, y, z - 1]``, pixels."""
-    u = read(made, what)
+    u = read(made, what, number)
     box = made.new_round(IO(), 1, 0, STEP).box
     nodes = lattices.points((box.lo[0], box.lo[1]), (box.hi[0], box.hi[1]), STEP)
     found = []
