@@ -38,7 +38,7 @@ def seen(bent: Bend, z: int, other: int, nodes: np.ndarray) -> np.ndarray:
     aim, at = nodes + bent(z, nodes), nodes
     for _ in range(60):
         at = aim - bent(other, at)
-    return at - nodes
+    return np.asarray(at - nodes)
 
 
 def measured(folder: Path, shape: tuple[int, int, int], bent: Bend, noise: float = 0.0, mask: str = "") -> Alignment:

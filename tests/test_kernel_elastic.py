@@ -109,7 +109,7 @@ def test_rows_read_fields_as_everybody_does() -> None:
 
 def test_lumps_are_means_of_blocks_without_what_is_unlike_them() -> None:
     own = fields.points((-2, 3), (4, 10), 20)
-    other, sigma = own + [3.0, -1.0], np.ones((6, 7))
+    other, sigma = own + np.array([3.0, -1.0]), np.ones((6, 7))
     other[0, 0] += 50
     sigma[4:, 5:] = np.nan
     own_of, other_of, sigma_of, weight = elastic_rows.lumped((own, other, sigma), 4, (-2, 3))

@@ -17,7 +17,7 @@ from igneous_ng.io import IO
 from igneous_ng.kernels import fields as lattices
 from igneous_ng.linkage import Linkage
 from igneous_ng.relaxing import Material
-from igneous_ng.stage import Stage
+from igneous_ng.stage import Layer, Stage
 from igneous_ng.stages.align_relax import Invert, Loosen, Relax, Settle, Weigh
 from igneous_ng.windows import CRACK, FOLD
 from tests.alignments import begun, fields, stack
@@ -28,10 +28,7 @@ LOOSE: dict[str, Any] = {"strain": 1.0, "motion": 0.0}
 
 def relax(made: Alignment, **more: Any) -> list[dict[str, Any]]:
     """All steps here, one unit after the other; the notes of the last unit of each."""
-    notes = []
-    for step in Relax(alignment=made.home, **more).steps(IO()):
-        notes.append(execute(step)[-1])
-    return notes
+    return [execute(step)[-1] for step in Relax(alignment=made.home, **more).steps(IO())]
 
 
 def execute(stage: Stage, backwards: bool = False) -> list[dict[str, Any]]:
@@ -45,8 +42,8 @@ def execute(stage: Stage, backwards: bool = False) -> list[dict[str, Any]]:
 
 
 def report(made: Alignment) -> dict[str, Any]:
-    found: dict[str, Any] = IO().store.get_json(f"{made.home}/rounds/1/report.json")
-    return found
+    found: Any = IO().store.get_json(f"{made.home}/rounds/1/report.json")
+    return dict(found)
 
 
 def test_known_bends_are_found_and_turned_round(tmp_path: Path) -> None:
@@ -200,7 +197,7 @@ def test_known_places_are_kept(tmp_path: Path) -> None:
     assert np.abs(u[..., 1]).max() < 0.1
     file.write_text('{"z": 2, "section": [1, 2]}\n')
     with pytest.raises(DataError, match="line 1: is no anchor"):
-        Settle(alignment=made.home, anchors=str(file)).prepare(IO())
+        Settle(alignment=made.home, anchors=Layer.parse(str(file))).prepare(IO())
     with pytest.raises(DataError, match="no such file"):
         linkage.anchors(IO(), f"file://{tmp_path}/nothing")
 
@@ -210,7 +207,7 @@ def test_folds_are_undone_by_stiffer_springs(tmp_path: Path) -> None:
     values = flow(made, bend(size=0), 1)
     values[8, 5:11, 1, 0] = -60
     fields(made, 1, STEP, "flow/1", values)
-    notes = relax(made, strain=2.0, motion=20.0)
+    notes = relax(made, strain=20.0, motion=20.0)
     assert notes[2]["stiffened"] > 0
     assert not relaxing.folded(read(made, "forward").transpose(2, 0, 1, 3), STEP).any()
 
@@ -245,16 +242,15 @@ def test_a_second_round_goes_on_from_the_first(tmp_path: Path) -> None:
 def test_weights_follow_loops_and_never_claim_more_than_tissue_allows(tmp_path: Path) -> None:
     made = measured(tmp_path, (40, 40, 4), bend(size=1), noise=0.6)
     execute(Weigh(alignment=made.home, motion=0.0))
-    told = [IO().store.get_json(made.url("rounds/1/weights", z, ".json")) for z in range(4)]
+    told: list[Any] = [IO().store.get_json(made.url("rounds/1/weights", z, ".json")) for z in range(4)]
     assert [one["loops"] > 1000 for one in told] == [False, False, True, True]
     assert 0.5 < told[2]["sigma"]["1"] < 0.7
     assert 1.3 < told[2]["ratio"] < 2.8
     links = Linkage(IO(), made, made.round(IO(), 1))
     assert links.sigma(0, 1) == told[2]["sigma"]["1"]
     execute(Weigh(alignment=made.home))
-    assert IO().store.get_json(made.url("rounds/1/weights", 2, ".json"))["sigma"] == {
-        "1": 1.2, "2": 2.4, "3": 3.6, "4": 4.8
-    }  # fmt: skip
+    least: Any = IO().store.get_json(made.url("rounds/1/weights", 2, ".json"))
+    assert least["sigma"] == {"1": 1.2, "2": 2.4, "3": 3.6, "4": 4.8}
 
 
 def test_a_step_too_early_says_what_is_missing(tmp_path: Path) -> None:
@@ -269,9 +265,10 @@ def test_a_step_too_early_says_what_is_missing(tmp_path: Path) -> None:
     fields(made, 1, STEP, "flow/1", np.zeros((5, 5, 3, 6)))
     with pytest.raises(DataError, match="z000000.json: is not there; run `align weigh` first"):
         Settle(alignment=made.home).prepare(IO())
-    for wrong in ({"strain": 0.0}, {"round": 0}, {"coarsening": 0}):
+    wrongs: list[dict[str, Any]] = [{"strain": 0.0}, {"round": 0}, {"coarsening": 0}]
+    for wrong in wrongs:
         with pytest.raises(SpecError):
-            Settle(alignment=made.home, **wrong)  # type: ignore[arg-type]
+            Settle(alignment=made.home, **wrong)
 
 
 def test_it_runs_as_a_chain(tmp_path: Path) -> None:

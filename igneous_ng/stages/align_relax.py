@@ -26,8 +26,8 @@ from igneous_ng.words import count
 Array = npt.NDArray[Any]
 _BASE = 150_000_000
 _PLANE_BYTES = 400  # for each node of a section, while its links are made
-_COARSE_BYTES = 800  # for each node of all sections
-_NODE_BYTES = 1_100  # for each node of a subdomain
+_COARSE_BYTES = 1_600  # for each node of all sections
+_NODE_BYTES = 900  # for each node of a subdomain
 _MARGIN = 8  # nodes around a chunk, that its inverse may come from at first
 _MISSED = 0.02  # pixels
 _NAMED = 10
@@ -282,8 +282,13 @@ class Loosen(Solving, name="align loosen"):
         u = found.solved.u[z, x, y]
         _write(io, io.volume(self.folder(self._made), 0), unit, u.transpose(1, 2, 0, 3), 64)
         moved = np.abs(u - start[z, x, y])
-        io.note(**elastic_report.figures(found.solved, found.rows), stiffened=found.guarded, strain=elastic_report.strain(u, links.lattice.step),
-                moved=round(float(moved.max()), 3), border=round(elastic_report.border(moved), 3))  # fmt: skip
+        io.note(
+            **elastic_report.figures(found.solved, found.rows),
+            stiffened=found.guarded,
+            strain=elastic_report.strain(u, links.lattice.step),
+            moved=round(float(moved.max()), 3),
+            border=round(elastic_report.border(moved), 3),
+        )
 
     @property
     def _made(self) -> str:
