@@ -53,10 +53,8 @@ def _touching(window: Window, boxes: Array) -> list[int]:
 
 
 def _work(window: Window, boxes: Array) -> int:
-    """How much it is to show a window, in pixels of one tile."""
-    inside = _touching(window, boxes)
-    if len(inside) < 2:
-        return len(inside) * (_CALL + (window[2] - window[0]) * (window[3] - window[1]))
-    low = np.maximum(boxes[inside][:, :2], np.array(window[:2]) - REACH)
-    high = np.minimum(boxes[inside][:, 2:], np.array(window[2:]) + REACH)
-    return len(inside) * _CALL + _BLENDED * int((high - low).prod(axis=1).sum())
+    """How much it is to show a window, in pixels of one tile, if every tile that touches it were all over it."""
+    count, width, height = len(_touching(window, boxes)), window[2] - window[0], window[3] - window[1]
+    if count < 2:
+        return count * (_CALL + width * height)
+    return count * (_CALL + _BLENDED * (width + 2 * REACH) * (height + 2 * REACH))
