@@ -88,17 +88,18 @@ def peak(a: Masked, b: Masked, window: Window, apart: int, least: int) -> Peak:
 def _products(pairs: list[tuple[Array, Array]], window: Window) -> list[Array]:
     """The sum of ``a[p] b[p - d]`` over p, at each shift d of ``window``, for each pair."""
     sizes = pairs[0][0].shape, pairs[0][1].shape
-    shape = [_length(sizes[0][k], sizes[1][k], *window[k]) for k in (0, 1)]
-    places = [np.arange(low, high + 1) % n for (low, high), n in zip(window, shape, strict=True)]
+    shape = [_length(sizes[0][k], sizes[1][k], *window[k]) for k in (1, 0)]
+    places = [np.arange(low, high + 1) % n for (low, high), n in zip(window[::-1], shape, strict=True)]
     known: dict[int, Array] = {}
 
     def transformed(values: Array) -> Array:
         if id(values) not in known:
-            known[id(values)] = fft.rfft2(values, shape)
+            known[id(values)] = fft.rfft2(values.T, shape)
         return known[id(values)]
 
     return [
-        fft.irfft2(transformed(a) * transformed(b).conj(), shape)[np.ix_(*places)].astype(np.float64) for a, b in pairs
+        fft.irfft2(transformed(a) * transformed(b).conj(), shape)[np.ix_(*places)].T.astype(np.float64)
+        for a, b in pairs
     ]
 
 
@@ -124,17 +125,17 @@ def _integrals(a: Masked, b: Masked, window: Window) -> list[Array]:
         spans.append((start, stop))
         own.append((np.clip(start - d, 0, b.values.shape[k]), np.clip(stop - d, 0, b.values.shape[k])))
     count = np.multiply.outer(*(stop - start for start, stop in spans)).astype(np.float64)
-    return [count, *_sums(a.values, spans), *_sums(b.values, own)]
+    return [count, *_sums(a.values.T, spans), *_sums(b.values.T, own)]
 
 
 def _sums(values: Array, spans: list[tuple[Array, Array]]) -> list[Array]:
-    """Sums of values and of their squares over each rectangle of spans ``[start, stop)`` along x and y."""
+    """Sums of values ``[y, x]`` and of their squares over each rectangle of spans ``[start, stop)`` along x and y."""
     (x0, x1), (y0, y1) = spans
     found = []
     for one in (values, values * values):
-        rows = np.zeros((one.shape[0] + 1, len(y0)))
+        rows = np.zeros((one.shape[0] + 1, len(x0)))
         across = np.zeros((one.shape[0], one.shape[1] + 1))
         np.cumsum(one, axis=1, dtype=np.float64, out=across[:, 1:])
-        np.cumsum(across[:, y1] - across[:, y0], axis=0, out=rows[1:])
-        found.append(rows[x1] - rows[x0])
+        np.cumsum(across[:, x1] - across[:, x0], axis=0, out=rows[1:])
+        found.append((rows[y1] - rows[y0]).T)
     return found

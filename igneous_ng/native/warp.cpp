@@ -42,6 +42,11 @@ inline Four four(const float* at) {
   return found;
 }
 
+// The four numbers from the `n`-th of eight on.
+inline Four from(int n, Four a, Four b) {
+  return n == 0 ? a : n == 1 ? Four{a[1], a[2], a[3], b[0]} : n == 2 ? Four{a[2], a[3], b[0], b[1]} : Four{a[3], b[0], b[1], b[2]};
+}
+
 // Weights of the four pixels around each of some places that lie a part of a pixel after the second.
 struct Weights {
   Four of[4][kFours];
@@ -62,7 +67,7 @@ struct Places {
   int x[kStep], y[kStep];  // the pixel before each
   float depth[kStep];
   Weights across, down;
-  bool inside;    // whether all four pixels around each, along both axes, are there
+  bool inside;    // whether all four pixels around each, along both axes, are there, and one more
   bool straight;  // whether these are pixels of a row of the tile, one after the other
 };
 
@@ -121,7 +126,7 @@ class Warper : public Rows {
     const auto [xl, xh] = std::minmax(x0, x1);
     const auto [yl, yh] = std::minmax(y0, y1);
     if (!(xh >= -0.5 && xl < width_ - 0.5 && yh >= -0.5 && yl < height_ - 0.5)) return false;  // nor where it is no number
-    places_.inside = xl >= 1 && xh < width_ - 2 && yl >= 1 && yh < height_ - 2;
+    places_.inside = xl >= 1 && xh < width_ - 3 && yl >= 1 && yh < height_ - 2;
     double xs[kStep], ys[kStep];
     for (int k = 0; k < kStep; ++k) xs[k] = between(left, 0, k);
     for (int k = 0; k < kStep; ++k) ys[k] = between(left, 1, k);
@@ -160,8 +165,10 @@ class Warper : public Rows {
         });
       });
     else if (places_.straight) {
+      Four rows[4][kFours + 1];  // neighbouring places share most of their pixels
       const T* first = plane + static_cast<ptrdiff_t>(places_.y[0] - 1) * width_ + (places_.x[0] - 1);
-      sum(out, [&](int n, int j, int i) { return four(first + static_cast<ptrdiff_t>(j) * width_ + i + 4 * n); });
+      for (int j = 0; j < 4; ++j) widen(first + static_cast<ptrdiff_t>(j) * width_, rows[j]);
+      sum(out, [&](int n, int j, int i) { return from(i, rows[j][n], rows[j][n + 1]); });
     } else
       sum(out, [&](int n, int j, int i) {
         return each(n, [&](int k) { return plane[static_cast<ptrdiff_t>(places_.y[k] - 1 + j) * width_ + places_.x[k] - 1 + i]; });
@@ -171,6 +178,12 @@ class Warper : public Rows {
       const auto gain = static_cast<float>(between(left, kind, k)), add = static_cast<float>(between(left, kind + 1, k));
       out[k] = places_.depth[k] > 0 ? out[k] * gain + add : 0.0f;
     }
+  }
+
+  static void widen(const T* pixels, Four* out) {
+    alignas(Four) float wide[kStep + 4];
+    for (int i = 0; i < kStep + 4; ++i) wide[i] = static_cast<float>(pixels[i]);
+    std::memcpy(out, wide, sizeof wide);
   }
 
   // The pixels of four places.
