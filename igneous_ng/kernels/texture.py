@@ -28,14 +28,14 @@ def noise(values: Array) -> float:
     return float(np.median(np.abs(detail)) / (2 * 0.6745))
 
 
-def alive(values: Array) -> Array:
-    """Which pixels lie in no window of 10 x 10 that spans less than noise would: clipped, blank and filled ones do.
+def alive(values: Array, level: float) -> Array:
+    """Which pixels lie in no window of 10 x 10 that spans less than noise of ``level`` would: clipped, blank and filled ones do.
 
     Windows lie five pixels apart.
     """
     w, h = values.shape
     low, high = _cells(np.minimum, values.T).T, _cells(np.maximum, values.T).T
-    flat = _both(np.maximum, high) - _both(np.minimum, low) <= _DEAD * noise(values)
+    flat = _both(np.maximum, high) - _both(np.minimum, low) <= _DEAD * level
     if not flat.any():
         return np.ones(values.shape, bool, order="F")
     dead = np.zeros(low.shape, bool)
