@@ -29,7 +29,7 @@ def noise(values: Array) -> float:
 
 
 def alive(values: Array, level: float) -> Array:
-    """Which pixels lie in no window of 10 x 10 that spans less than noise of ``level`` would: clipped, blank and filled ones do.
+    """Which pixels lie in no window of 10 x 10 that spans less than noise of ``level``: blank and clipped ones do.
 
     Windows lie five pixels apart.
     """
