@@ -7,7 +7,7 @@ from setuptools import setup
 
 NATIVE = Path("igneous_ng/native")
 HEADERS = sorted(map(str, NATIVE.glob("*.hpp")))
-FLAGS = ["-O3", "-Wall", "-Wextra", "-fno-math-errno", "-ffp-contract=off"]
+FLAGS = ["-O3", "-Wall", "-Wextra", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 
 ParallelCompile("NPY_NUM_BUILD_JOBS").install()
 setup(

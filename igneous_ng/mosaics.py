@@ -19,9 +19,10 @@ from igneous_ng import pictures, solutions
 from igneous_ng.errors import DataError
 from igneous_ng.intensities import Intensities
 from igneous_ng.io import IO
-from igneous_ng.kernels import blending, warping
+from igneous_ng.kernels import blending, cutting, warping
 from igneous_ng.kernels.blending import REACH, Patch, Window, common
 from igneous_ng.kernels.tile_maps import Lens, TileMap
+from igneous_ng.kernels.warping import Lying
 from igneous_ng.montage import Montage, Placed, Section
 
 Array = npt.NDArray[Any]
@@ -118,20 +119,33 @@ class Sheet:
         self._solution = Solution(io, montage, z, len(self._section.tiles)) if manner.solved else None
         self._intensities = Intensities(io, montage, z) if manner.toned else None
 
-    def show(self, window: Window) -> Array:
-        """The pixels of ``window``, ``[x, y, channel]``, of the montage's type."""
+    def show(self, window: Window, out: Array) -> None:
+        """Fill ``out``, ``[x, y, channel]`` of the montage's type, x fastest, with the pixels of ``window``."""
         wide = window[0] - REACH, window[1] - REACH, window[2] + REACH, window[3] + REACH
-        patches = []
         seen = reached(self._boxes, self._lies, wide) if self._lies else self._boxes
-        for index in touching(seen, window):
-            x0, y0, x1, y1 = seen[index].tolist()
-            part = common((x0, y0, x1, y1), wide)
-            patch = part and self._patch(index, part)
-            patches += [patch] if patch else []
-        dtype = np.dtype(self._montage.dtype)
-        return blending.blended(patches, window, self._montage.channels, self._manner.background, dtype)
+        near = touching(seen, window)
+        for part, chosen in cutting.parts(window, seen[near]):
+            x, y = (slice(part[k] - window[k], part[k + 2] - window[k]) for k in (0, 1))
+            self._fill(part, {near[n]: seen[near[n]] for n in chosen}, out[x, y])
 
-    def _patch(self, index: int, window: Window) -> Patch | None:
+    def _fill(self, window: Window, tiles: dict[int, Array], out: Array) -> None:
+        """Show a window that no other tiles than these, each in its box, touch."""
+        only = self._lying(next(iter(tiles)), window) if len(tiles) == 1 else None
+        if only is not None:
+            only.show(window[:2], self._manner.background, out)
+        else:
+            wide = window[0] - REACH, window[1] - REACH, window[2] + REACH, window[3] + REACH
+            patches = (self._patch(index, box, wide) for index, box in tiles.items())
+            blending.blend([one for one in patches if one], window, self._manner.background, out)
+
+    def _patch(self, index: int, box: Array, wide: Window) -> Patch | None:
+        """What of a tile is in a window."""
+        x0, y0, x1, y1 = box.tolist()
+        part = common((x0, y0, x1, y1), wide)
+        lying = part and self._lying(index, part)
+        return lying.warped(part) if part and lying else None
+
+    def _lying(self, index: int, window: Window) -> Lying | None:
         tile, scale = self._section.tiles[index], self._manner.scale
         found = self._gallery.picture(self._z, index, tile)
         if found is None:
@@ -143,7 +157,7 @@ class Sheet:
         left, top, right, bottom = (round(n / factor) for n in self._manner.clip)
         width, height = picture.shape[:2]
         cut = picture[left : width - right, top : height - bottom]
-        return warping.warped(cut, window, (places + 0.5) / factor - 0.5 - np.array([left, top]), gain, add)
+        return Lying(cut, (places + 0.5) / factor - 0.5 - np.array([left, top]), gain, add)
 
     def _map(self, index: int, tile: Placed) -> TileMap:
         if index not in self._maps:

@@ -159,8 +159,9 @@ class FromLayer:
         gain, add = np.ones(1), np.zeros(1)
         if self._looks.mirrored and warp.rough.inverted:
             gain, add = -gain, add + mosaics.mirror(self._volume.dtype.name)
-        patch = warping.warped(pixels, window, places, gain, add)
-        return blending.alone(patch, self._looks.background, self._volume.dtype)
+        out = blank(window, self._volume.channels, self._volume.dtype)
+        warping.Lying(pixels, places, gain, add).show(window[:2], self._looks.background, out)
+        return out
 
 
 class FromTiles:
@@ -175,7 +176,9 @@ class FromTiles:
 
     def show(self, z: int, window: Window) -> Array:
         """As in :class:`Screen`."""
-        return self._sheet(z).show(window)
+        out = blank(window, self._montage.channels, np.dtype(self._montage.dtype))
+        self._sheet(z).show(window, out)
+        return out
 
     def _sheet(self, z: int) -> Sheet:
         if z not in self._sheets:
@@ -184,6 +187,11 @@ class FromTiles:
             lies = Places(self._stack.warp(z), self._frames, self._window).at
             self._sheets[z] = Sheet(self._stack.io, self._montage, rough.source, manner, self._gallery, lies)
         return self._sheets[z]
+
+
+def blank(window: Window, channels: int, dtype: np.dtype[Any]) -> Array:
+    """Room for the pixels of a window, ``[x, y, channel]``, x fastest."""
+    return np.empty((window[2] - window[0], window[3] - window[1], channels), dtype, order="F")
 
 
 @dataclass(frozen=True)

@@ -82,11 +82,14 @@ class Rendered(Shown):
         sheets: dict[int, Sheet] = {}
 
         def read(box: Box) -> Array:
-            voxels = np.full((*box.shape, montage.channels), self.background, montage.dtype, order="F")
+            voxels = np.empty((*box.shape, montage.channels), montage.dtype, order="F")
             for z in range(box.lo[2], box.hi[2]):
+                out = voxels[:, :, z - box.lo[2]]
                 if z in known:
                     sheet = sheets.get(z) or sheets.setdefault(z, Sheet(io, montage, z, manner, gallery))
-                    voxels[:, :, z - box.lo[2]] = sheet.show((*box.lo[:2], *box.hi[:2]))
+                    sheet.show((*box.lo[:2], *box.hi[:2]), out)
+                else:
+                    out[...] = self.background
             return voxels
 
         made.make(io, unit, read, self.compress)

@@ -63,7 +63,7 @@ def test_what_is_flat_is_no_texture() -> None:
     rng = np.random.default_rng(0)
     values = (128 + 6 * rng.standard_normal((90, 73))).astype(np.float32)
     values[20:50, 30:60] = 255
-    alive = texture.alive(values)
+    alive = texture.alive(values, texture.noise(values))
     assert not alive[20:50, 30:60].any()
     outside = np.ones(values.shape, bool)
     outside[15:55, 25:65] = False

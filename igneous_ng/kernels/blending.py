@@ -48,14 +48,14 @@ class Patch:
         return self.values[x, y].T, self.depth[x, y].T
 
 
-def blended(patches: Sequence[Patch], window: Window, channels: int, background: float, dtype: np.dtype[Any]) -> Array:
-    """The pixels of ``window``, ``[x, y, channel]``, rounded half up and clipped; ``background`` where no patch is.
+def blend(patches: Sequence[Patch], window: Window, background: float, out: Array) -> None:
+    """Fill ``out`` ``[x, y, channel]``, x fastest, with ``window``: rounded half up, clipped; ``background`` beyond.
 
     Patches should go :data:`REACH` pixels beyond the window where their pictures do. Of two that are equally deep, the
     first is seen.
     """
     shape = window[3] - window[1], window[2] - window[0]
-    mosaic, added = np.zeros((channels, *shape), np.float32), np.zeros((channels, *shape), np.float32)
+    mosaic, added = (np.zeros((out.shape[2], *shape), np.float32) for _ in range(2))
     best, total, owner = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
     for n, patch in enumerate(patches):
         if (part := common(patch.window, window)) is not None:
@@ -66,17 +66,14 @@ def blended(patches: Sequence[Patch], window: Window, channels: int, background:
         if (part := common(patches[i].window, patches[j].window)) is not None:
             place = part[0] - window[0], part[1] - window[1]
             native.mend(patches[i].rows(part), patches[j].rows(part), (i, j), taps, place, owner, added)
-    out = np.empty((channels, *shape), dtype)
-    native.shown(mosaic, added, total, background, out)
-    return out.T
+    native.shown(mosaic, added, total, background, out.T)
 
 
-def alone(patch: Patch, background: float, dtype: np.dtype[Any]) -> Array:
-    """The pixels of a patch that nothing overlaps, ``[x, y, channel]``, as of :func:`blended`."""
-    values = patch.values.T
-    out = np.empty(values.shape, dtype)
-    native.shown(values, np.zeros(values.shape, np.float32), patch.depth.T, background, out)
-    return out.T
+def blended(patches: Sequence[Patch], window: Window, channels: int, background: float, dtype: np.dtype[Any]) -> Array:
+    """What :func:`blend` makes of a window, ``[x, y, channel]``."""
+    out = np.empty((window[2] - window[0], window[3] - window[1], channels), dtype, order="F")
+    blend(patches, window, background, out)
+    return out
 
 
 def common(one: Window, other: Window) -> Window | None:

@@ -7,6 +7,7 @@ Arrays are ``[x, y]``, real. A shift ``d`` puts pixel ``q`` of the second pictur
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,17 +52,8 @@ class Peak:
 
 
 def correlations(a: Masked, b: Masked, window: Window) -> tuple[Array, Array]:
-    """Normalised correlation at each shift of ``window``, ``[dx, dy]``, and how many pixels it rests on.
-
-    Of pictures that count wholly the sums over what two rectangles share come from integrals, else from transforms.
-    """
-    count, sa, saa, sb, sbb = _integrals(a, b, window) if a.whole and b.whole else _transforms(a, b, window)
-    (sab,) = _products([(a.values, b.values)], window)
-    safe = np.maximum(count, 1)
-    top = sab - sa * sb / safe
-    below = np.maximum(saa - sa * sa / safe, 0) * np.maximum(sbb - sb * sb / safe, 0)
-    least = 1e-10 * np.max(saa, initial=0) * np.max(sbb, initial=0)  # what rounding leaves of nothing
-    return np.where(below > least, top / np.sqrt(np.maximum(below, least + 1e-30)), 0), count
+    """Normalised correlation at each shift of ``window``, ``[dx, dy]``, and how many pixels it rests on."""
+    return _Compared(a, b, window).correlations(turned=False)
 
 
 def peak(a: Masked, b: Masked, window: Window, apart: int, least: int) -> Peak:
@@ -71,13 +63,14 @@ def peak(a: Masked, b: Masked, window: Window, apart: int, least: int) -> Peak:
     confidence is one less the largest share of it that is reached elsewhere, more than ``apart`` pixels away, or
     anywhere by the second picture turned by half a circle, which can match by chance alone.
     """
-    found, count = correlations(a, b, window)
+    compared = _Compared(a, b, window)
+    found, count = compared.correlations(turned=False)
     score = np.where(count >= least, found * np.sqrt(count), 0)
     x, y = np.unravel_index(int(np.argmax(score)), score.shape)
     best = float(score[x, y])
     if best <= 0:
         return Peak((window[0][0], window[1][0]), 0.0, 0.0)
-    turned, count = correlations(a, b.turned(), window)
+    turned, count = compared.correlations(turned=True)
     chance = float(np.max(np.abs(turned) * np.sqrt(count), where=count >= least, initial=0))
     rest = score.copy()
     rest[max(x - apart, 0) : x + apart + 1, max(y - apart, 0) : y + apart + 1] = 0
@@ -85,56 +78,96 @@ def peak(a: Masked, b: Masked, window: Window, apart: int, least: int) -> Peak:
     return Peak((int(x) + window[0][0], int(y) + window[1][0]), float(found[x, y]), max(confidence, 0.0))
 
 
-def _products(pairs: list[tuple[Array, Array]], window: Window) -> list[Array]:
-    """The sum of ``a[p] b[p - d]`` over p, at each shift d of ``window``, for each pair."""
-    sizes = pairs[0][0].shape, pairs[0][1].shape
-    shape = [_length(sizes[0][k], sizes[1][k], *window[k]) for k in (0, 1)]
-    places = [np.arange(low, high + 1) % n for (low, high), n in zip(window, shape, strict=True)]
-    known: dict[int, Array] = {}
+class _Compared:
+    """Two pictures at each shift of a window, the second as it is or turned; transforms of both serve for both ways.
 
-    def transformed(values: Array) -> Array:
-        if id(values) not in known:
-            known[id(values)] = fft.rfft2(values, shape)
-        return known[id(values)]
+    Of pictures that count wholly the sums over what two rectangles share come from integrals, else from transforms.
+    """
 
-    return [
-        fft.irfft2(transformed(a) * transformed(b).conj(), shape)[np.ix_(*places)].astype(np.float64) for a, b in pairs
-    ]
+    def __init__(self, a: Masked, b: Masked, window: Window) -> None:
+        self._a, self._b, self._window = a, b, window
+        self._shape = [_length(a.values.shape[k], b.values.shape[k], *window[k]) for k in (1, 0)]
+        self._whole = a.whole and b.whole
+        self._pair = self._transformed(a.values), self._transformed(b.values)
+
+    def correlations(self, turned: bool) -> tuple[Array, Array]:
+        """As :func:`correlations`."""
+        count, sa, saa, sb, sbb = self._integrals(turned) if self._whole else self._sums_of_transforms(turned)
+        sab = self._product(*self._pair, turned)
+        safe = np.maximum(count, 1)
+        top = sab - sa * sb / safe
+        below = np.maximum(saa - sa * sa / safe, 0) * np.maximum(sbb - sb * sb / safe, 0)
+        least = 1e-10 * np.max(saa, initial=0) * np.max(sbb, initial=0)  # what rounding leaves of nothing
+        return np.where(below > least, top / np.sqrt(np.maximum(below, least + 1e-30)), 0), count
+
+    def _transformed(self, values: Array) -> Array:
+        return np.asarray(fft.rfft2(values.T, self._shape))
+
+    def _product(self, a: Array, b: Array, turned: bool) -> Array:
+        """The sum of ``a[p] b[p - d]`` over p, of transforms; turned, it is a convolution, some pixels farther on."""
+        sizes = self._b.values.shape[::-1] if turned else (1, 1)
+        places = [
+            (np.arange(low, high + 1) + size - 1) % n
+            for (low, high), size, n in zip(self._window[::-1], sizes, self._shape, strict=True)
+        ]
+        product = a * (b if turned else b.conj())
+        return np.asarray(fft.irfft2(product, self._shape)[np.ix_(*places)].T, np.float64)
+
+    @cached_property
+    def _moments(self) -> tuple[list[Array], list[Array]]:
+        """Transforms of the mask, the values and their squares of both pictures."""
+        found = []
+        for one, known in zip((self._a, self._b), self._pair, strict=True):
+            mask, squares = one.mask.astype(one.values.dtype), one.values * one.values
+            found.append([self._transformed(mask), known, self._transformed(squares)])
+        return found[0], found[1]
+
+    def _sums_of_transforms(self, turned: bool) -> list[Array]:
+        """At each shift: the number of shared pixels, the sums and sums of squares over them of ``a`` and of ``b``."""
+        (ma, a, aa), (mb, b, bb) = self._moments
+        count, *sums = (self._product(*two, turned) for two in ((ma, mb), (a, mb), (aa, mb), (ma, b), (ma, bb)))
+        return [np.round(count), *sums]
+
+    @cached_property
+    def _tables(self) -> tuple[list[Array], list[Array]]:
+        """Sums of values and of their squares up to each column, ``[y, x]``, of both pictures."""
+        return _cumulated(self._a.values.T), _cumulated(self._b.values.T)
+
+    def _integrals(self, turned: bool) -> list[Array]:
+        """As :meth:`_sums_of_transforms`, of rectangles without holes."""
+        spans, own = [], []
+        for k in (0, 1):
+            n, m = self._a.values.shape[k], self._b.values.shape[k]
+            d = np.arange(self._window[k][0], self._window[k][1] + 1)
+            start = np.clip(d, 0, n)
+            stop = np.maximum(start, np.minimum(n, m + d))
+            spans.append((start, stop))
+            low, high = np.clip(start - d, 0, m), np.clip(stop - d, 0, m)
+            own.append((m - high, m - low) if turned else (low, high))
+        count = np.multiply.outer(*(stop - start for start, stop in spans)).astype(np.float64)
+        return [count, *_sums(self._tables[0], spans), *_sums(self._tables[1], own)]
+
+
+def _cumulated(values: Array) -> list[Array]:
+    found = []
+    for one in (values, values * values):
+        across = np.zeros((one.shape[0], one.shape[1] + 1))
+        np.cumsum(one, axis=1, dtype=np.float64, out=across[:, 1:])
+        found.append(across)
+    return found
+
+
+def _sums(tables: list[Array], spans: list[tuple[Array, Array]]) -> list[Array]:
+    """From sums up to each column, those over each rectangle of spans ``[start, stop)`` along x and y."""
+    (x0, x1), (y0, y1) = spans
+    found = []
+    for across in tables:
+        rows = np.zeros((across.shape[0] + 1, len(x0)))
+        np.cumsum(across[:, x1] - across[:, x0], axis=0, out=rows[1:])
+        found.append((rows[y1] - rows[y0]).T)
+    return found
 
 
 def _length(a: int, b: int, low: int, high: int) -> int:
     """How long a cycle must be, so that no shift from ``low`` to ``high`` comes round to pixels at the other end."""
     return int(fft.next_fast_len(max(a - low, b + high, a, b), real=True))
-
-
-def _transforms(a: Masked, b: Masked, window: Window) -> list[Array]:
-    """At each shift: the number of shared pixels, the sums and sums of squares over them of ``a`` and of ``b``."""
-    ma, mb = a.mask.astype(a.values.dtype), b.mask.astype(b.values.dtype)
-    count, *sums = _products([(ma, mb), (a.values, mb), (a.values**2, mb), (ma, b.values), (ma, b.values**2)], window)
-    return [np.round(count), *sums]
-
-
-def _integrals(a: Masked, b: Masked, window: Window) -> list[Array]:
-    """As :func:`_transforms`, of rectangles without holes."""
-    spans, own = [], []
-    for k in (0, 1):
-        d = np.arange(window[k][0], window[k][1] + 1)
-        start = np.clip(d, 0, a.values.shape[k])
-        stop = np.maximum(start, np.minimum(a.values.shape[k], b.values.shape[k] + d))
-        spans.append((start, stop))
-        own.append((np.clip(start - d, 0, b.values.shape[k]), np.clip(stop - d, 0, b.values.shape[k])))
-    count = np.multiply.outer(*(stop - start for start, stop in spans)).astype(np.float64)
-    return [count, *_sums(a.values, spans), *_sums(b.values, own)]
-
-
-def _sums(values: Array, spans: list[tuple[Array, Array]]) -> list[Array]:
-    """Sums of values and of their squares over each rectangle of spans ``[start, stop)`` along x and y."""
-    (x0, x1), (y0, y1) = spans
-    found = []
-    for one in (values, values * values):
-        rows = np.zeros((one.shape[0] + 1, len(y0)))
-        across = np.zeros((one.shape[0], one.shape[1] + 1))
-        np.cumsum(one, axis=1, dtype=np.float64, out=across[:, 1:])
-        np.cumsum(across[:, y1] - across[:, y0], axis=0, out=rows[1:])
-        found.append(rows[x1] - rows[x0])
-    return found

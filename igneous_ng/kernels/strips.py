@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,17 +37,20 @@ class Strips:
     """Shifts of the halved strips that are searched."""
     back: Callable[[Array], Array]
     """Pixels ``[n, 2]`` of the second tile, from what is shown of it."""
+    noise: tuple[float, float]
+    """The standard deviation of either halved strip that noise alone would hardly have."""
 
     @classmethod
     def cut(cls, a: View, b: View, expected: tuple[int, int], reach: int) -> Strips | None:
         """What may be shared if the second lies as ``expected``, give or take ``reach``; None of nothing to see."""
         boxes = _near(a.box, b.box, expected, reach), _near(b.box, a.box, (-expected[0], -expected[1]), reach)
-        full, half = [], []
+        full, half, noise = [], [], []
         for view, box in zip((a, b), boxes, strict=True):
             if min(box[2] - box[0], box[3] - box[1]) < _NARROWEST:
                 return None
             values, inside = view.part(box)
-            mask = inside & texture.alive(values)
+            noise.append(texture.noise(values))
+            mask = inside & texture.alive(values, noise[-1])
             means, counts = texture.halved(values, mask)
             if np.count_nonzero(counts) < LEAST:
                 return None
@@ -58,18 +60,13 @@ class Strips:
         between = np.array(expected) + origins[1] - origins[0]
         low, high = -((reach - between) // 2), (between + reach) // 2
         window = (int(low[0]), int(high[0])), (int(low[1]), int(high[1]))
-        return cls((full[0], full[1]), (half[0], half[1]), origins, window, b.back)
+        least = _MORE * _NOISE * noise[0], _MORE * _NOISE * noise[1]
+        return cls((full[0], full[1]), (half[0], half[1]), origins, window, b.back, least)
 
     @property
     def blank(self) -> bool:
         """Whether one of them holds no more than noise does, as far as can be told."""
         return any(np.std(one.values[one.mask]) < noise for one, noise in zip(self.half, self.noise, strict=True))
-
-    @cached_property
-    def noise(self) -> tuple[float, float]:
-        """The standard deviation of either halved strip that noise alone would hardly have."""
-        a, b = (_MORE * _NOISE * texture.noise(one.values) for one in self.full)
-        return a, b
 
 
 def _near(own: Box, other: Box, shift: tuple[int, int], reach: int) -> Box:

@@ -40,5 +40,5 @@ def refined(a: Masked, b: Masked, blocks: Array, start: Array, slopes: Array, ho
     ``blocks`` ``[n, 4]``: first column and row, width and height in ``a``. ``start`` ``[n, 2]``: shifts that are right
     to about two pixels; ``slopes`` ``[n, 2, 2]``; ``how``: rounds, and every how many pixels are looked at.
     """
-    spline = ndimage.spline_filter(b.values, 3, output=np.float32, mode="mirror")
-    return Refined(*lucas.refined(a.values.T, a.mask.T, spline.T, b.mask.T, blocks, start, slopes, how))
+    spline = ndimage.spline_filter(b.values.T, 3, output=np.float32, mode="mirror")
+    return Refined(*lucas.refined(a.values.T, a.mask.T, spline, b.mask.T, blocks, start, slopes, how))

@@ -1,6 +1,6 @@
 """What of a picture is compared with another one: its texture, where there is some.
 
-Arrays are ``[x, y]``. A mask says which pixels count.
+Arrays are ``[x, y]``, x fastest in memory. A mask says which pixels count.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ def noise(values: Array) -> float:
     return float(np.median(np.abs(detail)) / (2 * 0.6745))
 
 
-def alive(values: Array) -> Array:
-    """Which pixels lie in no window of 10 x 10 that spans less than noise would: clipped, blank and filled ones do.
+def alive(values: Array, level: float) -> Array:
+    """Which pixels lie in no window of 10 x 10 that spans less than noise of ``level``: blank and clipped ones do.
 
     Windows lie five pixels apart.
     """
     w, h = values.shape
-    low, high = _cells(np.minimum, values), _cells(np.maximum, values)
-    flat = _both(np.maximum, high) - _both(np.minimum, low) <= _DEAD * noise(values)
+    low, high = _cells(np.minimum, values.T).T, _cells(np.maximum, values.T).T
+    flat = _both(np.maximum, high) - _both(np.minimum, low) <= _DEAD * level
     if not flat.any():
-        return np.ones(values.shape, bool)
+        return np.ones(values.shape, bool, order="F")
     dead = np.zeros(low.shape, bool)
     for x in (0, 1):
         for y in (0, 1):
             dead[x : x + flat.shape[0], y : y + flat.shape[1]] |= flat
-    found: Array = ~dead.repeat(_STEP, axis=0).repeat(_STEP, axis=1)[:w, :h]
+    found: Array = ~dead.T.repeat(_STEP, axis=0).repeat(_STEP, axis=1)[:h, :w].T
     return found
 
 
@@ -96,11 +96,11 @@ def smooth(values: Array, mask: Array, sigma: float) -> Array:
 
 
 def _fine(values: Array, sigma: float) -> Array:
-    found: Array = ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=_TRUNCATE)
+    found: Array = ndimage.gaussian_filter(values.T, sigma, mode="nearest", truncate=_TRUNCATE).T
     return found
 
 
 def _wide(values: Array, width: int) -> Array:
-    once = ndimage.uniform_filter(values, width, mode="nearest")
-    found: Array = ndimage.uniform_filter(once, width, mode="nearest")
+    once = ndimage.uniform_filter(values.T, width, mode="nearest")
+    found: Array = ndimage.uniform_filter(once, width, mode="nearest").T
     return found

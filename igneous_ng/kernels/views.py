@@ -44,10 +44,10 @@ class View:
         return np.stack([a * points[:, 0] + b * points[:, 1], c * points[:, 0] + d * points[:, 1]], axis=1)
 
     def part(self, box: Box) -> tuple[Array, Array]:
-        """What is shown in ``box``, float32 ``[x, y]``, and where there are pixels."""
+        """What is shown in ``box``, float32 ``[x, y]``, x fastest, and where there are pixels."""
         if self.matrix is None:
             shown = self._evened(box)
-            return shown, np.ones(shown.shape, bool)
+            return shown, np.ones(shown.shape, bool, order="F")
         x, y = np.meshgrid(np.arange(box[0], box[2]), np.arange(box[1], box[3]), indexing="ij")
         at = self.back(np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)).T
         limits = np.array(self.pixels.shape)[:, None] - 1
@@ -56,11 +56,11 @@ class View:
         high = np.clip(np.ceil(at.max(axis=1)).astype(int) + _EDGE, low + 1, limits[:, 0] + 1)
         source = self._evened((int(low[0]), int(low[1]), int(high[0]), int(high[1])))
         shown = ndimage.map_coordinates(source, at - low[:, None], order=3, mode="nearest", output=np.float32)
-        return np.where(inside, shown.reshape(x.shape), 0), inside
+        return np.asfortranarray(np.where(inside, shown.reshape(x.shape), 0)), np.asfortranarray(inside)
 
     def _evened(self, box: Box) -> Array:
         x0, y0, x1, y1 = box
-        values = np.ascontiguousarray(self.pixels[x0:x1, y0:y1], np.float32)
+        values = np.asfortranarray(self.pixels[x0:x1, y0:y1], np.float32)
         if self.flat is None:
             return values
         rows = _between(self.flat, self.pixels.shape[0], x0, x1)

@@ -6,6 +6,7 @@ whatever window it is asked for. Windows are ``x0, y0, x1, y1`` of pixels, half 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,17 +60,39 @@ def _steps(at: TileMap) -> int:
     return STEPS
 
 
-def warped(picture: Array, window: Window, places: Array, gain: Array, add: Array) -> Patch:
-    """``picture`` ``[x, y, channel]`` as it is seen in ``window``, times a gain and with something added.
+@dataclass(frozen=True)
+class Lying:
+    """A picture ``[x, y, channel]`` where it lies, times a gain and with something added.
 
-    At each of the :func:`points` of the window: ``places`` ``[nx, ny, 2]`` in the picture, ``gain`` and ``add``
+    At each of the :func:`points` of a window: ``places`` ``[nx, ny, 2]`` in the picture, ``gain`` and ``add``
     ``[nx, ny, channel]``; all bilinear between them. Values are those of Keys' cubic convolution.
     """
-    shape = places.shape[:2]
-    tones = np.stack(
-        [np.broadcast_to(gain, (*shape, picture.shape[2])), np.broadcast_to(add, (*shape, picture.shape[2]))], axis=-1
-    )
-    fields = np.concatenate([places, tones.reshape(*shape, -1)], axis=-1).swapaxes(0, 1)
-    x0, y0, x1, y1 = window
-    values, depth = native.warp(picture.T, fields, (x0 % STEP, y0 % STEP), (x1 - x0, y1 - y0))
-    return Patch((x0, y0), values.T, depth.T)
+
+    picture: Array
+    places: Array
+    gain: Array
+    add: Array
+
+    def warped(self, window: Window) -> Patch:
+        """As it is seen in the window."""
+        x0, y0, x1, y1 = window
+        values, depth = native.warp(self.picture.T, self._fields(), (x0 % STEP, y0 % STEP), (x1 - x0, y1 - y0))
+        return Patch((x0, y0), values.T, depth.T)
+
+    def show(self, at: tuple[int, int], background: float, out: Array) -> None:
+        """Fill ``out`` ``[x, y, channel]``, x fastest, of a window from ``at`` on, as if there were no other picture.
+
+        Rounded half up and clipped; ``background`` where it is not.
+        """
+        native.show(self.picture.T, self._fields(), (at[0] % STEP, at[1] % STEP), background, out.T)
+
+    def _fields(self) -> Array:
+        shape = self.places.shape[:2]
+        tones = [np.broadcast_to(one, (*shape, self.picture.shape[2])) for one in (self.gain, self.add)]
+        both = np.stack(tones, axis=-1).reshape(*shape, -1)
+        return np.concatenate([self.places, both], axis=-1).swapaxes(0, 1)
+
+
+def warped(picture: Array, window: Window, places: Array, gain: Array, add: Array) -> Patch:
+    """A picture as it is seen in ``window``: :class:`Lying`."""
+    return Lying(picture, places, gain, add).warped(window)

@@ -9,13 +9,12 @@
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <stdexcept>
-#include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "rounding.hpp"
 
 namespace py = pybind11;
 
@@ -148,13 +147,6 @@ void mend(const std::pair<Floats, Floats>& one, const std::pair<Floats, Floats>&
         sum.row(c, y + at.y)[x + at.x] += whom == i ? db.row(0, y)[x] * mean : -(da.row(0, y)[x] * mean);
       }
   }
-}
-
-template <class T>
-T rounded(float value) {
-  if constexpr (std::is_floating_point_v<T>) return value;
-  const float low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
-  return static_cast<T>(std::min(std::max(std::floor(value + 0.5f), low), high));
 }
 
 template <class T>

@@ -19,3 +19,11 @@ def warp(
     A depth is the distance to the nearer border of the tile along x, in its pixels, times that along y; 0, and values
     of 0, where the tile is not.
     """
+
+def show(
+    planes: NDArray[Any], fields: NDArray[np.float64], offset: tuple[int, int], background: float, out: NDArray[Any]
+) -> None:
+    """Fill ``out``, [channel, y, x] of any of these types, with :func:`warp` of a window of its shape.
+
+    Rounded half up and clipped; ``background`` where the tile is not.
+    """
