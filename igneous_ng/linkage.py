@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.alignment import CHUNK, Alignment, Round
+from igneous_ng.alignment import CHUNK, Alignment, Rough, Round
 from igneous_ng.errors import DataError
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
@@ -107,6 +107,14 @@ class Linkage:
         told = [one for one in near if one["loops"] >= FEWEST] or [self._weight(z)]
         return float(np.median([one["sigma"][str(distance)] for one in told]))
 
+    def rest(self, box: Box, step: int) -> Array:
+        """How displacements grow from node to node in sections that are as they were found, ``[z, axis, 2]``.
+
+        Rough maps stretch sections to fit others; what is off in that adds up along z. Springs want them as they were,
+        but turned.
+        """
+        return np.stack([_unstretched(self.alignment.rough(self.io, z)) * step for z in range(box.lo[2], box.hi[2])])
+
     def springs(self, z: int, box: Box) -> tuple[Array, Array] | None:
         """What is left of springs between nodes, along x ``[x - 1, y]`` and y ``[x, y - 1]``; None: all of all."""
         if not self.alignment.mask:
@@ -180,3 +188,9 @@ def _anchor(line: str, where: str) -> Anchor:
     if not found.sigma > 0:
         raise DataError(f"{where}: sigma is {found.sigma}; give a positive number of pixels")
     return found
+
+
+def _unstretched(rough: Rough) -> Array:
+    """What is to be added to a map's frame, by axis, so that its section is only turned: ``R A^-1 - 1``, transposed."""
+    left, _, right = np.linalg.svd(rough.matrix)
+    return np.asarray((left @ right @ np.linalg.inv(rough.matrix) - np.eye(2)).T)

@@ -64,7 +64,8 @@ def settled(linkage: Linkage, coarsening: int, material: Material, points: Seque
     parts += _more(linkage, nodes, parts, points, _UNKNOWN / coarsening)
     rows = elastic.joined(parts, int(np.prod(nodes.shape)))
     along_x, along_y = _stacked([_homogenised(linkage, z, coarsening, wide.box) for z in _sections(lattice.box)])
-    sheets = Sheets(nodes.shape, material.spring * along_x, material.spring * along_y, material.anchor * coarsening**2)
+    along_x, along_y, rest = material.spring * along_x, material.spring * along_y, linkage.rest(wide.box, wide.step)
+    sheets = Sheets(nodes.shape, along_x, along_y, material.anchor * coarsening**2, rest)
     return Found(elastic.solve(sheets, rows, np.zeros((*nodes.shape, 2))), rows)
 
 
@@ -86,13 +87,14 @@ def loosened(linkage: Linkage, own: Box, start: Array, material: Material, point
     parts += _more(linkage, nodes, parts, points, _UNKNOWN)
     rows = elastic.joined(parts, int(np.prod(nodes.shape)))
     along_x, along_y = (material.spring * one for one in _stacked([linkage.springs(n, box) for n in _sections(box)]))
-    solved = elastic.solve(Sheets(nodes.shape, along_x, along_y, material.anchor), rows, start, mask)
+    rest = linkage.rest(box, nodes.step)
+    solved = elastic.solve(Sheets(nodes.shape, along_x, along_y, material.anchor, rest), rows, start, mask)
     for turn in range(_GUARDS):
         bent = folded(solved.u, nodes.step) & _cells(mask)
         if not bent.any():
             return Found(solved, rows, turn)
         along_x, along_y = _stiffened(along_x, along_y, bent, nodes.shape)
-        solved = elastic.solve(Sheets(nodes.shape, along_x, along_y, material.anchor), rows, solved.u, mask)
+        solved = elastic.solve(Sheets(nodes.shape, along_x, along_y, material.anchor, rest), rows, solved.u, mask)
     return Found(solved, rows, _GUARDS)
 
 

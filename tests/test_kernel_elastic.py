@@ -152,3 +152,11 @@ def test_loops_say_how_sure_displacements_are() -> None:
     assert 0.72 < told.sigma < 0.88
     assert 3.2 < told.ratio < 4.9
     assert told.at(2) == pytest.approx(told.sigma * told.ratio**0.5)
+
+
+def test_springs_are_at_rest_where_a_section_is_as_it_was_found() -> None:
+    shape, grown = (2, 7, 5), np.array([[[0.5, -0.1], [0.2, 0.3]], [[0.0, 0.0], [0.0, -0.4]]])
+    sheets = Sheets(shape, np.ones((1, 1, 1)), np.ones((1, 1, 1)), 1e-9, grown)
+    u = elastic.solve(sheets, elastic.joined([], 70), np.zeros((*shape, 2))).u
+    assert np.allclose(np.diff(u, axis=1), grown[:, None, None, 0], atol=1e-3)
+    assert np.allclose(np.diff(u, axis=2), grown[:, None, None, 1], atol=1e-3)

@@ -2,7 +2,7 @@
 
 Arrays of nodes are ``[z, x, y]``, of displacements ``[z, x, y, 2]``. What is made the least is
 
-    sum over springs of k |u_a - u_b|^2 + over nodes of anchor |u|^2 + over rows of weight rho(|row u - wanted|),
+    sum over springs of k |u_b - u_a - rest|^2 + over nodes of anchor |u|^2 + over rows of weight rho(|row u - wanted|),
 
 with Huber's rho, so that a wrong row pulls no harder than one that is off by its ``scale``. Both axes have the same
 springs: a membrane, the first order of an elastic sheet. It is solved by weights made anew from residuals, each time by
@@ -73,6 +73,8 @@ class Sheets:
     """Stiffness between ``[z, x]`` and ``[z, x + 1]``; ``[z, x - 1, y]``, or to be broadcast to that."""
     along_y: Array
     anchor: float
+    rest: Array | None = None
+    """By how much the displacement grows from node to node where nothing pulls, ``[z, axis, 2]``; None: not at all."""
 
     @property
     def nodes(self) -> int:
@@ -89,6 +91,20 @@ class Sheets:
         found[:, :, 1:] += step
         found[:, :, :-1] -= step
         return np.asarray(found)
+
+    @cached_property
+    def push(self) -> Array | float:
+        """The force of springs where nothing is displaced, against :meth:`pull`."""
+        if self.rest is None:
+            return 0.0
+        found = np.zeros((*self.shape, 2))
+        step = self.along_x[..., np.newaxis] * self.rest[:, np.newaxis, np.newaxis, 0]
+        found[:, 1:] += step
+        found[:, :-1] -= step
+        step = self.along_y[..., np.newaxis] * self.rest[:, np.newaxis, np.newaxis, 1]
+        found[:, :, 1:] += step
+        found[:, :, :-1] -= step
+        return found
 
 
 @dataclass(frozen=True)
@@ -127,7 +143,8 @@ class _System:
     def residual(self, u: Array) -> Array:
         """What pulls at nodes that are free."""
         off = self.weight[:, np.newaxis] * (self.rows.wanted - self.rows.matrix @ u.reshape(-1, 2))
-        return np.asarray(((self._back @ off).reshape(u.shape) - self.sheets.pull(u)) * self.mask)
+        springs = self.sheets.push - self.sheets.pull(u)
+        return np.asarray(((self._back @ off).reshape(u.shape) + springs) * self.mask)
 
     def apply(self, p: Array) -> Array:
         """The force that a change of free nodes makes."""
