@@ -13,8 +13,8 @@ from igneous_ng.kernels.keypoints import Keypoints
 
 Status = Literal["points", "turns", "failed", "empty"]
 SHARE = 0.3
-"""Of the blocks of common tissue that must agree, beside those that any affine map would fit."""
-_FREE = 6  # blocks that agree with some affine map by chance: pictures with nothing in common reach up to 8 of 9 to 30
+"""Of the blocks of common tissue that must agree."""
+_FREE, _ENOUGH = 6, 12  # blocks; by chance up to 8 of 9 to 30, and 9 of 64, agree with some affine map
 _TRIED = 5
 
 
@@ -42,7 +42,8 @@ class Laid:
         """Whether so many blocks agree that it is not by chance."""
         if self.agreed is None:
             return False
-        return self.agreed.share * self.agreed.common >= SHARE * self.agreed.common + _FREE
+        agreeing, wanted = self.agreed.share * self.agreed.common, SHARE * self.agreed.common
+        return agreeing >= max(wanted, min(wanted + _FREE, _ENOUGH))
 
 
 NOTHING = Laid("empty")
