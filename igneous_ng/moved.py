@@ -26,7 +26,7 @@ _FINER = 1.25  # a level of the moving volume may be coarser than asked for by s
 
 @dataclass(frozen=True)
 class Moved:
-    """``layer``, the moving volume or another in its frame, as it lies in the fixed one: voxels of ``resolution`` nm."""
+    """``layer``, the moving volume or another in its frame, as it lies in the fixed one: voxels of ``resolution``."""
 
     through: Through
     layer: str

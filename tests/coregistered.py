@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import fft
 
 from igneous_ng import run
 from igneous_ng.coregistration import Coregistration, Through
@@ -30,9 +31,9 @@ def tissue(box: Box) -> np.ndarray:
 def scenery(shape: Vec3, seed: int = 0) -> np.ndarray:
     """Noise of the fineness of tissue, uint8 ``[x, y, z]``."""
     rng = np.random.default_rng(seed)
-    spectrum = np.fft.rfftn(rng.normal(size=shape))
-    k = np.meshgrid(*(np.fft.fftfreq(n) for n in shape[:2]), np.fft.rfftfreq(shape[2]), indexing="ij")
-    rough = np.fft.irfftn(spectrum * np.exp(-sum(one**2 for one in k) * 120), shape)
+    spectrum = fft.rfftn(rng.normal(size=shape))
+    k = np.meshgrid(*(fft.fftfreq(n) for n in shape[:2]), fft.rfftfreq(shape[2]), indexing="ij")
+    rough = fft.irfftn(spectrum * np.exp(-sum(one**2 for one in k) * 120), shape)
     return np.asfortranarray(np.clip(128 + 45 * rough / rough.std(), 1, 255).astype(np.uint8))
 
 
@@ -67,10 +68,18 @@ class Truth:
         return np.asarray(there + self.waves(there))
 
     def errors(self, io: IO, home: str, number: int, box: Box) -> np.ndarray:
-        """How far points all over ``box`` of the fixed volume are from where they should be, voxels of that."""
+        """How far points all over ``box`` of the fixed volume are from where they should be, voxels of that.
+
+        Of those points that the moving volume shows.
+        """
         rng = np.random.default_rng(5)
-        points = rng.uniform(box.lo, box.hi, (4000, 3)) * VOXEL
-        moving = Through(io, Coregistration.open(io, home), number).moving(points)
+        points = rng.uniform(box.lo, box.hi, (6000, 3)) * VOXEL
+        known = Coregistration.open(io, home)
+        moving, scale = Through(io, known, number).moving(points), io.info(known.moving).scales[0]
+        there = moving / np.array(scale.resolution)
+        points, moving = (
+            one[((there > scale.bounds.lo) & (there < scale.bounds.hi)).all(axis=1)] for one in (points, moving)
+        )
         return np.asarray(np.sqrt(((self(moving) - points) ** 2).sum(axis=1)) / VOXEL)
 
 

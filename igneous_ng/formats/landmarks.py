@@ -27,5 +27,7 @@ def parse(data: bytes, where: str) -> tuple[Array, Array]:
         if not len(found) or not np.isfinite(found).all():
             raise ValueError(f"{len(found)} lines, each must be six numbers")
     except (ValueError, TypeError) as error:
-        raise DataError(f"{where}: no table of landmarks in nm with the columns {', '.join(NAMES)} ({error})") from error
+        raise DataError(
+            f"{where}: no table of landmarks in nm with the columns {', '.join(NAMES)} ({error})"
+        ) from error
     return found[:, :3], found[:, 3:]

@@ -58,8 +58,8 @@ class Sure:
     """What a displacement must have to be believed."""
 
     peak: float = 0.12
-    ratio: float = 1.25
-    sigma: float = 0.7
+    ratio: float = 1.5
+    sigma: float = 0.5
 
 
 def matched(block: tuple[Array, Array], window: tuple[Array, Array], sure: Sure) -> Found:
@@ -117,10 +117,10 @@ def correlations(block: tuple[Array, Array], window: tuple[Array, Array]) -> tup
 
 
 def _next(score: Array, at: tuple[Any, ...]) -> float:
-    """The best of the other local maxima."""
+    """The best of the other local maxima or, where that is larger, the worst: chance is as good at either."""
     tops = np.where(score == ndimage.maximum_filter(score, 3, mode="nearest"), score, 0)
     tops[tuple(slice(max(a - _APART, 0), a + _APART + 1) for a in at)] = 0
-    return float(tops.max())
+    return max(float(tops.max()), -float(score.min()))
 
 
 def _refined(around: Array, count: float) -> tuple[Array, float]:

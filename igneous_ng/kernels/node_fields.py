@@ -1,8 +1,8 @@
 """Values that are known at the nodes of a lattice in space, trilinear between them.
 
-Node ``(i, j, k)`` of a lattice of steps ``(Sx, Sy, Sz)`` lies at ``((i + 1/2) Sx - 1/2, ...)``: the centre of a block of
-such sides, so that a field is a volume of large voxels. Points are ``[..., 3]``. What becomes of a point does not depend
-on which others are asked for with it.
+Node ``(i, j, k)`` of a lattice of steps ``(Sx, Sy, Sz)`` lies at ``((i + 1/2) Sx - 1/2, ...)``: the centre of a block
+of such sides, so that a field is a volume of large voxels. Points are ``[..., 3]``. What becomes of a point does not
+depend on which others are asked for with it.
 """
 
 from __future__ import annotations

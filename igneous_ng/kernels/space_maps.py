@@ -71,7 +71,7 @@ def _similar(a: Array, b: Array) -> Array:
 
 
 def refitted(old: Affine, p: Array, q: Array, weight: Array, scale: float) -> Affine:
-    """The affine map that brings ``p`` to ``q`` best, ``weight`` each; what is off by far more than ``scale`` has no say.
+    """The affine map that brings ``p`` to ``q`` best, ``weight`` each; those far more than ``scale`` off have no say.
 
     What points do not tell, such as how a plane is stretched across, stays as in ``old``. Weights are changed ten times
     by Geman and McClure's function of residuals, whose scale falls from all there is to ``scale``.

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from igneous_ng.coregistration import GRAIN, Coregistration, Round, Through
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.kernels import bending, node_fields, space_maps
 from igneous_ng.kernels.block_matching import Status
@@ -32,9 +31,9 @@ _LEAST = 8  # blocks from which a map is made
 class Fit(Stage, name="coregister fit"):
     """Make a map of the matches of a round: an affine one, robustly, and a smooth field of what is left.
 
-    Matches that are unlike their neighbours are dropped; those that the others do not bear out lose their say. The field
-    is that of a thin plate: it passes matches by as little as they are sure, and is smooth where there are none. It holds
-    displacements at the nodes, in voxels of mip 0 of FIXED, to be applied before the affine part.
+    Matches that are unlike their neighbours are dropped; those that the others do not bear out lose their say. The
+    field is that of a thin plate: it passes matches by as little as they are sure, and is smooth where there are none.
+    It holds displacements at the nodes, in voxels of mip 0 of FIXED, to be applied before the affine part.
     """
 
     folder: LayerUrl = arg("Folder of the two volumes.")
@@ -86,8 +85,8 @@ class Fit(Stage, name="coregister fit"):
         used = good & ~odd
         if used.sum() < _LEAST:
             raise DataError(
-                f"{known.folder(self.round)}/matches: {int(used.sum())} blocks of {used.size} are matched and agree; at "
-                f"least {_LEAST} are needed. Match larger blocks, search wider, at a coarser --mip, or begin nearer"
+                f"{known.folder(self.round)}/matches: {int(used.sum())} blocks of {used.size} are matched and agree; "
+                f"{_LEAST} are needed. Match larger blocks, search wider, at a coarser --mip, or begin nearer"
             )
         before = Through(io, known, self.round - 1)
         points, aims = (nodes[used] + 0.5) * voxel, before.moving((nodes[used] + shift[used] + 0.5) * voxel)
@@ -115,8 +114,8 @@ class Fit(Stage, name="coregister fit"):
         middle = np.add(scale.bounds.lo, scale.bounds.hi) / 2 * np.array(scale.resolution)
         x, y, z = affine(middle) - old(middle)
         return (
-            f"{told['used']:,} of {told['blocks']:,} blocks used, {told['unlike']:,} unlike their neighbours; they are left "
-            f"{told['residual_p50']:.3g} nm off, 95 % less than {told['residual_p95']:.3g} nm\n"
+            f"{told['used']:,} of {told['blocks']:,} blocks used, {told['unlike']:,} unlike their neighbours; they are "
+            f"left {told['residual_p50']:.3g} nm off, 95 % less than {told['residual_p95']:.3g} nm\n"
             f"MOVING is {space_maps.words(affine)}, and its middle lies {x:+.3g}, {y:+.3g}, {z:+.3g} nm from the first "
             f"guess; the field moves by {told['field_rms']:.3g} nm (rms) beyond that"
         )

@@ -37,8 +37,8 @@ class Matching(Stage, name="coregister match"):
     """Find out where blocks of one volume lie in another, and how sure that is; those that show nothing are left out.
 
     Blocks lie on a lattice over FIXED that is anchored to its voxel 0. MOVING is seen through the map of the round
-    before, and for each block the displacement is found with which it shows the same: masked normalised correlation, its
-    peak to a part of a voxel. Each task matches 4 x 4 x 4 blocks.
+    before, and for each block the displacement is found with which it shows the same: masked normalised correlation,
+    its peak to a part of a voxel. Each task matches 4 x 4 x 4 blocks.
     """
 
     folder: LayerUrl = arg("Folder of the two volumes, where `coregister rough` has begun.")

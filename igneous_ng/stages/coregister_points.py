@@ -31,7 +31,9 @@ class Points(Stage, name="coregister points"):
     folder: LayerUrl = arg("Folder of the two volumes.")
     file: LayerUrl = arg("Table of points.")
     out: LayerUrl = arg("Table to write.")
-    to: Literal["fixed", "moving"] = opt("fixed", "The volume in whose frame they are wanted; they come from the other.")
+    to: Literal["fixed", "moving"] = opt(
+        "fixed", "The volume in whose frame they are wanted; they come from the other."
+    )
     round: int = opt(2, "The round whose map is applied; 0 is the first guess.")
 
     def check(self) -> None:

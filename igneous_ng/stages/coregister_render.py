@@ -24,19 +24,18 @@ from igneous_ng.store import Compression
 Array = npt.NDArray[Any]
 _SHARE = 4  # what the levels of a task may take of memory: a quarter
 _PIECE = 2**21  # voxels that are shown at once
-_SHOWN = 12  # bytes of each voxel of a piece, and those of its channels twice
-_LATTICE = 1  # bytes of each voxel for the points of the lattice, one in 512
+_SHOWN = 12  # bytes of each voxel of a piece, beside its channels: where it lies, whether it is there
 _BASE = 60_000_000
 _VARIES = 1.5  # pieces of one size read more or less, as the field stretches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Render(Stage, name="coregister render"):
-    """Show the moving volume as a layer in the frame of the fixed one, with coarser levels, each voxel interpolated once.
+    """Show the moving volume as a layer in the frame of the fixed one, with coarser levels.
 
-    It has voxels where FIXED has, of the size of one of its levels; where MOVING is not, they are 0. Images are
-    interpolated by cubic convolution; of labels the nearest one is taken. With --of another layer in the frame of MOVING
-    is shown, such as its segmentation.
+    It has voxels where FIXED has, of the size of one of its levels; where MOVING is not, they are 0. Each is
+    interpolated once, by cubic convolution; of labels the nearest one is taken. With --of another layer in the frame of
+    MOVING is shown, such as its segmentation.
     """
 
     folder: LayerUrl = arg("Folder of the two volumes.")
@@ -101,7 +100,7 @@ class Render(Stage, name="coregister render"):
         read = moved.reads(piece).voxels * moved.volume.voxel_bytes * _VARIES
         plane = made.info.dtype.itemsize * moved.volume.bounds.voxels
         plane = min(plane, int(read / made.info.channels))
-        shown = piece.voxels * (_SHOWN + _LATTICE + 2 * voxel + 4 * made.info.channels)
+        shown = piece.voxels * (_SHOWN + 2 * voxel + 4 * made.info.channels)
         return int(_BASE + made.peak_bytes(unit) + 2 * read + plane + shown)
 
     def execute(self, unit: Box, io: IO) -> None:

@@ -70,7 +70,7 @@ class Rough(Stage, name="coregister rough"):
                 Affine.parse(self.matrix)
             except ValueError as error:
                 raise SpecError(
-                    f"coregister rough.matrix: {len(self.matrix)} numbers are no affine map, three rows of four ({error})"
+                    f"coregister rough.matrix: {len(self.matrix)} numbers are not three rows of four ({error})"
                 ) from None
         if not 0.05 <= self.overlap <= 1:
             raise SpecError(f"coregister rough.overlap: {self.overlap}; give a part of the volume, 0.05 to 1")
@@ -112,7 +112,9 @@ class Rough(Stage, name="coregister rough"):
         volume, guesses = self._level(io)
         most = max(prod(self._cycle(io, volume, guess)) for guess in guesses)
         seen = [self._moved(io, volume, guess) for guess in guesses]
-        read = max(one.reads(self._window(io, volume, one.through.affine)).voxels * one.volume.voxel_bytes for one in seen)
+        read = max(
+            one.reads(self._window(io, volume, one.through.affine)).voxels * one.volume.voxel_bytes for one in seen
+        )
         own = volume.bounds.voxels * (volume.voxel_bytes + _GREY)
         return _BASE + most * coarse_search.BYTES + 2 * read + own
 
@@ -228,4 +230,3 @@ def _middle(info: Info) -> Array:
 def _nm(point: Array) -> str:
     x, y, z = (f"{value:,.0f}" for value in point)
     return f"{x}, {y}, {z}"
-
