@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from igneous_ng.coregistration import Coregistration, Through
 from igneous_ng.geometry import Box
+from igneous_ng.io import IO
 from igneous_ng.kernels import bending, block_matching, coarse_search, likeness, node_fields, sampling, space_maps
 from igneous_ng.kernels.block_matching import Found, Status, Sure
 from igneous_ng.kernels.likeness import Measure
 from igneous_ng.kernels.space_maps import Affine
-from tests.coregistered import about, scenery
+from tests.coregistered import VOXEL, about, layer, scenery
 
 SIDE, SEARCH = 32, 6
 SHIFT = np.array([1.4, -2.3, 0.6])
@@ -59,10 +63,11 @@ def test_a_hole_is_not_matched_and_the_rest_is() -> None:
     assert match(a, b, "edges", Box((20, 20, 20), (55, 60, 60))).status == Status.NOTHING
 
 
-def test_masked_correlations_are_those_of_the_shared_voxels() -> None:
+@pytest.mark.parametrize("shares", [(1, 1), (0.8, 1), (1, 0.7), (0.8, 0.7)])
+def test_masked_correlations_are_those_of_the_shared_voxels(shares: tuple[float, float]) -> None:
     rng = np.random.default_rng(1)
     block, window = rng.normal(size=(6, 7, 8)), rng.normal(size=(9, 9, 13))
-    here, there = rng.random(block.shape) < 0.8, rng.random(window.shape) < 0.7
+    here, there = rng.random(block.shape) < shares[0], rng.random(window.shape) < shares[1]
     score, count = block_matching.correlations((block * here, here), (window * there, there))
     assert score.shape == (4, 3, 6)
     for shift in np.ndindex(*score.shape):
@@ -198,3 +203,26 @@ def test_a_volume_is_found_anywhere_in_another() -> None:
     place = coarse_search.placed(parts[0], parts[1], 0.2)
     assert place.shift == (25, 11, 0)
     assert place.score > 1.5 * place.rest
+
+
+def test_a_field_that_folds_leads_nowhere_back(tmp_path: Path) -> None:
+    """And one that does not leads back everywhere, beyond its nodes, too."""
+    fixed, io = layer(tmp_path / "fixed", np.ones((64, 48, 32), np.uint8), mips=0), IO()
+    known = Coregistration(f"file://{tmp_path}/co", fixed, fixed)
+    info = io.info(fixed)
+    lattice = known.new_round(info, 1, 0, (8, 8, 8))
+    nodes = node_fields.points(lattice.box, lattice.step)
+    url = f"{known.folder(1)}/field"
+    io.create_layer(url, known.layer(info, lattice, 3, 32))
+    io.put_json(f"{known.folder(1)}/round.json", lattice.to_json())
+    io.put_json(f"{known.folder(1)}/affine.json", {"matrix": about(np.zeros(3)).to_json()})
+    p = np.random.default_rng(0).uniform(-50, 600, (200, 3))
+    torn = np.random.default_rng(1).normal(0, 20, nodes.shape)
+    for values, folds in (((nodes - 24) * 0.4, False), (torn, True)):
+        io.write(io.volume(url, 0), lattice.box, np.asfortranarray(values, np.float32))
+        through = Through(io, known, 1)
+        found = through.fixed(through.moving(p))
+        lost = np.isnan(found).any(axis=1)
+        assert lost.any() == folds
+        assert np.abs(through.moving(found) - through.moving(p))[~lost].max() < 0.02 * VOXEL
+        assert folds or np.abs(found - p).max() < 0.02 * VOXEL

@@ -88,7 +88,10 @@ def matched(block: tuple[Array, Array], window: tuple[Array, Array], sure: Sure)
 
 
 def correlations(block: tuple[Array, Array], window: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Normalised correlation for each shift, the least first, and how many voxels it rests on."""
+    """Normalised correlation for each shift, the least first, and how many voxels it rests on.
+
+    Sums over what a block without holes covers are running ones; the others come from transforms.
+    """
     (a, ma), (b, mb) = block, window
     shape = b.shape
     kept = tuple(slice(0, m - n + 1) for m, n in zip(b.shape, a.shape, strict=True))
@@ -99,21 +102,32 @@ def correlations(block: tuple[Array, Array], window: tuple[Array, Array]) -> tup
     def product_of(one: Array, two: Array) -> Array:
         return np.asarray(fft.irfftn(one.conj() * two, shape, workers=1)[kept], np.float64)
 
-    fa, fb, fbb = transformed(a), transformed(b), transformed(b * b)
-    fma = transformed(ma)
-    sab, sb, sbb = product_of(fa, fb), product_of(fma, fb), product_of(fma, fbb)
+    fa, fb = transformed(a), transformed(b)
+    sab = product_of(fa, fb)
+    if ma.all():
+        sb, sbb, count = (_running(one, a.shape) for one in (b, b * b, mb))
+    else:
+        fma = transformed(ma)
+        sb, sbb, count = product_of(fma, fb), product_of(fma, transformed(b * b)), product_of(fma, transformed(mb))
     if mb.all():
-        count = np.full(sab.shape, float(ma.sum()))
-        sa, saa = np.full(sab.shape, a.sum(dtype=np.float64)), np.full(sab.shape, (a * a).sum(dtype=np.float64))
+        sa, saa = a.sum(dtype=np.float64), (a * a).sum(dtype=np.float64)
     else:
         fmb = transformed(mb)
-        count = np.round(product_of(fma, fmb))
         sa, saa = product_of(fa, fmb), product_of(transformed(a * a), fmb)
+    count = np.round(count)
     safe = np.maximum(count, 1)
     top = sab - sa * sb / safe
     below = np.maximum(saa - sa * sa / safe, 0) * np.maximum(sbb - sb * sb / safe, 0)
     least = 1e-4 * safe * safe  # values have a spread of about 1: less is what rounding leaves of nothing
     return np.where(below > least, top / np.sqrt(np.maximum(below, least)), 0), count
+
+
+def _running(values: Array, shape: tuple[int, ...]) -> Array:
+    """The sums of ``values`` over each box of ``shape`` in them."""
+    for axis, n in enumerate(shape):
+        ends = np.moveaxis(np.cumsum(values, axis=axis, dtype=np.float64), axis, 0)
+        values = np.moveaxis(np.concatenate([ends[n - 1 : n], ends[n:] - ends[:-n]]), 0, axis)
+    return values
 
 
 def _next(score: Array, at: tuple[Any, ...]) -> float:

@@ -24,7 +24,7 @@ from igneous_ng.stage import LayerUrl, Stage, arg, opt, sampled
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
-CHUNK = 4
+CHUNK = 6
 """Nodes along each side of a task."""
 CHANNELS = 7  # x, y, z, peak, ratio, sigma, status
 _BASE = 60_000_000
@@ -38,7 +38,7 @@ class Matching(Stage, name="coregister match"):
 
     Blocks lie on a lattice over FIXED that is anchored to its voxel 0. MOVING is seen through the map of the round
     before, and for each block the displacement is found with which it shows the same: masked normalised correlation,
-    its peak to a part of a voxel. Each task matches 4 x 4 x 4 blocks.
+    its peak to a part of a voxel. Each task matches 6 x 6 x 6 blocks.
     """
 
     folder: LayerUrl = arg("Folder of the two volumes, where `coregister rough` has begun.")
