@@ -145,7 +145,7 @@ class Through:
         return self.affine(self.straight(points))
 
     def fixed(self, points: Array) -> Array:
-        """Where ``points`` of the moving volume lie in the fixed one; NaN where steps lead nowhere, for the field folds."""
+        """Where ``points`` of the moving volume lie in the fixed one; NaN where steps do not lead there."""
         aim = self.affine.inverse(np.asarray(points, np.float64))
         if not self.number:
             return aim

@@ -30,7 +30,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 def modality(still: np.ndarray, truth: Truth, pool: Vec3 = (1, 1, 1), **how: Any) -> tuple[np.ndarray, Truth]:
     """The moving volume, pooled along x and y, every ``pool``-th slice along z; and where it lies."""
     x, y, z = pool
-    values = seen(still, truth, still.shape, **how)[:, :, ::z]  # type: ignore[arg-type]
+    values = seen(still, truth, still.shape, **how)[:, :, ::z]
     nx, ny, nz = values.shape
     values = values.reshape(nx // x, x, ny // y, y, nz).mean(axis=(1, 3))
     top = 65535 if how.get("noise") else 255

@@ -32,15 +32,17 @@ def unlike(values: Array, sigma: Array, good: Array, slack: float) -> Array:
     held = np.where(good[..., np.newaxis], values, np.nan)
     padded = np.pad(held, ((2, 2), (2, 2), (2, 2), (0, 0)), constant_values=np.nan)
     found = np.zeros_like(good)
-    for x in range(len(good)):
-        around = np.lib.stride_tricks.sliding_window_view(padded[x : x + 5], (5, 5, 5), axis=(0, 1, 2))[0]
-        known = ~np.isnan(around[:, :, 0]).reshape(*good.shape[1:], -1)
-        asked = good[x] & (known.sum(axis=-1) > _NEIGHBOURS)
-        near = around[asked].reshape(-1, 3, 125)
-        middle = np.nanmedian(near, axis=-1)
-        spread = 1.5 * np.nanmedian(np.abs(near - middle[..., np.newaxis]), axis=-1)
-        most = 3 * spread + np.maximum(4 * sigma[x][asked], slack)[:, np.newaxis]
-        found[x][asked] = (np.abs(values[x][asked] - middle) > most).any(axis=-1)
+    for line in np.ndindex(*good.shape[:2]):  # by lines, for each node has 125 around it
+        x, y = line
+        near = np.lib.stride_tricks.sliding_window_view(padded[x : x + 5, y : y + 5], (5, 5, 5), axis=(0, 1, 2))[0, 0]
+        known = ~np.isnan(near[:, 0]).reshape(good.shape[2], -1)
+        asked = good[line] & (known.sum(axis=-1) > _NEIGHBOURS)
+        if asked.any():
+            around = near[asked].reshape(-1, 3, 125)
+            middle = np.nanmedian(around, axis=-1)
+            spread = 1.5 * np.nanmedian(np.abs(around - middle[..., np.newaxis]), axis=-1)
+            most = 3 * spread + np.maximum(4 * sigma[line][asked], slack)[:, np.newaxis]
+            found[line][asked] = (np.abs(values[line][asked] - middle) > most).any(axis=-1)
     return found
 
 

@@ -44,10 +44,11 @@ def trilinear(values: Array, low: Vec3, at: Array) -> Array:
     ``values[0, 0, 0]`` belongs to node ``low``.
     """
     shape = np.array(values.shape[:3])
-    inside = np.clip(at - np.array(low), 0, shape - 1)
-    first = np.minimum(inside.astype(np.int64), np.maximum(shape - 2, 0))
+    inside = np.clip(at, low, low + shape - 1)
+    whole = np.minimum(np.floor(inside), low + np.maximum(shape - 2, 0))
+    part = inside - whole  # of the place itself: no origin may show in the last bit
+    first = whole.astype(np.int64) - low
     second = np.minimum(first + 1, shape - 1)
-    part = inside - first
     found = np.zeros((*at.shape[:-1], values.shape[3]))
     for corner in product((0, 1), repeat=3):
         index = tuple((second if side else first)[..., axis] for axis, side in enumerate(corner))

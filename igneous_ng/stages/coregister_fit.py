@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 CHUNK = 32
 """Nodes along each side of an object of a field."""
 _BASE = 150_000_000
-_NODE = 6_000  # bytes of each node: the matrix of the plate, and what makes it
+_NODE = 2_500  # bytes of each node: the matrix of the plate, and what makes it
 _SLACK = 1.0  # voxels: neighbours may differ by so much
 _FLOOR = 0.1  # voxels: no displacement is surer
 _LEAST = 8  # blocks from which a map is made
