@@ -39,3 +39,11 @@ def parse(data: bytes, where: str) -> Array:
     if not np.isfinite(points["at"]).all():
         raise DataError(f"{where}: a point at no place (nan or infinite); remove it")
     return points
+
+
+def encode(points: Array) -> bytes:
+    """The table of :data:`POINT` rows; places to 1/1000 nm."""
+    lines = ["x,y,z,label,type"]
+    for (x, y, z), label, kind in points.tolist():
+        lines.append(f"{x:.3f},{y:.3f},{z:.3f},{label},{kind}")
+    return ("\n".join(lines) + "\n").encode()
