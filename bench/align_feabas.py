@@ -1,15 +1,18 @@
 """Alignment beside FEABAS (Wu et al.): the same sections, the same measure of errors, the same core.
 
-    python bench/align_feabas.py PYTHON [A1 A2 A3] [ours] [KEY=VALUE ...]
-        PYTHON: an interpreter with `feabas` 3 in its packages; ours: `align coarse, flow, relax` of each, too
+    OMP_NUM_THREADS=1 taskset -c 0 python bench/align_feabas.py PYTHON [A1 A2 A3] [ours default tuned] [KEY=VALUE ...]
 
-Fields such as `fine.match.spacings=[100,40]` go to the settings of FEABAS, which are below; `folder=DIR` is kept, else
-all is temporary. Both aligners run in one process with one thread, one after the other. Seconds are those of matching
-and solving, not of starting Python.
+PYTHON is an interpreter with `feabas` 3 in its packages. Of each test of `bench/align.py` sections are made once, and
+aligned in turn: by `align coarse, flow, relax`; by FEABAS as it comes; and by FEABAS with what was found best for these
+sections. Fields such as `fine.match.matcher_config.sigma=2.5` go to the settings of FEABAS; `rounds=2` are ours;
+`folder=DIR` is kept, else all is temporary. Seconds are those of matching and solving, in one process with one thread,
+without the start of Python.
 
-The sections are 520 by 520 pixels, which is what the manual of FEABAS advises for thumbnails ("500 to 4000 pixels on
-each side"), so they are their own thumbnails, as it says of stacks without tiles; the finer alignment follows at the
-same pixels. Its defaults are in pixels of matching: 150 of a mesh (600 at mip 0, matched at mip 2), blocks 100 apart.
+The sections are 520 by 520 pixels, which is what the manual of FEABAS advises for thumbnails ("500~4000 pixels on each
+side"), so they are their own thumbnails, as it says of stacks without tiles; the finer alignment follows at the same
+pixels. Its defaults are of 4 nm matched at mip 2; here they count pixels of matching: a mesh of 150, blocks of 70 that
+lie 100 apart. No more than 25 of these lie on such a section. So `tuned` has a mesh of 40, blocks of 160 that lie 40
+apart, as ours do, and softer meshes.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from PIL import Image
 
 from igneous_ng.alignment import Alignment, Rough, encode_rough
 from igneous_ng.io import IO
-from igneous_ng.kernels import fields
+from igneous_ng.kernels.fields import points as lattice_points
 
 RUNNER = Path(__file__).with_name("align_feabas_run.py")
 PIXEL = 8.0  # nm
@@ -105,6 +108,15 @@ SETTINGS: dict[str, Any] = {
     },
 }
 """Of FEABAS 3.0: its default_thumbnail_configs.yaml and default_alignment_configs.yaml."""
+WAYS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "tuned": {
+        "fine.mesh.mesh_size": 40,
+        "fine.match.matcher_config.spacings": [40],
+        "fine.match.matcher_config.shrink_factor": 4,
+        "fine.relax.elastic_params.stiffness_lambda": 0.3,
+    },
+}
 
 
 def written(folder: Path, sections: str, thickness: float, settings: dict[str, Any]) -> None:
@@ -133,7 +145,7 @@ def adopted(home: str, sections: str, folder: Path, python: str) -> dict[str, li
     io.put(f"{home}/rough.affines", encode_rough(0, [Rough(np.eye(2), np.zeros(2), source=z) for z in made.zs]))
     io.put_json(f"{home}/rough.json", {"bounds": str(scale.bounds)})
     lattice = made.new_round(io, ROUND, 0, STEP)
-    points = fields.points(lattice.box.lo[:2], lattice.box.hi[:2], STEP)
+    points = lattice_points(lattice.box.lo[:2], lattice.box.hi[:2], STEP)
     np.save(folder / "points.npy", points.reshape(-1, 2))
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     subprocess.run([python, RUNNER], cwd=folder, env={**os.environ, **one}, check=True)
@@ -145,31 +157,30 @@ def adopted(home: str, sections: str, folder: Path, python: str) -> dict[str, li
     return dict(json.loads((folder / "spent.json").read_text()))
 
 
-def theirs(bench: Bench, name: str, sections: str, settings: dict[str, Any], python: str) -> None:
+def theirs(bench: Bench, name: str, sections: str, way: str, settings: dict[str, Any], python: str) -> None:
     """FEABAS: errors and seconds."""
-    every = TESTS[name].fields["every"]
-    folder = bench.folder / f"{name}.feabas"
-    written(folder, sections, PIXEL * max(every, 1), settings)
-    home = f"file://{bench.folder}/{name}.feabas.alignment"
+    folder = bench.folder / f"{name}.{way}"
+    written(folder, sections, PIXEL * max(TESTS[name].fields["every"], 1), settings)
+    home = f"file://{folder}.alignment"
     seconds = adopted(home, sections, folder, python)
     found = scores(bench, home, sections, ROUND, TESTS[name].margin)
     wall, cpu = np.sum(list(seconds.values()), axis=0)
     parts = ", ".join(f"{step} {one[1]:.1f}" for step, one in seconds.items())
-    print(f"{name} feabas: {told(found)}; wall s {wall:.1f}, CPU s {cpu:.1f} ({parts})", flush=True)
+    print(f"{name} feabas, {way}: {told(found)}; wall s {wall:.1f}, CPU s {cpu:.1f} ({parts})", flush=True)
 
 
 def ours(bench: Bench, name: str, sections: str) -> None:
-    """The stages of this package, from sections to maps: errors and seconds of each round."""
-    start = time.perf_counter()
-    cpu = bench.do("align coarse", layer=f"{sections}/image", alignment=f"file://{bench.folder}/{name}.alignment",
-                   mask=f"{sections}/mask")  # fmt: skip
-    wall, home = time.perf_counter() - start, f"file://{bench.folder}/{name}.alignment"
+    """The stages of this package, from sections to maps: errors, and seconds so far, after each round."""
+    start, cpu = time.perf_counter(), time.process_time()
+    home = bench.begun(name, sections)
+    spent = np.array([time.perf_counter() - start, time.process_time() - cpu])
     for number in range(1, bench.rounds + 1):
-        start = time.perf_counter()
-        cpu += sum(bench.do(f"align {step}", alignment=home, round=number) for step in ("flow", "relax"))
-        wall += time.perf_counter() - start
+        start, cpu = time.perf_counter(), time.process_time()
+        for step in ("flow", "relax"):
+            bench.do(f"align {step}", alignment=home, round=number)
+        spent += time.perf_counter() - start, time.process_time() - cpu
         found = scores(bench, home, sections, number, TESTS[name].margin)
-        print(f"{name} ours, round {number}: {told(found)}; wall s {wall:.1f}, CPU s {cpu:.1f}", flush=True)
+        print(f"{name} ours, round {number}: {told(found)}; wall s {spent[0]:.1f}, CPU s {spent[1]:.1f}", flush=True)
 
 
 def scores(bench: Bench, home: str, sections: str, number: int, margin: int) -> dict[str, Any]:
@@ -181,36 +192,37 @@ def scores(bench: Bench, home: str, sections: str, number: int, margin: int) -> 
     return {**found[1], "nodes": found[0]["neighbour"]}
 
 
-def chosen(words: list[str]) -> dict[str, Any]:
-    """The settings, with what the user gave in place of defaults; `fine=null` leaves the finer alignment out."""
-    settings: dict[str, Any] = json.loads(json.dumps(SETTINGS))
-    for word in words:
-        path, _, value = word.partition("=")
+def changed(settings: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """Settings with others in place of some; `fine` = None leaves the finer alignment out."""
+    copy: dict[str, Any] = json.loads(json.dumps(settings))
+    for path, value in fields.items():
         *folders, name = path.split(".")
-        where = settings
+        where = copy
         for one in folders:
             where = where[one]
-        where[name] = json.loads(value)
-    return settings
+        where[name] = value
+    return copy
 
 
 def main() -> None:
-    """Align what is asked for, by both."""
+    """Align what is asked for, by all who are asked to."""
     python, *rest = sys.argv[1:]
     given = dict(word.split("=", 1) for word in rest if "=" in word)
     keep, rounds = given.pop("folder", ""), int(given.pop("rounds", 3))
-    settings = chosen([f"{key}={value}" for key, value in given.items()])
-    folder = Path(keep or tempfile.mkdtemp(prefix="feabas-")).absolute()
-    bench = Bench(folder, rounds=rounds)
+    fields = {key: json.loads(value) for key, value in given.items()}
+    bench = Bench(Path(keep or tempfile.mkdtemp(prefix="feabas-")).absolute(), rounds=rounds)
+    ways = [word for word in ("ours", *WAYS) if word in rest] or ["ours", *WAYS]
     try:
         for name in [word for word in rest if word in TESTS] or ("A1", "A2", "A3"):
             sections = bench.sections(name, bench.stack(), **TESTS[name].fields)
-            theirs(bench, name, sections, settings, python)
-            if "ours" in rest:
-                ours(bench, name, sections)
+            for way in ways:
+                if way == "ours":
+                    ours(bench, name, sections)
+                else:
+                    theirs(bench, name, sections, way, changed(SETTINGS, {**WAYS[way], **fields}), python)
     finally:
         if not keep:
-            shutil.rmtree(folder)
+            shutil.rmtree(bench.folder)
 
 
 if __name__ == "__main__":
