@@ -130,7 +130,7 @@ def written(folder: Path, sections: str, thickness: float, settings: dict[str, A
         Image.fromarray(voxels[:, :, z].T.copy()).save(folder / "images" / f"s{z:04d}.png")
         Image.fromarray(np.zeros(voxels.shape[1::-1], np.uint8)).save(folder / "masks" / f"s{z:04d}.png")
     general = {"working_directory": str(folder), "cpu_budget": 1, "full_resolution": PIXEL,
-               "section_thickness": thickness, "parallel_framework": "process", "console_level": "WARNING"}  # fmt: skip
+               "section_thickness": thickness, "parallel_framework": "process"}  # fmt: skip
     (folder / "configs" / "general_configs.yaml").write_text(json.dumps(general))
     (folder / "configs" / "thumbnail_configs.yaml").write_text(json.dumps({"thumbnail_mip_level": 0}))
     (folder / "settings.json").write_text(json.dumps(settings))
