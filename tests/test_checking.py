@@ -71,15 +71,17 @@ def test_a_bound_itself_is_within() -> None:
     assert judging.judge(checks, BOUNDS).publish
 
 
-def test_lengths_may_be_larger_over_missing_sections() -> None:
+def test_figures_may_be_worse_over_missing_sections() -> None:
     checks = stack()
     checks[2] = Check(z=2, round=1, source=-1)
     checks[3] = replace(checks[3], against=1, links=(0, 40, 0, 0), held_out_p95=9.0, residual_p95=9.0)
     verdict = judging.judge(checks, BOUNDS)
     assert verdict.publish
     assert verdict.figures["missing"] == "section 2"
-    checks[3] = replace(checks[3], misaligned=0.2)
-    assert not judging.judge(checks, BOUNDS).publish
+    checks[3] = replace(checks[3], misaligned=0.4, good=0.125)
+    assert judging.judge(checks, BOUNDS).publish
+    assert not judging.judge([*checks[:3], replace(checks[3], misaligned=0.41), *checks[4:]], BOUNDS).publish
+    assert not judging.judge([*checks[:3], replace(checks[3], good=0.12), *checks[4:]], BOUNDS).publish
 
 
 def test_chains_break_where_no_displacement_leads_across() -> None:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from igneous_ng.coregistration import Coregistration, Through
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
-from igneous_ng.kernels import bending, volume_matching, coarse_search, likeness, node_fields, sampling, space_maps
-from igneous_ng.kernels.volume_matching import Found, Status, Sure
+from igneous_ng.kernels import bending, coarse_search, likeness, node_fields, sampling, space_maps, volume_matching
 from igneous_ng.kernels.likeness import Measure
 from igneous_ng.kernels.space_maps import Affine
+from igneous_ng.kernels.volume_matching import Found, Status, Sure
 from tests.coregistered import VOXEL, about, layer, scenery
 
 SIDE, SEARCH = 32, 6

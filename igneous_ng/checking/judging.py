@@ -17,7 +17,10 @@ _RANGES = 8  # spans of sections that a reason names
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is demanded. Lengths are pixels of mip 0, for neighbours; of sections k apart k times as much is allowed."""
+    """What is demanded of neighbours. Lengths are pixels of mip 0; of sections k apart k times as much is allowed.
+
+    Shares of blocks and nodes may then be ``k^2`` times as bad: tissue that far apart is less alike.
+    """
 
     off: float
     """A block that is farther off, and clearly better there, is misaligned."""
@@ -42,14 +45,14 @@ class Rule:
     said: str
     sign: int = 1
     """-1 where figures below the bound are wrong."""
-    length: bool = False
-    """Whether more is allowed of sections that are farther apart."""
+    apart: int = 0
+    """Which power of their distance more is allowed of sections that are no neighbours."""
     spared: bool = True
 
     def most(self, check: Check, bounds: Bounds) -> float:
         """The bound for a section."""
-        apart = 1 if check.against is None or not self.length else check.z - check.against
-        return float(getattr(bounds, self.bound) * apart)
+        apart = 1 if check.against is None else check.z - check.against
+        return float(getattr(bounds, self.bound) * apart ** (self.sign * self.apart))
 
     def beyond(self, check: Check, bounds: Bounds) -> float:
         """By what factor a section is beyond the bound; up to 1 it is within, 0 where there is no figure."""
@@ -63,11 +66,11 @@ class Rule:
 
 
 RULES = (
-    Rule("held_out_p95", "held_out", "places between nodes are off", length=True),
-    Rule("misaligned", "misaligned", "blocks lie clearly better elsewhere"),
-    Rule("alike", "alike", "too few blocks find anything alike near by", sign=-1),
-    Rule("good", "good", "too few nodes have a good displacement", sign=-1),
-    Rule("residual_p95", "residual", "the solution contradicts displacements", length=True),
+    Rule("held_out_p95", "held_out", "places between nodes are off", apart=1),
+    Rule("misaligned", "misaligned", "blocks lie clearly better elsewhere", apart=2),
+    Rule("alike", "alike", "too few blocks find anything alike near by", sign=-1, apart=2),
+    Rule("good", "good", "too few nodes have a good displacement", sign=-1, apart=2),
+    Rule("residual_p95", "residual", "the solution contradicts displacements", apart=1),
     Rule("folded", "folded", "cells are folded", spared=False),
 )
 """What a section is judged by."""

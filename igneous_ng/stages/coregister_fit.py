@@ -13,8 +13,8 @@ from igneous_ng.coregistration import GRAIN, Coregistration, Round, Through
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.io import IO
 from igneous_ng.kernels import bending, node_fields, space_maps
-from igneous_ng.kernels.volume_matching import Status
 from igneous_ng.kernels.space_maps import Affine
+from igneous_ng.kernels.volume_matching import Status
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
 
 Array = npt.NDArray[Any]

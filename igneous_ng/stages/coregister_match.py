@@ -16,9 +16,9 @@ from igneous_ng.errors import SpecError
 from igneous_ng.formats.info import Info
 from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.io import IO
-from igneous_ng.kernels import volume_matching, likeness
-from igneous_ng.kernels.volume_matching import Found, Status, Sure
+from igneous_ng.kernels import likeness, volume_matching
 from igneous_ng.kernels.likeness import Measure
+from igneous_ng.kernels.volume_matching import Found, Status, Sure
 from igneous_ng.moved import Moved
 from igneous_ng.stage import LayerUrl, Stage, arg, opt, sampled
 from igneous_ng.volume import Volume
