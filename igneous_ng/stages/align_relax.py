@@ -68,7 +68,7 @@ class Relaxing(Stage):
 class Solving(Relaxing):
     """What the stages that solve share."""
 
-    strain: float = opt(0.05, "How much sections are bent before that weighs as a measurement that is off by sigma.")
+    strain: float = opt(0.035, "How much sections are bent before that weighs as a measurement that is off by sigma.")
     stiffness: float = opt(1.0, "How many times as stiff sections are as strain says.")
     anchor: float = opt(100.0, "How far displacements are expected to lead from the rough maps, in pixels of mip 0.")
     anchors: Layer | None = opt(
