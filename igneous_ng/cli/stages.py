@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from igneous_ng import words
 from igneous_ng.cli.fields import parameter
+from igneous_ng.errors import IgneousError
 from igneous_ng.queues.protocol import PRIORITIES, Priority
 from igneous_ng.stage import Stage, describe, field_types
 
@@ -111,13 +113,15 @@ def _forecast(stage: Stage, options: _Options) -> None:
     from igneous_ng.io import IO
 
     io = IO()
-    asked, stage = stage, next(stage.steps(io))
+    asked, steps = stage, stage.steps(io)
+    stage = next(steps)
     plan = run.plan(stage)
     click.echo(next(plan.run.messages()).to_json())
     units, first = plan.run.units, stage.units(io)[0]
     boxes = [part for part in (first if isinstance(first, tuple) else (first,)) if isinstance(part, Box)]
     shape = f" of {' x '.join(map(str, boxes[0].shape))} voxels" if boxes else ""
-    first_of = "" if stage.name == asked.name else f"{stage.name}, the first of several stages: "
+    several = stage != asked and _goes_on(steps)
+    first_of = f"{stage.name}, the first of several stages: " if several else ""
     lines = [f"{first_of}{words.count(units, 'task')}{shape}, each of at most {words.amount(plan.peak_bytes)}"]
     seconds = history.usual_seconds(io.store, stage.home(), stage.name)
     if seconds is None:
@@ -132,3 +136,11 @@ def _forecast(stage: Stage, options: _Options) -> None:
             lines.append(f"cost about {total / 3600 * options.price:.3g}")
     lines += [*stage.forecast(io), "nothing was written"]
     click.echo("\n".join(lines), err=True)
+
+
+def _goes_on(steps: Iterator[Stage]) -> bool:
+    """Whether a stage follows the one that was just asked for; one that needs what is not made yet does."""
+    try:
+        return next(steps, None) is not None
+    except IgneousError:
+        return True
