@@ -16,6 +16,7 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import IMAGE, Info, new_info
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
+from igneous_ng.kernels.affine import linear
 
 Array = npt.NDArray[Any]
 CHUNK = 64
@@ -46,11 +47,11 @@ class Rough:
 
     def aligned(self, points: Array) -> Array:
         """Where points of the section lie, ``[..., 2]``."""
-        return _linear(self.matrix, np.asarray(points, np.float64)) + self.shift
+        return linear(self.matrix, np.asarray(points, np.float64)) + self.shift
 
     def section(self, points: Array) -> Array:
         """Which points of the section lie at ``points``."""
-        return _linear(np.linalg.inv(self.matrix), np.asarray(points, np.float64) - self.shift)
+        return linear(np.linalg.inv(self.matrix), np.asarray(points, np.float64) - self.shift)
 
 
 @dataclass(frozen=True)
@@ -191,10 +192,3 @@ def decode_rough(data: bytes, where: str) -> tuple[int, list[Rough]]:
         map_ = Rough(np.array([[a, b], [c, d]]), np.array([x, y]), component, source, bool(flags & _INVERTED))
         found.append(map_)
     return first, found
-
-
-def _linear(matrix: Array, points: Array) -> Array:
-    """Term by term: no sum may depend on how many points there are."""
-    (a, b), (c, d) = matrix.tolist()
-    x, y = points[..., 0], points[..., 1]
-    return np.stack([a * x + b * y, c * x + d * y], axis=-1)

@@ -19,6 +19,7 @@ from igneous_ng.errors import DataError
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
 from igneous_ng.kernels import fields
+from igneous_ng.kernels.affine import polar
 from igneous_ng.kernels.loops import DISTANCES, FEWEST
 from igneous_ng.warps import Field, Warp
 from igneous_ng.windows import Windows
@@ -192,5 +193,5 @@ def _anchor(line: str, where: str) -> Anchor:
 
 def _unstretched(rough: Rough) -> Array:
     """What is to be added to a map's frame, by axis, so that its section is only turned: ``R A^-1 - 1``, transposed."""
-    left, _, right = np.linalg.svd(rough.matrix)
-    return np.asarray((left @ right @ np.linalg.inv(rough.matrix) - np.eye(2)).T)
+    _, turn = polar(rough.matrix)
+    return np.asarray((turn @ np.linalg.inv(rough.matrix) - np.eye(2)).T)

@@ -62,13 +62,21 @@ class Warp:
     z: int
     number: int
 
-    @cached_property
+    @property
     def rough(self) -> Rough:
         """Its rough map; DataError where no section of the layer is shown here."""
-        found = self.alignment.rough(self.io, self.z)
-        if found.source < 0:
+        if self.source < 0:
             raise DataError(f"{self.alignment.home}: no section of {self.alignment.layer} is shown at {self.z}")
-        return found
+        return self._record
+
+    @property
+    def source(self) -> int:
+        """The section of the layer that is shown here; -1: none."""
+        return self._record.source
+
+    @cached_property
+    def _record(self) -> Rough:
+        return self.alignment.rough(self.io, self.z)
 
     def section(self, points: Array) -> Array:
         """Which points of the section lie at ``points`` of the volume, ``[..., 2]``, pixels of mip 0."""

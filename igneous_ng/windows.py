@@ -56,11 +56,11 @@ class Windows:
         """
         shape = window[2] - window[0], window[3] - window[1]
         empty = Seen(np.zeros(shape, np.float32), np.full(shape, VOID, np.uint8))
-        rough = self.alignment.rough(self.io, z)
-        if rough.source < 0:
+        warp = self._warp(z)
+        if warp.source < 0:
             return empty
-        places = self._places(Warp(self.io, self.alignment, z, self.number).section, window)
-        box = around(places, self._volume.bounds, rough.source)
+        places = self._places(warp, window)
+        box = around(places, self._volume.bounds, warp.source)
         if box is None:
             return empty
         pixels = self.io.read(self._volume, box)[:, :, 0, self.channel]
@@ -71,17 +71,17 @@ class Windows:
             share, _ = self._warped(void.astype(np.float32), places, box, window)
             codes[share > 0.01] = VOID
         if self.alignment.mask:
-            codes = np.maximum(codes, self._codes(z, places, window))
-        if rough.inverted:
+            codes = np.maximum(codes, self._codes(warp.source, places, window))
+        if warp.rough.inverted:
             values = -values
         return Seen(values, codes)
 
     def mask(self, z: int, window: Window) -> Array:
         """The codes of the mask layer alone, uint8 ``[x, y]``; zeros where there is none."""
         shape = window[2] - window[0], window[3] - window[1]
-        if not self.alignment.mask or self.alignment.rough(self.io, z).source < 0:
+        if not self.alignment.mask or (warp := self._warp(z)).source < 0:
             return np.zeros(shape, np.uint8)
-        return self._codes(z, self._places(Warp(self.io, self.alignment, z, self.number).section, window), window)
+        return self._codes(warp.source, self._places(warp, window), window)
 
     @cached_property
     def factor(self) -> int:
@@ -100,10 +100,13 @@ class Windows:
         best = max((n for n, f in enumerate(factors) if f <= self.factor), default=0)
         return self.io.volume(self.alignment.mask, best, fill_missing=True, info=info), factors[best]
 
-    def _places(self, section: Any, window: Window) -> Array:
+    def _warp(self, z: int) -> Warp:
+        return Warp(self.io, self.alignment, z, self.number)
+
+    def _places(self, warp: Warp, window: Window) -> Array:
         """Places in the section, pixels of the level, at the points of the window's lattice."""
         points = (warping.points(window) + 0.5) * self.factor - 0.5
-        found: Array = (section(points) + 0.5) / self.factor - 0.5
+        found: Array = (warp.section(points) + 0.5) / self.factor - 0.5
         return found
 
     def _warped(self, pixels: Array, places: Array, box: Box, window: Window) -> tuple[Array, Array]:
@@ -113,12 +116,12 @@ class Windows:
         )
         return patch.values[:, :, 0], patch.depth > 0
 
-    def _codes(self, z: int, places: Array, window: Window) -> Array:
+    def _codes(self, source: int, places: Array, window: Window) -> Array:
         """Codes of the pixel of the mask in which each pixel's centre lies; beyond the mask there is tissue."""
         volume, factor = self._mask
         shape = window[2] - window[0], window[3] - window[1]
         scaled = (places + 0.5) * (self.factor / factor) - 0.5
-        box = around(scaled, volume.bounds, self.alignment.rough(self.io, z).source)
+        box = around(scaled, volume.bounds, source)
         if box is None:
             return np.zeros(shape, np.uint8)
         codes = self.io.read(volume, box)[:, :, 0, 0]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io as memory
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from igneous_ng.errors import SpecError
+from igneous_ng.formats import json_lines
 
 ACTIONS = ("use", "drop", "move")
 _FIELDS = ("z", "tile", "channel", "action", "x", "y", "note")
@@ -52,15 +52,7 @@ def parse(data: bytes, where: str) -> tuple[Override, ...]:
 
 
 def _json_rows(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, one in enumerate(text.split("\n"), 1):
-        if not one.strip():
-            continue
-        try:
-            row = json.loads(one)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise SpecError(f"{where}, line {line}: is no object in JSON: {one[:60]!r}")
+    for line, row in json_lines.parse(text, where):
         yield line, {name: value for name, value in row.items() if value is not None}
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from igneous_ng.errors import SpecError
+from igneous_ng.formats import json_lines
 
 _KEYS = {
     "exclude": {"z"},
@@ -54,20 +53,7 @@ def parse(data: bytes, where: str) -> tuple[Placement, ...]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SpecError(f"{where}: is no text in UTF-8; give lines of JSON") from None
-    return tuple(_placement(row, line, f"{where}, line {line}") for line, row in _rows(text, where))
-
-
-def _rows(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, one in enumerate(text.split("\n"), 1):
-        if not one.strip():
-            continue
-        try:
-            row = json.loads(one)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise SpecError(f"{where}, line {line}: is no object in JSON: {one[:60]!r}")
-        yield line, row
+    return tuple(_placement(row, line, f"{where}, line {line}") for line, row in json_lines.parse(text, where))
 
 
 def _placement(row: dict[str, Any], line: int, where: str) -> Placement:

@@ -20,9 +20,7 @@ class Affine:
 
     def __call__(self, points: Array) -> Array:
         """Where points come to lie."""
-        (a, b), (c, d) = self.matrix.tolist()
-        x, y = points[..., 0], points[..., 1]
-        return np.stack([a * x + b * y, c * x + d * y], axis=-1) + self.shift
+        return linear(self.matrix, points) + self.shift
 
     def after(self, first: Affine) -> Affine:
         """This map of what ``first`` gives."""
@@ -39,6 +37,13 @@ class Affine:
         offset = (factor - 1) / 2
         shift = factor * self.shift + offset - self.matrix @ np.full(2, offset)
         return Affine(self.matrix, shift)
+
+
+def linear(matrix: Array, points: Array) -> Array:
+    """``points`` ``[..., 2]`` times a matrix ``[2, 2]``, term by term: no sum depends on how many points there are."""
+    (a, b), (c, d) = matrix.tolist()
+    x, y = points[..., 0], points[..., 1]
+    return np.stack([a * x + b * y, c * x + d * y], axis=-1)
 
 
 IDENTITY = Affine(np.eye(2), np.zeros(2))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.kernels.tile_maps import TileMap, linear
+from igneous_ng.kernels.affine import linear
+from igneous_ng.kernels.tile_maps import TileMap
 
 Array = npt.NDArray[Any]
 _SIDE = 17  # points of the net along each side, from the first pixel to the last

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.kernels import fields
+from igneous_ng.kernels.affine import linear
 
 Array = npt.NDArray[Any]
 Matrix = tuple[float, float, float, float]
@@ -269,7 +270,4 @@ def _floats(matrix: Array) -> Matrix:
 
 
 def _linear(matrix: Matrix, points: Array) -> Array:
-    """Term by term: no sum may depend on how many points there are."""
-    a, b, c, d = matrix
-    x, y = points[..., 0], points[..., 1]
-    return np.stack([a * x + b * y, c * x + d * y], axis=-1)
+    return linear(np.reshape(matrix, (2, 2)), points)

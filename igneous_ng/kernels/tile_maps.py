@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng.kernels.affine import linear
+
 Array = npt.NDArray[Any]
 ORDER = 5
 """The highest power of x and y together in a lens."""
@@ -123,13 +125,6 @@ class TileMap:
         found = self(np.concatenate(edge))
         (x0, y0), (x1, y1) = found.min(axis=0), found.max(axis=0)
         return float(x0), float(y0), float(x1), float(y1)
-
-
-def linear(matrix: Array, points: Array) -> Array:
-    """``points`` ``[..., 2]`` times a matrix ``[2, 2]``."""
-    (a, b), (c, d) = matrix.tolist()
-    x, y = points[..., 0], points[..., 1]
-    return np.stack([a * x + b * y, c * x + d * y], axis=-1)
 
 
 def cells(points: Array, size: tuple[int, int], nodes: tuple[int, ...]) -> tuple[Array, Array]:
