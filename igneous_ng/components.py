@@ -24,6 +24,7 @@ from igneous_ng.kernels.unions import Answer, Table, find
 from igneous_ng.tree import Tree
 
 Array = npt.NDArray[Any]
+_FAN = 4  # cells that a node of the tree joins along each axis
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Desk:
     @property
     def tree(self) -> Tree:
         """The tree over the cells; its payload are voxels."""
-        return Tree(f"{self.url}/tree", self.plan.shape, ("sum",))
+        return Tree(self.plan.shape, _FAN, f"{self.url}/tree", ("sum",))
 
     def done(self, phase: str) -> None:
         """Enter that a phase is finished."""

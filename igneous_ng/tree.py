@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
-from igneous_ng.errors import DataError, SpecError
+from igneous_ng.errors import DataError
 from igneous_ng.formats import columns
-from igneous_ng.geometry import Box, Vec3, ceil_div, vec
+from igneous_ng.geometry import Vec3
+from igneous_ng.hierarchy import Hierarchy
 from igneous_ng.io import IO
 from igneous_ng.kernels import unions
 from igneous_ng.kernels.unions import Answer, Reduction, Table
@@ -24,48 +24,14 @@ _GROWTH = 6  # bytes held per byte of the children's tables: sorted copies and t
 
 
 @dataclass(frozen=True)
-class Tree:
-    """The tree over ``leaves`` (a grid of so many along x, y, z) that is kept in the folder ``url``.
+class Tree(Hierarchy):
+    """The tree over ``leaves`` that is kept in the folder ``url``.
 
     ``reductions`` say how each column of the payload is put together.
     """
 
     url: str
-    leaves: Vec3
     reductions: tuple[Reduction, ...]
-    fan: int = 4
-
-    @property
-    def top(self) -> int:
-        """The level of the one node over all; at least 1."""
-        level = 1
-        while max(self.leaves) > self.fan**level:
-            level += 1
-        return level
-
-    def check(self, level: int, highest: int) -> None:
-        """SpecError unless ``level`` is among 1 to ``highest``."""
-        if not 1 <= level <= highest:
-            levels = f"levels 1 to {highest}" if highest else "no level at all"
-            raise SpecError(f"level {level}: over {self.leaves} cells this stage has {levels}; give one of them")
-
-    def nodes(self, level: int) -> Box:
-        """The positions of the nodes of a level; level 0 are the leaves."""
-        return Box((0, 0, 0), vec(ceil_div(n, self.fan**level) for n in self.leaves))
-
-    def at(self, level: int, index: int) -> Vec3:
-        """The position of node ``index`` of a level; x runs fastest."""
-        nx, ny, _ = self.nodes(level).shape
-        return index % nx, index // nx % ny, index // (nx * ny)
-
-    def children(self, level: int, at: Vec3) -> list[Vec3]:
-        """The positions one level down of what a node joins."""
-        inside = Box.sized(at, (1, 1, 1)) * (self.fan, self.fan, self.fan) & self.nodes(level - 1)
-        return [vec(p) for p in product(*(range(a, b) for a, b in zip(inside.lo, inside.hi, strict=True)))]
-
-    def parent(self, at: Vec3) -> Vec3:
-        """The position one level up of the node that joins ``at``."""
-        return vec(n // self.fan for n in at)
 
     def join(self, io: IO, level: int, at: Vec3, leaves: Sequence[Table] = ()) -> None:
         """Join the children of a node, which are ``leaves`` at level 1, and write what is found."""

@@ -21,7 +21,7 @@ from igneous_ng.tree import Tree
 @pytest.mark.parametrize("leaves", [(1, 1, 1), (4, 1, 4), (5, 3, 1), (9, 17, 2)])
 @pytest.mark.parametrize("fan", [2, 4])
 def test_every_node_has_one_parent(leaves: Vec3, fan: int) -> None:
-    tree = Tree("mem://tree/a", leaves, ("sum",), fan)
+    tree = Tree(leaves, fan, "mem://tree/a", ("sum",))
     assert tree.nodes(tree.top).voxels == 1
     assert tree.top == 1 or tree.nodes(tree.top - 1).voxels > 1
     for level in range(1, tree.top + 1):
@@ -68,7 +68,7 @@ def climb(tree: Tree, strands: int) -> None:
 @pytest.mark.parametrize("fan", [2, 3, 4])
 def test_strands_through_the_whole_grid_are_one_each(tmp_path: Path, fan: int) -> None:
     leaves, strands = (5, 2, 7), 3
-    tree = Tree(f"file://{tmp_path}", leaves, ("sum",), fan)
+    tree = Tree(leaves, fan, f"file://{tmp_path}", ("sum",))
     climb(tree, strands)
     for at in itertools.product(*map(range, leaves)):
         keys = leaf(vec(at), leaves, strands).keys
@@ -81,14 +81,14 @@ def test_strands_through_the_whole_grid_are_one_each(tmp_path: Path, fan: int) -
 
 
 def test_what_is_missing_or_one_sided_is_an_error(tmp_path: Path) -> None:
-    tree = Tree(f"file://{tmp_path}", (5, 1, 1), ("sum",))
+    tree = Tree((5, 1, 1), 4, f"file://{tmp_path}", ("sum",))
     with pytest.raises(DataError, match="level below"):
         tree.join(IO(), 2, (0, 0, 0))
     with pytest.raises(SpecError, match="levels 1 to 2"):
         tree.check(3, tree.top)
     with pytest.raises(SpecError, match="no level at all"):
         tree.check(1, 0)
-    alone = Tree(f"file://{tmp_path}", (1, 1, 1), ("sum",))
+    alone = Tree((1, 1, 1), 4, f"file://{tmp_path}", ("sum",))
     with pytest.raises(DataError, match="one end only"):
         alone.join(IO(), 1, (0, 0, 0), [leaf((0, 0, 0), (2, 1, 1), 1)])
 
@@ -101,9 +101,9 @@ from igneous_ng.tree import Tree
 def resident(key):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
-climb(Tree(f"file://{sys.argv[1]}/warm", (2, 2, 2), ("sum",)), 10)
+climb(Tree((2, 2, 2), 4, f"file://{sys.argv[1]}/warm", ("sum",)), 10)
 Path("/proc/self/clear_refs").write_text("5")
-climb(Tree(f"file://{sys.argv[1]}/{sys.argv[2]}", (4, 4, int(sys.argv[2])), ("sum",)), 1000)
+climb(Tree((4, 4, int(sys.argv[2])), 4, f"file://{sys.argv[1]}/{sys.argv[2]}", ("sum",)), 1000)
 print(json.dumps(resident("VmHWM")))
 """
 

@@ -1,0 +1,48 @@
+"""What a model is to the stages that use one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from igneous_ng.geometry import Vec3
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model takes and gives.
+
+    A patch of ``patch`` voxels x, y, z goes in; of what comes out ``margin`` voxels at each side are not to be trusted.
+    ``channels`` is 1 for boundaries (1: surely boundary) or 3 for affinities to the voxel before along x, y, z.
+    """
+
+    patch: Vec3
+    margin: Vec3
+    channels: int
+
+
+class Model(Protocol):
+    """A model that is loaded. The same patch gives the same bytes, whatever else was asked before."""
+
+    shape: Shape
+    backend: str
+    """What computes, for records: ``numpy``, ``onnx-cpu``, ``onnx-cuda``, ``torch-cpu``, ``torch-cuda``."""
+
+    def predict(self, patch: Array) -> Array:
+        """Of a patch ``[x, y, z]`` of :attr:`shape`, float32 grey values from 0 to 1, ``[x, y, z, channel]`` float32.
+
+        Values are from 0 to 1. Arrays are in Fortran order.
+        """
+        ...
+
+
+def grey(voxels: Array) -> Array:
+    """Grey values from 0 to 1, float32, of an image of integers or of floats that are so already."""
+    if voxels.dtype.kind == "f":
+        return voxels.astype(np.float32, copy=False)
+    return voxels.astype(np.float32) / np.float32(np.iinfo(voxels.dtype).max)

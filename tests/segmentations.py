@@ -1,0 +1,168 @@
+"""Segmentation of small volumes in plain Python, by its definition: what chunks, trees and kernels are compared with.
+
+Arrays of affinities are uint8 [x, y, z, 3]; the face of voxel p towards the voxel before it along axis a has the number
+3 * (x + nx * (y + ny * z)) + a.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from igneous_ng.formats.info import IMAGE, new_info
+from igneous_ng.geometry import Box, Vec3, vec
+from igneous_ng.io import IO
+
+
+def affinities(shape: Vec3, levels: int = 256, seed: int = 0, sigma: float = 1.2) -> np.ndarray:
+    """Smooth random affinities of so many levels: with 4, most are equal to their neighbours."""
+    rng = np.random.default_rng(seed)
+    smooth = np.stack([gaussian_filter(rng.standard_normal(shape), sigma) for _ in range(3)], axis=-1)
+    smooth = (smooth - smooth.min()) / (smooth.max() - smooth.min())
+    steps = np.minimum(np.floor(smooth * levels), levels - 1) * (255 // (levels - 1))
+    found = steps.astype(np.uint8)
+    for axis in range(3):
+        np.moveaxis(found[..., axis], axis, 0)[0] = 0
+    return np.asfortranarray(found)
+
+
+def layer(folder: Path, voxels: np.ndarray, offset: Vec3 = (0, 0, 0), chunk: Vec3 = (16, 16, 16)) -> str:
+    """A layer of ``voxels`` [x, y, z, channel], 8 nm."""
+    url, io = f"file://{folder}", IO()
+    bounds = Box.sized(offset, vec(voxels.shape[:3]))
+    info = new_info(kind=IMAGE, dtype=voxels.dtype.name, channels=voxels.shape[3], bounds=bounds,
+                    resolution=(8, 8, 8), chunk=chunk, encoding="raw")  # fmt: skip
+    io.create_layer(url, info)
+    io.write(io.volume(url, 0), bounds, np.asfortranarray(voxels))
+    return url
+
+
+def canonical(labels: np.ndarray) -> np.ndarray:
+    """Labels as the number, from 1, of the first voxel of each, x fastest; 0 stays. Equal for equal partitions."""
+    flat = labels.ravel(order="F")
+    values, first, which = np.unique(flat, return_index=True, return_inverse=True)
+    return np.where(values == 0, 0, first + 1)[which].reshape(labels.shape, order="F")
+
+
+def watershed(aff: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Basins of the whole volume, canonical: each voxel joins over its best face above ``low``, and over all from
+    ``high`` on; faces are ordered by falling affinity, then by rising number."""
+    shape, sets = aff.shape[:3], Sets()
+    best: dict[int, tuple[int, int, int]] = {}
+    for p, q, value, face in faces(aff):
+        if value > 255 * low:
+            for voxel, other in ((p, q), (q, p)):
+                best[voxel] = min(best.get(voxel, (1, 0, 0)), (-value, face, other))
+        if value >= 255 * high:
+            sets.join(p, q)
+    for voxel, (_, _, other) in best.items():
+        sets.join(voxel, other)
+    out = np.zeros(int(np.prod(shape)), np.int64)
+    for voxel in best:
+        out[voxel] = sets.root(voxel) + 1
+    return canonical(out.reshape(shape, order="F"))
+
+
+def faces(aff: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Of each face the voxel, the one before it, the affinity and the number."""
+    nx, ny, nz = aff.shape[:3]
+    steps, found = (1, nx, nx * ny), []
+    for z, y, x in itertools.product(range(nz), range(ny), range(nx)):
+        p = x + nx * (y + ny * z)
+        for axis, place in enumerate((x, y, z)):
+            if place:
+                found.append((p, p - steps[axis], int(aff[x, y, z, axis]), 3 * p + axis))
+    return found
+
+
+@dataclass
+class Sets:
+    """Union-find; a set is called by its smallest element."""
+
+    parent: dict[int, int] = field(default_factory=dict)
+
+    def root(self, one: int) -> int:
+        while self.parent.get(one, one) != one:
+            one = self.parent[one]
+        return one
+
+    def join(self, one: int, other: int) -> int:
+        low, high = sorted((self.root(one), self.root(other)))
+        self.parent[high] = low
+        return low
+
+
+@dataclass
+class Edge:
+    """Two regions that touch: affinities of the faces between them, and the smallest number of these."""
+
+    values: list[int]
+    key: int
+
+    def score(self, linkage: str) -> float:
+        if linkage == "max":
+            return float(max(self.values))
+        return sum(self.values) / len(self.values)
+
+
+def graph(regions: np.ndarray, aff: np.ndarray) -> dict[tuple[int, int], Edge]:
+    """The edges between touching regions; 0 is none."""
+    flat, found = regions.ravel(order="F").tolist(), dict[tuple[int, int], Edge]()
+    for p, q, value, face in faces(aff):
+        one, other = sorted((flat[p], flat[q]))
+        if one and one != other:
+            edge = found.setdefault((one, other), Edge([], face))
+            edge.values.append(value)
+            edge.key = min(edge.key, face)
+    return found
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When regions are joined; the fields of `segment agglomerate`."""
+
+    threshold: float
+    linkage: str = "mean"
+    guard_size: int = 0
+    guard_threshold: float = 0.0
+    small_size: int = 0
+    small_threshold: float = 0.0
+
+    def lowest(self) -> float:
+        return 255 * (min(self.threshold, self.small_threshold) if self.small_size else self.threshold)
+
+    def allow(self, score: float, sizes: list[int]) -> bool:
+        if self.guard_size and score < 255 * self.guard_threshold and min(sizes) >= self.guard_size:
+            return False
+        return score >= 255 * self.threshold or min(sizes) < self.small_size
+
+
+def agglomerate(regions: np.ndarray, aff: np.ndarray, rules: Rules) -> np.ndarray:
+    """Segments, canonical: always the best edge next, by falling score, then by rising key."""
+    names, counts = np.unique(regions[regions > 0], return_counts=True)
+    sizes, sets = dict(zip(names.tolist(), counts.tolist(), strict=True)), Sets()
+    edges = graph(regions, aff)
+    while edges:
+        pair = min(edges, key=lambda one: (-edges[one].score(rules.linkage), edges[one].key))
+        score = edges[pair].score(rules.linkage)
+        if score < rules.lowest():
+            break
+        del edges[pair]
+        if rules.allow(score, [sizes[one] for one in pair]):
+            sizes[sets.join(*pair)] = sizes[pair[0]] + sizes[pair[1]]
+            edges = folded(edges, sets)
+    return canonical(np.vectorize(lambda one: sets.root(one) if one else 0, otypes=[np.int64])(regions))
+
+
+def folded(edges: dict[tuple[int, int], Edge], sets: Sets) -> dict[tuple[int, int], Edge]:
+    """Edges between what regions became."""
+    found = dict[tuple[int, int], Edge]()
+    for pair, edge in edges.items():
+        one, other = sorted(map(sets.root, pair))
+        old = found.get((one, other))
+        found[one, other] = Edge(old.values + edge.values, min(old.key, edge.key)) if old else edge
+    return found
