@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from igneous_ng import mosaics
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats.sections import name
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.intensities import FOLDERS
 from igneous_ng.io import IO
 from igneous_ng.kernels.warping import DTYPES
-from igneous_ng.montage import Montage, name
+from igneous_ng.montage import Montage
 from igneous_ng.mosaics import Gallery, Manner, Sheet
 from igneous_ng.passes import Pass
 from igneous_ng.showing import Kind, ShownSections
