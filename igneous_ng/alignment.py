@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import IMAGE, Info, new_info
+from igneous_ng.formats.sections import name
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.kernels.affine import linear
@@ -25,11 +26,6 @@ _MAGIC = b"igngaff1"
 _HEAD = struct.Struct("<8s2i")  # first section, how many
 _RECORD = struct.Struct("<6d3iI")  # a b c d, shift x y; component, source, 0, flags
 _INVERTED = 1
-
-
-def name(z: int) -> str:
-    """How files of a section are called."""
-    return f"z{z:06d}"
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
-import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from igneous_ng import plugins
 from igneous_ng.errors import SpecError, VersionError
 from igneous_ng.stage import Stage, from_dict
 
@@ -49,7 +48,7 @@ def chains() -> dict[str, Entry]:
 def everything() -> dict[str, Entry]:
     """Stages and chains by name, in alphabetical order."""
     found: dict[str, Entry] = {}
-    for module, path in _modules():
+    for module, path in plugins.modules(GROUP, _FOLDER):
         for entry in _scan(module, path):
             if entry.name in found:
                 raise SpecError(
@@ -58,16 +57,6 @@ def everything() -> dict[str, Entry]:
                 )
             found[entry.name] = entry
     return dict(sorted(found.items()))
-
-
-def _modules() -> Iterator[tuple[str, Path]]:
-    for path in sorted(_FOLDER.glob("[!_]*.py")):
-        yield f"{GROUP}.{path.stem}", path
-    for point in sorted(metadata.entry_points(group=GROUP), key=lambda p: p.name):
-        spec = importlib.util.find_spec(point.module)
-        if spec is None or spec.origin is None:
-            raise SpecError(f"the entry point {point.name!r} of {GROUP} names {point.module}, which is not there")
-        yield point.module, Path(spec.origin)
 
 
 def _scan(module: str, path: Path) -> Iterator[Entry]:

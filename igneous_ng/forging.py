@@ -189,33 +189,16 @@ def check_dir(name: str, where: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forging(Masked):
-    """What forging is for any kind of object; a kind adds ``parameters`` and ``execute``."""
-
-    kind: ClassVar[str]
+class Shelved(Stage):
+    """What forging and merging share: a segmentation, and a folder inside it."""
 
     layer: LayerUrl = arg("The segmentation whose objects are made.")
-    mip: int = opt(0, "Mip level to work on.")
-    cell: Vec3 = opt((256, 256, 256), "Voxels of one task.")
     dir: str = opt("", "Folder of the results, inside the layer.")
-    roi: Box | None = opt(None, "Only the cells that see some of this box, in voxels of the mip.")
-    labels: tuple[int, ...] = opt((), "Only these labels; all of them where none is given.")
-    exclude: tuple[int, ...] = opt((), "All but these labels.")
-    remap: Layer | None = opt(None, "Table of the object of each label (.json, .csv, .npz, .npy); others stay objects.")
-    fill_missing: bool = opt(False, "Read missing chunks as background.")
-    buckets: int = opt(0, "Parts in which merging is done; 0 chooses by the number of cells.")
 
     def check(self) -> None:
         """Raise SpecError where the fields cannot go together."""
         super().check()
         check_dir(self.dir, f"{self.name}.dir")
-        if min(self.cell) < 1:
-            raise SpecError(f"{self.name}.cell: {self.cell}; each side must be at least 1 voxel")
-        if self.buckets < 0:
-            raise SpecError(f"{self.name}.buckets: {self.buckets}; give 0 or a positive number")
-        for name, asked in (("labels", self.labels), ("exclude", self.exclude)):
-            if bad := [label for label in asked if not 0 < label < 1 << 64]:
-                raise SpecError(f"{self.name}.{name}: {bad[0]} is no label; labels go from 1 to 2**64 - 1")
 
     def home(self) -> str:
         """The layer keeps the records."""
@@ -226,8 +209,35 @@ class Forging(Masked):
         return (f"{self.layer}/{self.dir}",)
 
     def shelf(self, io: IO) -> Shelf:
-        """Where the pieces go."""
+        """Where the pieces are."""
         return Shelf(io, self.layer, self.dir)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forging(Shelved, Masked):
+    """What forging is for any kind of object; a kind adds ``parameters`` and ``execute``."""
+
+    kind: ClassVar[str]
+
+    mip: int = opt(0, "Mip level to work on.")
+    cell: Vec3 = opt((256, 256, 256), "Voxels of one task.")
+    roi: Box | None = opt(None, "Only the cells that see some of this box, in voxels of the mip.")
+    labels: tuple[int, ...] = opt((), "Only these labels; all of them where none is given.")
+    exclude: tuple[int, ...] = opt((), "All but these labels.")
+    remap: Layer | None = opt(None, "Table of the object of each label (.json, .csv, .npz, .npy); others stay objects.")
+    fill_missing: bool = opt(False, "Read missing chunks as background.")
+    buckets: int = opt(0, "Parts in which merging is done; 0 chooses by the number of cells.")
+
+    def check(self) -> None:
+        """Raise SpecError where the fields cannot go together."""
+        super().check()
+        if min(self.cell) < 1:
+            raise SpecError(f"{self.name}.cell: {self.cell}; each side must be at least 1 voxel")
+        if self.buckets < 0:
+            raise SpecError(f"{self.name}.buckets: {self.buckets}; give 0 or a positive number")
+        for name, asked in (("labels", self.labels), ("exclude", self.exclude)):
+            if bad := [label for label in asked if not 0 < label < 1 << 64]:
+                raise SpecError(f"{self.name}.{name}: {bad[0]} is no label; labels go from 1 to 2**64 - 1")
 
     def parameters(self) -> dict[str, Any]:
         """What shapes the pieces beside the cells, in JSON's types."""
@@ -283,34 +293,21 @@ class Forging(Masked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Merging(Stage):
+class Merging(Shelved):
     """What merging is for any kind of object; a kind adds ``merge`` and says how its folder is described."""
 
     kind: ClassVar[str]
     type: ClassVar[str]
     growth: ClassVar[int]
 
-    layer: LayerUrl = arg("The segmentation whose objects are made.")
     dir: str = opt("", "Folder of the pieces and of the results, inside the layer.")
     dust: int = opt(0, "Only objects of more voxels than this, counted over the whole layer.")
 
     def check(self) -> None:
         """Raise SpecError where the fields cannot go together."""
-        check_dir(self.dir, f"{self.name}.dir")
+        super().check()
         if self.dust < 0:
             raise SpecError(f"{self.name}.dust: {self.dust} voxels; give 0 or a positive number")
-
-    def home(self) -> str:
-        """The layer keeps the records."""
-        return self.layer
-
-    def places(self, io: IO) -> tuple[str, ...]:
-        """The folder of the results, with that of the pieces."""
-        return (f"{self.layer}/{self.dir}",)
-
-    def shelf(self, io: IO) -> Shelf:
-        """Where the pieces are."""
-        return Shelf(io, self.layer, self.dir)
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before forging has finished, or in a folder of something else."""

@@ -15,12 +15,12 @@ from igneous_ng import tones
 from igneous_ng.errors import DataError
 from igneous_ng.formats import shades
 from igneous_ng.io import IO
+from igneous_ng.kernels import flat_nodes
 from igneous_ng.montage import Montage, Placed
 
 Array = npt.NDArray[Any]
 FOLDERS = {"tones": ".f32", "shades": ".shade", "levels": ".json"}
 """Where what is known of sections lies, and how its files end."""
-_BEYOND = 0.5  # of the distance between nodes
 
 
 class Intensities:
@@ -42,7 +42,7 @@ class Intensities:
         flat, (over, under) = self._flat(tile), self._level
         gains = np.broadcast_to(gain, (*places.shape[:-1], len(gain)))
         if flat is not None:
-            gains = gains / _between(flat, places, (tile.width, tile.height))
+            gains = gains / flat_nodes.at(flat, (tile.width, tile.height), places)
         adds = np.broadcast_to(offset, gains.shape)
         if self._shade is not None:
             adds = adds + self._shaded(self._shade, points)
@@ -89,18 +89,3 @@ class Intensities:
                 f"{url}: has no gain and offset for {self._montage.channels} channels; run `stitch levels` again"
             )
         return gain, offset
-
-
-def _between(nodes: Array, places: Array, size: tuple[int, int]) -> Array:
-    """Bilinear values of ``nodes`` ``[x, y, channel]``, spread from the first to the last pixel of a tile.
-
-    They go on a little beyond the border, so that a lattice with points on both sides of it finds what lies on it.
-    """
-    count = np.array(nodes.shape[:2]) - 1
-    scaled = np.nan_to_num(places) / np.maximum(np.array(size) - 1, 1) * count
-    at = np.clip(np.floor(scaled), 0, count - 1).astype(np.int64)
-    part = np.clip(scaled - at, -_BEYOND, 1 + _BEYOND)
-    i, j, fx, fy = at[..., 0], at[..., 1], part[..., :1], part[..., 1:]
-    low = nodes[i, j] * (1 - fx) + nodes[i + 1, j] * fx
-    high = nodes[i, j + 1] * (1 - fx) + nodes[i + 1, j + 1] * fx
-    return np.asarray(low * (1 - fy) + high * fy)

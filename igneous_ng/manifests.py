@@ -9,11 +9,12 @@ from typing import Any
 
 from igneous_ng.errors import DataError
 from igneous_ng.formats import tiles, verified
+from igneous_ng.formats.sections import name
 from igneous_ng.formats.tiles import Tile
 from igneous_ng.formats.verified import Seen
 from igneous_ng.geometry import ceil_div
 from igneous_ng.io import IO
-from igneous_ng.montage import Batches, name
+from igneous_ng.montage import Batches
 
 BATCH = 100
 """Lines of a manifest that one task looks at."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from igneous_ng.errors import DataError
 from igneous_ng.formats import columns
+from igneous_ng.formats.sections import name
 from igneous_ng.formats.tiles import IDENTITY, Picture
 from igneous_ng.io import IO
 
@@ -23,11 +24,6 @@ Array = npt.NDArray[Any]
 BATCH = 150
 """Pairs that one task matches."""
 _LEAST = 0.25  # of the shorter side of the smaller tile: how long the common border of a pair must be
-
-
-def name(z: int) -> str:
-    """How files of a section are called."""
-    return f"z{z:06d}"
 
 
 @dataclass(frozen=True)

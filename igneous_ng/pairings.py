@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.alignment import Alignment, name
+from igneous_ng.alignment import Alignment
 from igneous_ng.errors import DataError
+from igneous_ng.formats.sections import name
 from igneous_ng.io import IO
 from igneous_ng.kernels.affine import IDENTITY, Affine
 from igneous_ng.kernels.section_pairs import Laid

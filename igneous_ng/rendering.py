@@ -11,14 +11,15 @@ import numpy.typing as npt
 
 from igneous_ng import mosaics
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats.sections import name
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.intensities import FOLDERS
 from igneous_ng.io import IO
 from igneous_ng.kernels.warping import DTYPES
-from igneous_ng.montage import Montage, name
+from igneous_ng.montage import Montage
 from igneous_ng.mosaics import Gallery, Manner, Sheet
 from igneous_ng.passes import Pass
-from igneous_ng.showing import Kind, Shown
+from igneous_ng.showing import Kind, ShownSections
 from igneous_ng.stage import LayerUrl, arg, opt
 
 Array = npt.NDArray[Any]
@@ -26,7 +27,7 @@ _OVERLAP = 4  # tiles over each other, for which pieces are made small enough
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rendered(Shown):
+class Rendered(ShownSections):
     """The fields of a stage that shows the sections of a montage as a layer, and what they mean."""
 
     copies: ClassVar[int]

@@ -1,9 +1,9 @@
-"""What stages share that show sections as a new layer: how that is stored, its levels, and how it is cut into tasks."""
+"""What stages share that show a volume as a new layer: how that is stored, its levels, and how it is cut into tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import lcm
 
 import numpy as np
@@ -45,9 +45,8 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown(Stage):
-    """The fields of a stage that shows sections as the layer at its :meth:`home`, and what they mean."""
+    """The fields of a stage that shows a volume as the layer at its :meth:`home`, and what they mean."""
 
-    background: int = opt(0, "What is shown where nothing is.")
     bounds: Box | None = opt(None, "Bounds of the layer in voxels; by default all there is. Rounded outwards.")
     encoding: tuple[str, ...] = opt((), "Encodings of the levels in order, the last one of all above; by default raw.")
     settings: tuple[str, ...] = opt(
@@ -70,23 +69,9 @@ class Shown(Stage):
             )
         settings.parse(self.settings)
 
-    def begin(self, io: IO, made: Pass, hull: Callable[[], Box], what: str) -> None:
-        """Write the layer's info, of its finest level; SpecError where ``what`` now reaches beyond it, to ``hull``."""
-        info = Info(made.info.kind, made.info.dtype, made.info.channels, made.info.scales[:1])
-        if self.bounds is None and (reached := hull()) not in made.scales[0].bounds:
-            raise SpecError(
-                f"{self.home()}: has {made.scales[0].bounds}, and {what} now reach {reached}; "
-                "render another layer, or give --bounds"
-            )
-        io.create_layer(self.home(), info)
-
-    def placed(self, io: IO, over: Callable[[Box], Pass], hull: Callable[[], Box]) -> Pass:
-        """The layer, as it is there or is to be made: ``over`` bounds, those asked for, or of whole ``hull``."""
-        if not io.exists(f"{self.home()}/info"):
-            return over(self._new_bounds(hull))
-        old = io.info(self.home())
-        bounds = self._new_bounds(hull) if self.bounds is not None else old.scales[0].bounds
-        return over(bounds).placed(old)
+    def create(self, io: IO, made: Pass) -> None:
+        """Write the layer's info, of its finest level."""
+        io.create_layer(self.home(), Info(made.info.kind, made.info.dtype, made.info.channels, made.scales[:1]))
 
     def over(self, kind: Kind, bounds: Box, pixel: int) -> Pass:
         """The layer of ``bounds``; what a piece is made of takes ``pixel`` bytes for each of its voxels."""
@@ -102,18 +87,7 @@ class Shown(Stage):
             base=True,
             memory=self.memory // _SHARE,
             piece=min(PIECE_VOXELS, self.memory // (_SHARE * pixel)),
-            cell=(CELL, CELL, 1),
         )
-
-    def check_background(self, kind: Kind) -> None:
-        """SpecError where voxels of this kind cannot be the background."""
-        limits = np.iinfo(kind.dtype) if np.dtype(kind.dtype).kind != "f" else None
-        if limits and not limits.min <= self.background <= limits.max:
-            raise SpecError(f"{self.name}: {kind.dtype} has no background {self.background}")
-
-    def fine(self, unit: Box) -> Box:
-        """The box of the finest level under a unit."""
-        return unit * vec(f**self.num_mips for f in self.factor)
 
     def _info(self, kind: Kind, bounds: Box) -> Info:
         tuned = settings.parse(self.settings)
@@ -130,6 +104,44 @@ class Shown(Stage):
         )
         above = tuple(imaging.encoding_of(self.encoding, level) for level in range(1, self.num_mips + 1))
         return imaging.raised(info, 0, self.factor, above, tuned, self.home())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownSections(Shown):
+    """The fields of a stage that shows sections so, and what they mean."""
+
+    background: int = opt(0, "What is shown where nothing is.")
+
+    def begin(self, io: IO, made: Pass, hull: Callable[[], Box], what: str) -> None:
+        """Write the layer's info, of its finest level; SpecError where ``what`` now reaches beyond it, to ``hull``."""
+        if self.bounds is None and (reached := hull()) not in made.scales[0].bounds:
+            raise SpecError(
+                f"{self.home()}: has {made.scales[0].bounds}, and {what} now reach {reached}; "
+                "render another layer, or give --bounds"
+            )
+        self.create(io, made)
+
+    def placed(self, io: IO, over: Callable[[Box], Pass], hull: Callable[[], Box]) -> Pass:
+        """The layer, as it is there or is to be made: ``over`` bounds, those asked for, or of whole ``hull``."""
+        if not io.exists(f"{self.home()}/info"):
+            return over(self._new_bounds(hull))
+        old = io.info(self.home())
+        bounds = self._new_bounds(hull) if self.bounds is not None else old.scales[0].bounds
+        return over(bounds).placed(old)
+
+    def over(self, kind: Kind, bounds: Box, pixel: int) -> Pass:
+        """As of any volume, in tasks of :data:`CELL` voxels a side."""
+        return replace(super().over(kind, bounds, pixel), cell=(CELL, CELL, 1))
+
+    def check_background(self, kind: Kind) -> None:
+        """SpecError where voxels of this kind cannot be the background."""
+        limits = np.iinfo(kind.dtype) if np.dtype(kind.dtype).kind != "f" else None
+        if limits and not limits.min <= self.background <= limits.max:
+            raise SpecError(f"{self.name}: {kind.dtype} has no background {self.background}")
+
+    def fine(self, unit: Box) -> Box:
+        """The box of the finest level under a unit."""
+        return unit * vec(f**self.num_mips for f in self.factor)
 
     def _new_bounds(self, hull: Callable[[], Box]) -> Box:
         """What is asked for, or all there is; whole voxels of the coarsest level, and so of all."""

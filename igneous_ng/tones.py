@@ -12,7 +12,7 @@ import numpy.typing as npt
 from igneous_ng.errors import DataError
 from igneous_ng.formats import columns
 from igneous_ng.io import IO
-from igneous_ng.kernels import flat_field
+from igneous_ng.kernels import flat_nodes
 from igneous_ng.montage import Montage, Section
 from igneous_ng.thumbnails import Thumbnail
 
@@ -72,5 +72,5 @@ class Toned:
         key = (tile.camera, one.channel, tile.width, tile.height, one.factor)
         if key not in self._coarse:
             size = tile.width, tile.height
-            self._coarse[key] = flat_field.coarse(found[:, :, one.channel], size, one.factor, one.values.shape)
+            self._coarse[key] = flat_nodes.coarse(found[:, :, one.channel], size, one.factor, one.values.shape)
         return self._coarse[key]

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.formats import columns
+from igneous_ng.formats.sections import name
 from igneous_ng.formats.tiles import Picture
 from igneous_ng.kernels.links import Links, Matches, gather
 from igneous_ng.kernels.tile_frames import Tiles
 from igneous_ng.kernels.tile_maps import POWERS, Lens, TileMap
-from igneous_ng.montage import BATCH, Montage, Placed, Row, Section, name
+from igneous_ng.montage import BATCH, Montage, Placed, Row, Section
 from igneous_ng.store import Store
 
 Array = npt.NDArray[Any]

@@ -15,11 +15,12 @@ from scipy import ndimage
 
 from igneous_ng import solutions
 from igneous_ng.formats import columns, shades, tiles
+from igneous_ng.formats.sections import name
 from igneous_ng.formats.tiles import Picture, Tile
 from igneous_ng.kernels.tile_maps import TileMap
 from igneous_ng.kernels.tile_quality import thumbnail_factor
 from igneous_ng.manifests import BATCH as LINES
-from igneous_ng.montage import BATCH, Montage, Placed, Row, Section, name
+from igneous_ng.montage import BATCH, Montage, Placed, Row, Section
 
 Array = npt.NDArray[Any]
 Fault = Callable[["Planted", int, Array], Any]

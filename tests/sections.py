@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng import solutions
+from igneous_ng.formats.sections import name
 from igneous_ng.formats.tiles import Picture
 from igneous_ng.io import IO
 from igneous_ng.kernels.tile_maps import TileMap
-from igneous_ng.montage import Montage, Placed, Row, Section, name
+from igneous_ng.montage import Montage, Placed, Row, Section
 
 Array = npt.NDArray[Any]
 

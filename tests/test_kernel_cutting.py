@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igneous_ng.kernels import blending, cutting, warping
+from igneous_ng.kernels import cutting, warping
 from igneous_ng.kernels.blending import REACH, common
 from igneous_ng.kernels.tile_maps import TileMap
 from igneous_ng.kernels.warping import Lying
+from tests.patches import blended
 
 Array = npt.NDArray[Any]
 WINDOW = (-70, 30, 900, 700)
@@ -54,7 +55,7 @@ def test_a_picture_alone_is_shown_as_it_is_blended_with_none(dtype: str) -> None
         for shown in warping.DTYPES:
             whole = np.full((170, 140, 2), 7, shown, order="F")
             lying.show(window[:2], 9, whole[4:163, 5:136])
-            wanted = blending.blended([lying.warped(window)], window, 2, 9, np.dtype(shown))
+            wanted = blended([lying.warped(window)], window, 9, shown, channels=2)
             assert np.array_equal(whole[4:163, 5:136], wanted)
             whole[4:163, 5:136] = 7
             assert (whole == 7).all()
@@ -75,7 +76,7 @@ def test_parts_show_what_the_whole_shows(monkeypatch: pytest.MonkeyPatch) -> Non
             warping.warped(tiles[n][2], wide, one, np.ones(1), np.zeros(1))
             for n, one in zip(chosen, places, strict=True)
         ]
-        return blending.blended(seen, part, 1, 0, np.dtype(np.uint8))
+        return blended(seen, part, 0, "uint8")
 
     whole, parts = shown(window, [0, 1, 2, 3]), list(cutting.parts(window, boxes))
     assert len(parts) > 1

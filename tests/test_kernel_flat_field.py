@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
-from igneous_ng.kernels import flat_field
+from igneous_ng.kernels import flat_field, flat_nodes
 
 Array = npt.NDArray[Any]
 
@@ -74,16 +74,16 @@ def test_nodes_lie_from_the_first_to_the_last_pixel_and_are_linear_beyond_the_ce
     size, factor, cells = (131, 100), 4, (32, 25)
     x, y = (np.arange(n) * factor + (factor - 1) / 2 for n in cells)
     slope = 1 + 0.002 * (x[:, None] - 65) - 0.001 * (y - 50)
-    nodes = flat_field.nodes(slope, size, factor)
+    nodes = flat_nodes.nodes(slope, size, factor)
     assert nodes.dtype == np.float32
     assert nodes.shape == cells
     corners = [1 + 0.002 * (a - 65) - 0.001 * (b - 50) for a in (0, 130) for b in (0, 99)]
     assert np.allclose(nodes[[0, 0, -1, -1], [0, -1, 0, -1]], corners, atol=2**-12)
-    assert np.allclose(flat_field.coarse(nodes, size, factor, cells), slope, atol=2**-12)
+    assert np.allclose(flat_nodes.coarse(nodes, size, factor, cells), slope, atol=2**-12)
     assert np.array_equal(nodes * 2**12, np.round(nodes * 2**12))
 
 
 def test_a_camera_of_one_pixel_has_a_field() -> None:
-    nodes = flat_field.nodes(np.ones((1, 1)), (1, 1), 1)
+    nodes = flat_nodes.nodes(np.ones((1, 1)), (1, 1), 1)
     assert nodes.tolist() == [[1.0, 1.0], [1.0, 1.0]]
-    assert flat_field.coarse(nodes, (1, 1), 1, (1, 1)).tolist() == [[1.0]]
+    assert flat_nodes.coarse(nodes, (1, 1), 1, (1, 1)).tolist() == [[1.0]]

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igneous_ng.kernels import warping
-from igneous_ng.kernels.blending import REACH, Patch, blended, common
+from igneous_ng.kernels.blending import REACH, Patch, common
 from igneous_ng.kernels.tile_maps import POWERS, Lens, TileMap
+from tests.patches import blended
 
 Array = npt.NDArray[Any]
 ONE, NOTHING = np.ones(1), np.zeros(1)
@@ -156,7 +157,7 @@ def cropped(one: Patch, window: warping.Window) -> Patch:
 
 def test_pictures_that_agree_are_shown_as_they_are() -> None:
     patches = [patch(0, 0, (90, 60)), patch(70, -5, (60, 70)), patch(20, 40, (90, 50))]
-    found = blended(patches, (0, 0, 130, 90), 1, 255, np.dtype(np.uint8))
+    found = blended(patches, (0, 0, 130, 90), 255, "uint8")
     xs, ys = np.meshgrid(np.arange(130), np.arange(90), indexing="ij")
     covered = ((xs < 90) & (ys < 60)) | ((xs >= 70) & (ys < 65)) | ((xs >= 20) & (xs < 110) & (ys >= 40))
     assert np.array_equal(found[..., 0], np.where(covered, (xs * 31 + ys * 17) % 251, 255))
@@ -166,17 +167,17 @@ def test_pictures_that_agree_are_shown_as_they_are() -> None:
 @given(st.data())
 def test_what_is_blended_depends_on_no_window(data: st.DataObject) -> None:
     patches = [patch(0, 0, (90, 60), 1), patch(70, -5, (60, 70), 2), patch(20, 40, (90, 50), 3)]
-    whole = blended(patches, (-5, -10, 140, 100), 1, 0, np.dtype(np.float32))
+    whole = blended(patches, (-5, -10, 140, 100), 0, "float32")
     x0, x1 = sorted(data.draw(st.lists(st.integers(-5, 140), min_size=2, max_size=2, unique=True)))
     y0, y1 = sorted(data.draw(st.lists(st.integers(-10, 100), min_size=2, max_size=2, unique=True)))
     wide = (x0 - REACH, y0 - REACH, x1 + REACH, y1 + REACH)
     parts = [cropped(one, cut) for one in patches if (cut := common(one.window, wide)) is not None]
-    part = blended(parts, (x0, y0, x1, y1), 1, 0, np.dtype(np.float32))
+    part = blended(parts, (x0, y0, x1, y1), 0, "float32")
     assert np.array_equal(part, whole[x0 + 5 : x1 + 5, y0 + 10 : y1 + 10])
 
 
 def test_values_are_rounded_half_up_and_clipped() -> None:
     depth = np.ones((6, 1), np.float32, order="F")
     values = np.array([-3.0, 0.49, 0.5, 1.5, 254.6, 300.0], np.float32).reshape(6, 1, 1)
-    found = blended([Patch((0, 0), values, depth)], (0, 0, 7, 1), 1, 9, np.dtype(np.uint8))
+    found = blended([Patch((0, 0), values, depth)], (0, 0, 7, 1), 9, "uint8")
     assert found.ravel().tolist() == [0, 0, 1, 2, 255, 255, 9]

@@ -12,10 +12,11 @@ from click.testing import CliRunner
 
 from igneous_ng import cli, run, solutions
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats.sections import name
 from igneous_ng.formats.tiles import Picture
 from igneous_ng.io import IO
 from igneous_ng.kernels.tile_maps import POWERS, Lens, TileMap
-from igneous_ng.montage import Montage, Placed, Row, Section, name
+from igneous_ng.montage import Montage, Placed, Row, Section
 from igneous_ng.stages.stitch_export import Export
 from igneous_ng.store import Store
 from tests.test_adapters_names import read

@@ -14,7 +14,7 @@ from scipy import ndimage
 from igneous_ng import catalog, run, tones
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.io import IO
-from igneous_ng.kernels import flat_field
+from igneous_ng.kernels import flat_nodes
 from igneous_ng.montage import Montage
 from igneous_ng.stages.stitch_intensity import All, Balance, Flatfield, Intensity, Levels, Shade
 from tests.layers import files, notes
@@ -42,7 +42,7 @@ def field_of(made: Planted, camera: str = "") -> Array:
     found = tones.flat(IO(), made.url, camera)
     assert found is not None
     size = made.size, made.size
-    return np.dstack([flat_field.coarse(found[:, :, c], size, 1, size) for c in range(found.shape[2])])
+    return np.dstack([flat_nodes.coarse(found[:, :, c], size, 1, size) for c in range(found.shape[2])])
 
 
 def shaded(made: Planted, z: int = 0) -> tuple[Any, Array]:

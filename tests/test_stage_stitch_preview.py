@@ -13,10 +13,10 @@ import pytest
 from igneous_ng import run
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import columns
+from igneous_ng.formats.sections import name
 from igneous_ng.formats.tiles import Tile, encode
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
-from igneous_ng.montage import name
 from igneous_ng.stages.stitch_preview import Preview
 from tests.sections import Shot, build, seen, shifted
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from igneous_ng.formats import tiles
+from igneous_ng.formats.sections import name
 from igneous_ng.formats.tiles import Tile
-from igneous_ng.montage import name
 
 Array = npt.NDArray[Any]
 PIXEL = 4.0

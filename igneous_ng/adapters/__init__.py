@@ -9,13 +9,11 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
-import importlib.util
-from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from igneous_ng import plugins
 from igneous_ng.errors import SpecError
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ class Entry:
 def entries() -> dict[str, Entry]:
     """Every adapter by name, in alphabetical order."""
     found: dict[str, Entry] = {}
-    for module, path in _modules():
+    for module, path in plugins.modules(GROUP, Path(__file__).parent):
         entry = _scan(module, path)
         if entry is None:
             continue
@@ -56,16 +54,6 @@ def load(name: str) -> Adapter:
     if entry is None:
         raise SpecError(f"no format of tiles is called {name!r}; there are: {', '.join(entries())}")
     return cast("Adapter", importlib.import_module(entry.module))
-
-
-def _modules() -> Iterator[tuple[str, Path]]:
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        yield f"{GROUP}.{path.stem}", path
-    for point in sorted(metadata.entry_points(group=GROUP), key=lambda p: p.name):
-        spec = importlib.util.find_spec(point.module)
-        if spec is None or spec.origin is None:
-            raise SpecError(f"the entry point {point.name!r} of {GROUP} names {point.module}, which is not there")
-        yield point.module, Path(spec.origin)
 
 
 def _scan(module: str, path: Path) -> Entry | None:

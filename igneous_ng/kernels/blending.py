@@ -69,13 +69,6 @@ def blend(patches: Sequence[Patch], window: Window, background: float, out: Arra
     native.shown(mosaic, added, total, background, out.T)
 
 
-def blended(patches: Sequence[Patch], window: Window, channels: int, background: float, dtype: np.dtype[Any]) -> Array:
-    """What :func:`blend` makes of a window, ``[x, y, channel]``."""
-    out = np.empty((window[2] - window[0], window[3] - window[1], channels), dtype, order="F")
-    blend(patches, window, background, out)
-    return out
-
-
 def common(one: Window, other: Window) -> Window | None:
     """What two windows share; None: nothing."""
     x0, y0, x1, y1 = max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng.kernels.bilinear import between
+
 Array = npt.NDArray[Any]
 
 
@@ -34,13 +36,8 @@ def bilinear(values: Array, low: tuple[int, int], at: Array) -> Array:
     """
     shape = np.array(values.shape[:2])
     inside = np.clip(at - np.array(low), 0, shape - 1)
-    i, j = np.minimum(inside.astype(np.int64), np.maximum(shape - 2, 0)).transpose(-1, *range(inside.ndim - 1))
-    fx, fy = (inside[..., n, np.newaxis] - index[..., np.newaxis] for n, index in enumerate((i, j)))
-    k, m = np.minimum(i + 1, shape[0] - 1), np.minimum(j + 1, shape[1] - 1)
-    near = values[i, j] * (1 - fx) + values[k, j] * fx
-    far = values[i, m] * (1 - fx) + values[k, m] * fx
-    found: Array = near * (1 - fy) + far * fy
-    return found
+    first = np.minimum(inside.astype(np.int64), np.maximum(shape - 2, 0))
+    return between(values, first, inside - first)
 
 
 def around(at: Array, bounds: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

@@ -1,6 +1,7 @@
 """How a camera sees an even field, from many of its pictures: what all of them have in common is the camera's.
 
-Pictures are coarse: means of ``factor`` x ``factor`` pixels, ``[x, y]``. A field is 1 on average.
+Pictures are coarse: means of ``factor`` x ``factor`` pixels, ``[x, y]``. A field is 1 on average, and is
+kept as :mod:`~igneous_ng.kernels.flat_nodes` says.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ FEWEST = 20
 """Pictures below which nothing is known: an image is no flat field."""
 _ROUNDS, _SIGMAS = 3, 3.0
 _SMOOTH = 40  # widths of the picture in a sigma
-_STEP = 2.0**-12  # what fields are rounded to
-_LEAST = 0.125
 _DOUBT = 4.0  # times the noise that a group of terms must have to count at all
 _POWERS = tuple((i, n - i) for n in range(5) for i in range(n, -1, -1))
 
@@ -44,27 +43,6 @@ def field(pictures: Array, place: Array) -> Array:
     waves = _shrunk(waves, differ[1] ** 2 / 4, _octaves(whole.shape))
     found = (terms * smooth).sum(axis=-1) + fft.idctn(waves, norm="ortho")
     return np.asarray(found / found.mean())
-
-
-def nodes(found: Array, size: tuple[int, int], factor: int) -> Array:
-    """A field of coarse pixels as nodes from the first to the last pixel of ``size``, float32, rounded.
-
-    As many nodes as coarse pixels, at least two along a side; linear, also beyond the centres of the outermost ones.
-    """
-    for axis, pixels in enumerate(size):
-        count = found.shape[axis]
-        where = (np.linspace(0.0, pixels - 1.0, max(count, 2)) + 0.5) / factor - 0.5
-        found = _linear(found, where, axis)
-    return np.maximum(np.round(found / _STEP) * _STEP, _LEAST).astype(np.float32)
-
-
-def coarse(found: Array, size: tuple[int, int], factor: int, shape: tuple[int, ...]) -> Array:
-    """Nodes ``[x, y]`` at the centres of the coarse pixels ``shape`` of a picture of ``size``; float64."""
-    values = found.astype(np.float64)
-    for axis, pixels in enumerate(size):
-        centres = (np.arange(shape[axis]) + 0.5) * factor - 0.5
-        values = _linear(values, centres * (values.shape[axis] - 1) / max(pixels - 1, 1), axis)
-    return values
 
 
 def _common(pictures: Array) -> Array:
@@ -140,13 +118,3 @@ def _octaves(shape: tuple[int, ...]) -> Array:
     radius = np.hypot(*np.ogrid[: shape[0], : shape[1]])
     with np.errstate(divide="ignore"):
         return np.asarray(np.maximum(np.floor(np.log2(radius)), -1).astype(int))
-
-
-def _linear(values: Array, where: Array, axis: int) -> Array:
-    """``values`` at places along an axis, linear beyond the ends, too."""
-    count = values.shape[axis]
-    if count == 1:
-        return np.repeat(values, len(where), axis)
-    first = np.clip(np.floor(where).astype(int), 0, count - 2)
-    part = (where - first).reshape([-1 if n == axis else 1 for n in range(2)])
-    return np.asarray(values.take(first, axis) * (1 - part) + values.take(first + 1, axis) * part)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from igneous_ng.kernels import poisson
+from igneous_ng.kernels import bilinear, poisson
 from igneous_ng.kernels.tile_maps import TileMap
 
 Array = npt.NDArray[Any]
@@ -84,10 +84,4 @@ def placed(picture: Array, where: TileMap, factor: int, points: Array) -> tuple[
     last = np.array(picture.shape) - 1
     scaled = np.clip((inside + 0.5) / factor - 0.5, 0.0, last)
     first = np.minimum(scaled.astype(np.int64), np.maximum(last - 1, 0))
-    part = scaled - first
-    i, j = first[..., 0], first[..., 1]
-    k, m = np.minimum(i + 1, last[0]), np.minimum(j + 1, last[1])
-    fx, fy = part[..., 0], part[..., 1]
-    low = picture[i, j] * (1 - fx) + picture[k, j] * fx
-    high = picture[i, m] * (1 - fx) + picture[k, m] * fx
-    return np.asarray(low * (1 - fy) + high * fy), depth
+    return bilinear.between(picture[..., np.newaxis], first, scaled - first)[..., 0], depth

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng.kernels import bilinear
 from igneous_ng.kernels.affine import linear
 
 Array = npt.NDArray[Any]
@@ -88,13 +89,7 @@ class TileMap:
 
     def elastic(self, points: Array) -> Array:
         """The elastic displacement at ``points``."""
-        at, fraction = self.cells(points)
-        i, j = at[..., 0], at[..., 1]
-        fx, fy = fraction[..., :1], fraction[..., 1:]
-        n = self.nodes
-        low = n[i, j] * (1 - fx) + n[i + 1, j] * fx
-        high = n[i, j + 1] * (1 - fx) + n[i + 1, j + 1] * fx
-        return np.asarray(low * (1 - fy) + high * fy)
+        return bilinear.between(self.nodes, *self.cells(points))
 
     def cells(self, points: Array) -> tuple[Array, Array]:
         """For each point, the index of its cell's first node ``[..., 2]`` and how far it is to the next, 0 to 1."""

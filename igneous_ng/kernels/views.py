@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from igneous_ng.kernels import flat_nodes
+
 Array = npt.NDArray[Any]
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in pixels, the last left out."""
@@ -63,13 +65,5 @@ class View:
         values = np.asfortranarray(self.pixels[x0:x1, y0:y1], np.float32)
         if self.flat is None:
             return values
-        rows = _between(self.flat, self.pixels.shape[0], x0, x1)
-        return values / _between(rows.T, self.pixels.shape[1], y0, y1).T
-
-
-def _between(nodes: Array, size: int, start: int, stop: int) -> Array:
-    """Linear between ``nodes`` ``[n, ...]``, spread from the first to the last of ``size`` pixels, at some of these."""
-    at = np.arange(start, stop) * ((len(nodes) - 1) / max(size - 1, 1))
-    low = np.minimum(at.astype(np.int64), max(len(nodes) - 2, 0))
-    part = (at - low).astype(np.float32)[:, None]
-    return np.asarray(nodes[low] * (1 - part) + nodes[np.minimum(low + 1, len(nodes) - 1)] * part)
+        width, height = self.pixels.shape
+        return np.asarray(values / flat_nodes.pixels(self.flat, (width, height), box))

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng import words
-from igneous_ng.alignment import name
 from igneous_ng.formats.checks import Check
+from igneous_ng.formats.sections import name
 from igneous_ng.pages.courses import Demand, Line, course
 from igneous_ng.pages.markup import Markup, badge, page, picture, tag
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from igneous_ng import words
 from igneous_ng.errors import DataError
+from igneous_ng.formats.sections import name
 from igneous_ng.formats.verified import SEVERITIES, Finding
-from igneous_ng.montage import Row, name
+from igneous_ng.montage import Row
 from igneous_ng.pages.markup import Markup, badge, page, tag
 from igneous_ng.registering.joining import Registered
 

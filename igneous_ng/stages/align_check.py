@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from igneous_ng import words
-from igneous_ng.alignment import CHUNK, Alignment, name
+from igneous_ng.alignment import CHUNK, Alignment
 from igneous_ng.checking import blocks, fields, judging
 from igneous_ng.checking.blocks import Lattice
 from igneous_ng.checking.fields import Stack
@@ -21,6 +21,7 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import info as infos
 from igneous_ng.formats.checks import Check
 from igneous_ng.formats.info import IMAGE, Info, new_info
+from igneous_ng.formats.sections import name
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.pages import aligned

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from igneous_ng import miniatures, pairings, placing, roughness, words
-from igneous_ng.alignment import Alignment, encode_rough, name
+from igneous_ng.alignment import Alignment, encode_rough
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import IMAGE
+from igneous_ng.formats.sections import name
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.kernels import section_pairs

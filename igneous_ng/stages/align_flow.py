@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.alignment import CHUNK, Alignment, Round, name
+from igneous_ng.alignment import CHUNK, Alignment, Round
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import Info
+from igneous_ng.formats.sections import name
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
 from igneous_ng.kernels import block_matching as matching

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng import linkage, relaxing
-from igneous_ng.alignment import CHUNK, Alignment, Round, name
+from igneous_ng.alignment import CHUNK, Alignment, Round
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats.sections import name
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
 from igneous_ng.kernels import elastic_report, fields, inverting, loops

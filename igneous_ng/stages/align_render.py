@@ -22,7 +22,7 @@ from igneous_ng.montage import Montage
 from igneous_ng.mosaics import Tiles
 from igneous_ng.passes import Pass
 from igneous_ng.projections import Frames, FromLayer, FromTiles, Looks, Needs, Screen, Source, layer_needs, tile_needs
-from igneous_ng.showing import Kind, Shown
+from igneous_ng.showing import Kind, ShownSections
 from igneous_ng.stage import Layer, LayerUrl, Stage, arg, opt
 
 Array = npt.NDArray[Any]
@@ -30,7 +30,7 @@ _BLOCKS = 32  # of the sections, each of whole chunks, that memory has room for 
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignRender(Shown, name="align render"):
+class AlignRender(ShownSections, name="align render"):
     """Show the aligned volume as a layer, with coarser levels.
 
     A voxel is interpolated once, through all maps at a time, from the sections by cubic convolution; labels take the

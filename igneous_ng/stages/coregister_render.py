@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,18 +11,16 @@ import numpy.typing as npt
 from igneous_ng import imaging
 from igneous_ng.coregistration import Coregistration, Through
 from igneous_ng.errors import SpecError
-from igneous_ng.formats import settings
-from igneous_ng.formats.info import SEGMENTATION, Info, new_info
+from igneous_ng.formats.info import SEGMENTATION
 from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels.sampling import Method
 from igneous_ng.moved import Moved
 from igneous_ng.passes import Pass
-from igneous_ng.stage import Layer, LayerUrl, Stage, arg, opt
-from igneous_ng.store import Compression
+from igneous_ng.showing import Kind, Shown
+from igneous_ng.stage import Layer, LayerUrl, arg, opt
 
 Array = npt.NDArray[Any]
-_SHARE = 4  # what the levels of a task may take of memory: a quarter
 _PIECE = 2**21  # voxels that are shown at once
 _SHOWN = 12  # bytes of each voxel of a piece, beside its channels: where it lies, whether it is there
 _BASE = 60_000_000
@@ -30,7 +28,7 @@ _VARIES = 1.5  # pieces of one size read more or less, as the field stretches
 
 
 @dataclass(frozen=True, kw_only=True)
-class Render(Stage, name="coregister render"):
+class Render(Shown, name="coregister render"):
     """Show the moving volume as a layer in the frame of the fixed one, with coarser levels.
 
     It has voxels where FIXED has, of the size of one of its levels; where MOVING is not, they are 0. Each is
@@ -47,28 +45,16 @@ class Render(Stage, name="coregister render"):
     method: Literal["auto", "nearest", "linear", "cubic"] = opt(
         "auto", "How values between voxels are found; auto is cubic for images and nearest for segmentations."
     )
-    encoding: tuple[str, ...] = opt((), "Encodings of the levels in order, the last one of all above; by default raw.")
-    settings: tuple[str, ...] = opt(
-        (), "Settings of encodings, such as jpeg_quality=85; for each level whose encoding has it."
-    )
-    compress: Compression = opt("gzip", "How chunks are stored; none for readers that cannot undo it.")
     chunk: Vec3 = opt((64, 64, 64), "Shape of a chunk in voxels.")
     num_mips: int = opt(2, "How many coarser levels to make in the same pass.")
-    factor: Vec3 = opt((2, 2, 1), "Shrink each axis by this much from level to level.")
 
     def check(self) -> None:
         """The fields fit each other."""
-        imaging.check_pooling(self.name, self.factor, "average", sparse=False)
-        if self.num_mips < 0 or min(self.chunk) < 1 or self.round < 0 or self.mip < 0:
-            raise SpecError(
-                f"coregister render: round {self.round}, mip {self.mip}, {self.num_mips} mips of chunks {self.chunk}; "
-                "none may be negative, and chunks hold something"
-            )
-        if len(self.encoding) > self.num_mips + 1:
-            raise SpecError(f"coregister render: {len(self.encoding)} encodings for {self.num_mips + 1} levels")
+        super().check()
+        if self.round < 0 or self.mip < 0:
+            raise SpecError(f"{self.name}: round {self.round} of mip {self.mip}; neither may be negative")
         if self.layer == self.folder:
-            raise SpecError(f"coregister render: {self.layer} is the folder; name another place for the layer")
-        settings.parse(self.settings)
+            raise SpecError(f"{self.name}: {self.layer} is the folder; name another place for the layer")
 
     def home(self) -> str:
         """Records lie with the new layer."""
@@ -83,11 +69,10 @@ class Render(Stage, name="coregister render"):
         known, made = self._known(io), self._pass(io)
         known.affine(io, self.round)
         if self.layer in (self._source(io), known.fixed):
-            raise SpecError(f"coregister render: {self.layer} is one of the two volumes; name a new layer")
+            raise SpecError(f"{self.name}: {self.layer} is one of the two volumes; name a new layer")
         if io.info(self._source(io)).kind == SEGMENTATION and self._method(io) != "nearest":
-            raise SpecError(f"coregister render.method: labels are not to be mixed by {self.method}; use nearest")
-        info = Info(made.info.kind, made.info.dtype, made.info.channels, made.scales[:1])
-        io.create_layer(self.layer, info)
+            raise SpecError(f"{self.name}.method: labels are not to be mixed by {self.method}; use nearest")
+        self.create(io, made)
 
     def units(self, io: IO) -> Grid:
         """Cells of the coarsest level."""
@@ -139,38 +124,14 @@ class Render(Stage, name="coregister render"):
         return Moved(Through(io, known, self.round), self._source(io), resolution)
 
     def _pass(self, io: IO) -> Pass:
-        info = self._info(io)
-        made = Pass(
-            layer=self.layer,
-            info=info,
-            mip=0,
-            count=self.num_mips,
-            factor=self.factor,
-            method=imaging.method_of(info, "auto"),
-            sparse=False,
-            base=True,
-            memory=self.memory // _SHARE,
-            piece=min(_PIECE, self.memory // (_SHARE * (_SHOWN + 8 * info.dtype.itemsize * info.channels))),
-        )
-        return made.placed(io.info(self.layer)) if io.exists(f"{self.layer}/info") else made
-
-    def _info(self, io: IO) -> Info:
-        source, still = io.info(self._source(io)), io.volume(self._known(io).fixed, self.mip)
+        info, still = io.info(self._source(io)), io.volume(self._known(io).fixed, self.mip)
         ratio = vec(f**self.num_mips for f in self.factor)
         bounds = self.bounds // ratio * ratio if self.bounds else still.bounds
-        tuned, encoding = settings.parse(self.settings), imaging.encoding_of(self.encoding, 0) or "raw"
-        info = new_info(
-            kind=source.kind,
-            dtype=source.dtype.name,
-            channels=source.channels,
-            bounds=bounds,
-            resolution=still.resolution,
-            chunk=self.chunk,
-            encoding=encoding,
-            parameters=settings.fitting(tuned, encoding),
-        )
-        above = tuple(imaging.encoding_of(self.encoding, level) for level in range(1, self.num_mips + 1))
-        return imaging.raised(info, 0, self.factor, above, tuned, self.layer)
+        pooling = imaging.method_of(info, "auto")
+        kind = Kind(info.dtype.name, info.channels, still.resolution, info.kind, pooling)
+        made = self.over(kind, bounds, _SHOWN + 8 * kind.voxel_bytes)
+        made = replace(made, piece=min(made.piece, _PIECE))
+        return made.placed(io.info(self.layer)) if io.exists(f"{self.layer}/info") else made
 
 
 def _as(values: Array, dtype: np.dtype[Any]) -> Array:

@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from igneous_ng import solutions
 from igneous_ng.errors import DataError
+from igneous_ng.formats.sections import name
 from igneous_ng.io import IO
 from igneous_ng.kernels import stitch_scores as scores
 from igneous_ng.kernels.tile_maps import TileMap
-from igneous_ng.montage import Montage, Section, name
+from igneous_ng.montage import Montage, Section
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
 
 Array = npt.NDArray[Any]

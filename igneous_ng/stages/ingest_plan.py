@@ -12,9 +12,9 @@ from igneous_ng.adapters.listing import left_out
 from igneous_ng.adapters.texts import natural
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import tiles
+from igneous_ng.formats.sections import name
 from igneous_ng.formats.tiles import Tile
 from igneous_ng.io import IO
-from igneous_ng.montage import name
 from igneous_ng.stage import LayerUrl, Stage, arg, opt, to_dict
 from igneous_ng.store import digest
 

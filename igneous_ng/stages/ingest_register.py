@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import overrides, verified
 from igneous_ng.formats.overrides import Override
+from igneous_ng.formats.sections import name
 from igneous_ng.formats.tiles import Tile
 from igneous_ng.formats.verified import BAD, WARN, Finding, Seen
 from igneous_ng.geometry import ceil_div
 from igneous_ng.io import IO
 from igneous_ng.manifests import BATCH, Manifest
-from igneous_ng.montage import Montage, name
+from igneous_ng.montage import Montage
 from igneous_ng.pages import index
 from igneous_ng.pages import section as pages
 from igneous_ng.pages.index import Summary

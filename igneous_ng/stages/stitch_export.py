@@ -7,10 +7,11 @@ from typing import Literal
 from igneous_ng import solutions, words
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import pictures, tilespecs
+from igneous_ng.formats.sections import name
 from igneous_ng.formats.tilespecs import TileSpec
 from igneous_ng.io import IO
 from igneous_ng.kernels.nearest_affine import Nearest, nearest_affine
-from igneous_ng.montage import Montage, Placed, Section, name
+from igneous_ng.montage import Montage, Placed, Section
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
 
 _BASE = 150_000_000  # bytes, of an empty section

@@ -18,7 +18,7 @@ from igneous_ng import manifests, solutions, thumbnails, tones
 from igneous_ng.errors import DataError
 from igneous_ng.formats import columns, shades
 from igneous_ng.io import IO
-from igneous_ng.kernels import flat_field, shading, toning
+from igneous_ng.kernels import flat_field, flat_nodes, shading, toning
 from igneous_ng.kernels.tile_maps import TileMap
 from igneous_ng.kernels.tile_quality import thumbnail_factor
 from igneous_ng.montage import Montage, Placed, Section
@@ -313,7 +313,7 @@ def _field(
         return None
     group = np.array([numbers[place] for place, _ in own])
     field = flat_field.field(np.stack([values for _, values in own]), group)
-    return flat_field.nodes(field, size, factor)
+    return flat_nodes.nodes(field, size, factor)
 
 
 def _matched(io: IO, at: Montage, section: Section) -> dict[str, Array]:

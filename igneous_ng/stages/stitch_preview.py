@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import columns, tiles
+from igneous_ng.formats.sections import name
 from igneous_ng.io import IO
 from igneous_ng.kernels.tile_quality import thumbnail_factor
 from igneous_ng.manifests import BATCH
-from igneous_ng.montage import Montage, Placed, name
+from igneous_ng.montage import Montage, Placed
 from igneous_ng.mosaics import Kept
 from igneous_ng.rendering import Rendered
 from igneous_ng.stage import opt

@@ -13,12 +13,13 @@ import numpy.typing as npt
 from igneous_ng import solutions
 from igneous_ng.errors import DataError
 from igneous_ng.formats import columns
+from igneous_ng.formats.sections import name
 from igneous_ng.io import IO
 from igneous_ng.kernels import links as linking
 from igneous_ng.kernels import montage_solving
 from igneous_ng.kernels.solution_report import report
 from igneous_ng.kernels.tile_frames import Tiles
-from igneous_ng.montage import Montage, Section, name
+from igneous_ng.montage import Montage, Section
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
 from igneous_ng.words import count
 

@@ -11,11 +11,11 @@ from igneous_ng import solutions
 from igneous_ng.errors import SpecError
 from igneous_ng.formats import pictures
 from igneous_ng.formats.info import Info
+from igneous_ng.formats.sections import name
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.kernels import synth_tiles as making
 from igneous_ng.kernels.synth_tiles import Scan, Shot
-from igneous_ng.montage import name
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
 
 Array = npt.NDArray[Any]
