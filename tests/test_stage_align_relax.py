@@ -18,6 +18,7 @@ from igneous_ng.kernels import fields as lattices
 from igneous_ng.linkage import Linkage
 from igneous_ng.relaxing import Material
 from igneous_ng.stage import Layer, Stage
+from igneous_ng.stages.align_lock import Lock
 from igneous_ng.stages.align_relax import Invert, Loosen, Relax, Settle, Weigh
 from igneous_ng.windows import CRACK, FOLD
 from tests.alignments import begun, fields, stack
@@ -225,6 +226,22 @@ def test_locked_displacements_are_taken_as_they_are(tmp_path: Path) -> None:
     assert (read(made, "coarse") == coarse).all()
     assert report(made) == {"locked": True}
     execute(Loosen(alignment=made.home))
+
+
+def test_locked_weights_are_kept_whatever_a_region_shows_now(tmp_path: Path) -> None:
+    made = measured(tmp_path, (40, 40, 4), bend(size=1), noise=0.6)
+    for step in (Weigh(alignment=made.home, motion=0.0), Settle(alignment=made.home)):
+        execute(step)
+    run.inline(Lock(alignment=made.home))
+    urls = [made.url("rounds/1/weights", z, ".json") for z in range(4)]
+    before = [IO().store.get(url) for url in urls]
+    fields(made, 1, STEP, "flow/1", flow(made, bend(size=1), 1, 0.9))
+    for unlock in (False, True):
+        if unlock:
+            run.inline(Lock(alignment=made.home, unlock=True))
+        execute(Weigh(alignment=made.home, motion=0.0))
+        assert ([IO().store.get(url) for url in urls] == before) == (not unlock)
+    assert not IO().list(f"{made.home}/locked/rounds/1/weights")
 
 
 def test_a_second_round_goes_on_from_the_first(tmp_path: Path) -> None:
