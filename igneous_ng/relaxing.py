@@ -22,6 +22,7 @@ OVERLAP = (16, 16, 6)
 """Nodes, and sections, that a subdomain is solved beyond what it owns."""
 HELD = (2, 2, DISTANCES)
 """Around these, nodes and sections that are held."""
+_WIDE = 16  # nodes: what is wider is told by displacements from before
 _UNKNOWN = 10.0  # pixels: how sure it is that a section without links moves as its neighbours do
 _PARTS = 2  # of a coarse node along x and y: links at nodes alone would smooth the other end only
 _LEAST = 1e-4  # of a spring, for its inverse
@@ -76,7 +77,12 @@ def region(own: Box, whole: Box) -> tuple[Box, Box]:
 
 
 def loosened(linkage: Linkage, own: Box, start: Array, material: Material, points: Sequence[Anchor]) -> Found:
-    """A subdomain on all nodes; ``start`` ``[z, x, y, 2]`` are displacements of its :func:`region`, the border held."""
+    """A subdomain on all nodes; ``start`` ``[z, x, y, 2]`` are displacements of its :func:`region`, the border held.
+
+    Links say little of what all sections do together, and nothing but springs would end that: what one node does would
+    be felt in all of the subdomain, and not in the next. Nodes are therefore kept near ``start``, as weakly as springs
+    of 16 nodes in a row would, so that what they do is felt about so far.
+    """
     whole = linkage.lattice.box
     free, box = region(own, whole)
     nodes = Nodes(box, whole, linkage.lattice.step)
@@ -85,6 +91,7 @@ def loosened(linkage: Linkage, own: Box, start: Array, material: Material, point
     mask[z, x, y] = True
     parts = [elastic_rows.rows(nodes, pairs) for pairs in _pairs(linkage, box)]
     parts += _more(linkage, nodes, parts, points, _UNKNOWN)
+    parts.append(elastic_rows.kept(start, _WIDE * material.spring**-0.5))
     rows = elastic.joined(parts, int(np.prod(nodes.shape)))
     along_x, along_y = (material.spring * one for one in _stacked([linkage.springs(n, box) for n in _sections(box)]))
     rest = linkage.rest(box, nodes.step)

@@ -73,15 +73,13 @@ def test_stiff_sections_are_bent_less_and_links_are_believed_less(tmp_path: Path
     assert stiff[2]["p50"] > 2 * soft[2]["p50"]
 
 
-def test_two_levels_say_what_one_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_levels_say_what_one_would(tmp_path: Path) -> None:
     made = measured(tmp_path, (70, 40, 14), bend(), noise=0.5)
     notes = relax(made, sections=6, strain=0.02)
     assert notes[3]["border"] < 0.3
     io = IO()
     links = Linkage(io, made, made.round(io, 1))
-    whole = links.lattice.box
-    monkeypatch.setattr(relaxing, "OVERLAP", (0, 0, 0))
-    direct = relaxing.loosened(links, whole, np.zeros((14, 70, 40, 2)), Material(1 / (STEP * 0.02) ** 2, 1e-4), ())
+    direct = relaxing.settled(links, 1, Material(1 / (STEP * 0.02) ** 2, 1e-4), ())
     off = np.linalg.norm(read(made, "forward") - direct.solved.u.transpose(1, 2, 0, 3), axis=-1)
     assert np.quantile(off, 0.99) <= 0.05
 
@@ -143,7 +141,7 @@ def test_wrong_links_do_not_count(tmp_path: Path) -> None:
     assert np.quantile(misplaced(made, bent)[2:-2, 2:-2], 0.95) < 0.8
 
 
-@pytest.mark.parametrize(("code", "share"), [(CRACK, 0.0), (FOLD, 0.05)])
+@pytest.mark.parametrize(("code", "share"), [(CRACK, 0.0), (FOLD, 0.01)])
 def test_springs_across_folds_are_soft_and_across_cracks_there_are_none(
     tmp_path: Path, code: int, share: float
 ) -> None:
@@ -167,9 +165,10 @@ def test_springs_across_folds_are_soft_and_across_cracks_there_are_none(
     assert (wide[0][[0, 2, 3]] == 1).all()
 
 
-def test_tissue_jumps_at_a_crack(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [CRACK, FOLD])
+def test_tissue_jumps_at_a_tear(tmp_path: Path, code: int) -> None:
     codes = np.zeros((400, 400, 2, 1), np.uint8)
-    codes[198:203, :, 1] = CRACK
+    codes[198:203, :, 1] = code
 
     def torn(z: int, points: np.ndarray) -> np.ndarray:
         return np.where(points[..., :1] > 200, 12.0, 0.0) * [z, 0]
@@ -185,7 +184,7 @@ def test_tissue_jumps_at_a_crack(tmp_path: Path) -> None:
         return np.asarray(u[:, :, 1, 0] - u[:, :, 0, 0])
 
     cut, whole = result(tmp_path / "a", stack(tmp_path / "mask", codes)), result(tmp_path / "b", "")
-    assert np.diff(cut, axis=0)[9].min() > 8
+    assert np.diff(cut, axis=0)[9].min() > 11.4
     assert np.diff(whole, axis=0)[9].max() < 6
 
 
