@@ -146,13 +146,10 @@ class Bench:
         """Check what was aligned, and render it: what is held back as an operator does who has seen the reasons."""
         checked = self.do("align check", alignment=home, round=self.rounds)
         found = json.loads(local(f"{home}/verdict.json").read_text())
-        held = not found["publish"]
-        print(f"{name}: {'held back: ' + '; '.join(map(str, found['reasons'])) if held else 'passed'}", flush=True)
         layer = f"file://{self.folder}/{name}.volume"
-        rendered = self.do("align render", alignment=home, layer=layer, unchecked=held)
-        print(
-            f"{name}: {'shown with --unchecked' if held else 'shown'}; CPU s {checked:.0f} + {rendered:.0f}", flush=True
-        )
+        rendered = self.do("align render", alignment=home, layer=layer, unchecked=not found["publish"])
+        how = "passed" if found["publish"] else f"held back, shown with --unchecked: {found['reasons']}"
+        print(f"{name}: {how}; CPU s {checked:.0f} + {rendered:.0f}", flush=True)
 
 
 def local(url: str) -> Path:
