@@ -29,6 +29,7 @@ _LEAST = 1e-4  # of a spring, for its inverse
 _GUARDS = 6
 _AREA = 4.0  # by which an area may grow or shrink
 _STIFFER = 10.0
+_TORN = 0.1  # of a spring: with less, a jump is no fault, and nothing stiffens it
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,15 @@ def loosened(linkage: Linkage, own: Box, start: Array, material: Material, point
     rows = elastic.joined(parts, int(np.prod(nodes.shape)))
     along_x, along_y = (material.spring * one for one in _stacked([linkage.springs(n, box) for n in _sections(box)]))
     rest = linkage.rest(box, nodes.step)
+    whole_x, whole_y = _untorn(along_x, along_y, _TORN * material.spring, nodes.shape)
+    looked_at = _cells(mask) & whole_x[:, :, :-1] & whole_x[:, :, 1:] & whole_y[:, :-1] & whole_y[:, 1:]
     solved = elastic.solve(Sheets(nodes.shape, along_x, along_y, material.anchor, rest), rows, start, mask)
     for turn in range(_GUARDS):
-        bent = folded(solved.u, nodes.step) & _cells(mask)
+        bent = folded(solved.u, nodes.step) & looked_at
         if not bent.any():
             return Found(solved, rows, turn)
-        along_x, along_y = _stiffened(along_x, along_y, bent, nodes.shape)
+        x, y = _stiffening(bent, nodes.shape)
+        along_x, along_y = along_x * np.where(whole_x, x, 1.0), along_y * np.where(whole_y, y, 1.0)
         solved = elastic.solve(Sheets(nodes.shape, along_x, along_y, material.anchor, rest), rows, solved.u, mask)
     return Found(solved, rows, _GUARDS)
 
@@ -176,14 +180,18 @@ def _cells(free: Array) -> Array:
     return np.asarray(free[:, :-1, :-1] | free[:, 1:, :-1] | free[:, :-1, 1:] | free[:, 1:, 1:])
 
 
-def _stiffened(along_x: Array, along_y: Array, bent: Array, shape: tuple[int, int, int]) -> tuple[Array, Array]:
-    """Springs of the cells that are ``bent``, and of those next to them, ten times as stiff."""
+def _untorn(along_x: Array, along_y: Array, least: float, shape: tuple[int, int, int]) -> tuple[Array, Array]:
+    """Which springs hold tissue together."""
+    count, nx, ny = shape
+    return np.broadcast_to(along_x > least, (count, nx - 1, ny)), np.broadcast_to(along_y > least, (count, nx, ny - 1))
+
+
+def _stiffening(bent: Array, shape: tuple[int, int, int]) -> tuple[Array, Array]:
+    """By how much springs of the cells that are ``bent``, and of those next to them, become stiffer."""
     count, nx, ny = shape
     near = np.zeros((count, nx + 1, ny + 1), bool)
     for i in range(3):
         for j in range(3):
             near[:, i : i + nx - 1, j : j + ny - 1] |= bent
     more = np.where(near, _STIFFER, 1.0)
-    x = np.maximum(more[:, 1:-1, :-1], more[:, 1:-1, 1:])
-    y = np.maximum(more[:, :-1, 1:-1], more[:, 1:, 1:-1])
-    return along_x * x, along_y * y
+    return np.maximum(more[:, 1:-1, :-1], more[:, 1:-1, 1:]), np.maximum(more[:, :-1, 1:-1], more[:, 1:, 1:-1])

@@ -141,10 +141,8 @@ def test_wrong_links_do_not_count(tmp_path: Path) -> None:
     assert np.quantile(misplaced(made, bent)[2:-2, 2:-2], 0.95) < 0.8
 
 
-@pytest.mark.parametrize(("code", "share"), [(CRACK, 0.0), (FOLD, 0.01)])
-def test_springs_across_folds_are_soft_and_across_cracks_there_are_none(
-    tmp_path: Path, code: int, share: float
-) -> None:
+@pytest.mark.parametrize(("code", "share"), [(CRACK, 0.001), (FOLD, 0.01)])
+def test_springs_across_folds_and_cracks_are_soft(tmp_path: Path, code: int, share: float) -> None:
     codes = np.zeros((400, 400, 3, 1), np.uint8)
     codes[198:203, :300, 1] = code
     mask = stack(tmp_path / "mask", codes)
@@ -159,7 +157,7 @@ def test_springs_across_folds_are_soft_and_across_cracks_there_are_none(
     assert (along_y == 1).all()
     wide = relaxing._homogenised(Linkage(io, made, made.round(io, 1)), 1, 4, Box((0, 0, 0), (5, 5, 3)))
     assert wide is not None
-    expected = 1 / (0.75 + 0.25 / max(share, 1e-4))
+    expected = 1 / (0.75 + 0.25 / share)
     assert np.allclose(wide[0][1, :3], expected)
     assert np.allclose(wide[0][1, 3], (3 * expected + 1) / 4)
     assert (wide[0][[0, 2, 3]] == 1).all()
