@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from align_wide import spread
 from scipy import ndimage
 
 from igneous_ng import catalog, redo, run
@@ -91,15 +92,13 @@ class Bench:
         return time.process_time() - start
 
     def stack(self, name: str = "stack", side: int = 0, slices: int = 128) -> str:
-        """The registered stack as a layer; with a ``side`` mirrored until it is so wide."""
+        """The registered stack as a layer; with a ``side`` so wide, spread out."""
         layer = f"file://{self.folder}/{name}"
         if Store().exists(f"{layer}/info"):
             return layer
         with np.load(EM) as found:
-            voxels = found["em"][:slices].transpose(2, 1, 0)
-        if side:
-            more = [(0, max(side - n, 0)) for n in voxels.shape[:2]]
-            voxels = np.pad(voxels, [*more, (0, 0)], mode="symmetric")
+            voxels = found["em"].transpose(2, 1, 0)
+        voxels = spread(voxels, side, slices) if side else voxels[:, :, :slices]
         bounds, io = Box((0, 0, 0), voxels.shape), IO()
         info = new_info(kind=IMAGE, dtype="uint8", channels=1, bounds=bounds, resolution=(8, 8, 8), chunk=(512, 512, 1),
                         encoding="raw")  # fmt: skip
@@ -146,12 +145,13 @@ class Bench:
         return home, found
 
     def shown(self, name: str, home: str) -> None:
-        """Check what was aligned, and render it."""
+        """Check what was aligned, and render it: what is held back as an operator does who has seen the reasons."""
         checked = self.do("align check", alignment=home, round=self.rounds)
-        verdict = json.loads(local(f"{home}/verdict.json").read_text())
+        found = json.loads(local(f"{home}/verdict.json").read_text())
         layer = f"file://{self.folder}/{name}.volume"
-        rendered = self.do("align render", alignment=home, layer=layer)
-        print(f"{name}: publish {verdict['publish']} {verdict['reasons']}; CPU s {checked:.0f} + {rendered:.0f}")
+        rendered = self.do("align render", alignment=home, layer=layer, unchecked=not found["publish"])
+        how = "passed" if found["publish"] else f"held back, shown with --unchecked: {found['reasons']}"
+        print(f"{name}: {how}; CPU s {checked:.0f} + {rendered:.0f}", flush=True)
 
 
 def local(url: str) -> Path:
@@ -220,7 +220,7 @@ def faults(bench: Bench, _: list[str]) -> None:
         if one["fault"]:
             print(f"  section {z}, {one['fault']}: {pair(one)}")
     for z, one in last["tears"].items():
-        print(f"  section {z}: jump missed by {pair(one)}")
+        print(f"  section {z}: jump missed by {pair(one)} at its borders, {pair(one['beyond'])} a cell farther on")
     print(f"  hidden: {last['hidden']}; rough.json: {json.loads(local(f'{home}/rough.json').read_text())['sections']}")
     bench.shown("A5", home)
 

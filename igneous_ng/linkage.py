@@ -27,7 +27,7 @@ from igneous_ng.windows import Windows
 Array = npt.NDArray[Any]
 _NEAR = 2  # sections before and after whose loops count
 _FINE = 16  # pixels of a mask, at least, between nodes
-_LEFT = np.array([1.0, 1.0, 0.05, 0.0])  # of a spring that lies on tissue, void, fold, crack
+_LEFT = np.array([1.0, 1.0, 0.01, 0.001])  # of a spring that lies on tissue, void, fold, crack
 _SIGMA, _STATUS = 4, 5  # channels of a flow
 
 

@@ -22,12 +22,14 @@ OVERLAP = (16, 16, 6)
 """Nodes, and sections, that a subdomain is solved beyond what it owns."""
 HELD = (2, 2, DISTANCES)
 """Around these, nodes and sections that are held."""
+_WIDE = 16  # nodes: what is wider is told by displacements from before
 _UNKNOWN = 10.0  # pixels: how sure it is that a section without links moves as its neighbours do
 _PARTS = 2  # of a coarse node along x and y: links at nodes alone would smooth the other end only
 _LEAST = 1e-4  # of a spring, for its inverse
 _GUARDS = 6
 _AREA = 4.0  # by which an area may grow or shrink
 _STIFFER = 10.0
+_TORN = 0.1  # of a spring: with less, a jump is no fault, and nothing stiffens it
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,12 @@ def region(own: Box, whole: Box) -> tuple[Box, Box]:
 
 
 def loosened(linkage: Linkage, own: Box, start: Array, material: Material, points: Sequence[Anchor]) -> Found:
-    """A subdomain on all nodes; ``start`` ``[z, x, y, 2]`` are displacements of its :func:`region`, the border held."""
+    """A subdomain on all nodes; ``start`` ``[z, x, y, 2]`` are displacements of its :func:`region`, the border held.
+
+    Links say little of what all sections do together, and nothing but springs would end that: what one node does would
+    be felt in all of the subdomain, and not in the next. Nodes are therefore kept near ``start``, as weakly as springs
+    of 16 nodes in a row would, so that what they do is felt about so far.
+    """
     whole = linkage.lattice.box
     free, box = region(own, whole)
     nodes = Nodes(box, whole, linkage.lattice.step)
@@ -85,15 +92,19 @@ def loosened(linkage: Linkage, own: Box, start: Array, material: Material, point
     mask[z, x, y] = True
     parts = [elastic_rows.rows(nodes, pairs) for pairs in _pairs(linkage, box)]
     parts += _more(linkage, nodes, parts, points, _UNKNOWN)
+    parts.append(elastic_rows.kept(start, _WIDE * material.spring**-0.5))
     rows = elastic.joined(parts, int(np.prod(nodes.shape)))
     along_x, along_y = (material.spring * one for one in _stacked([linkage.springs(n, box) for n in _sections(box)]))
     rest = linkage.rest(box, nodes.step)
+    whole_x, whole_y = _untorn(along_x, along_y, _TORN * material.spring, nodes.shape)
+    looked_at = _cells(mask) & whole_x[:, :, :-1] & whole_x[:, :, 1:] & whole_y[:, :-1] & whole_y[:, 1:]
     solved = elastic.solve(Sheets(nodes.shape, along_x, along_y, material.anchor, rest), rows, start, mask)
     for turn in range(_GUARDS):
-        bent = folded(solved.u, nodes.step) & _cells(mask)
+        bent = folded(solved.u, nodes.step) & looked_at
         if not bent.any():
             return Found(solved, rows, turn)
-        along_x, along_y = _stiffened(along_x, along_y, bent, nodes.shape)
+        x, y = _stiffening(bent, nodes.shape)
+        along_x, along_y = along_x * np.where(whole_x, x, 1.0), along_y * np.where(whole_y, y, 1.0)
         solved = elastic.solve(Sheets(nodes.shape, along_x, along_y, material.anchor, rest), rows, solved.u, mask)
     return Found(solved, rows, _GUARDS)
 
@@ -169,14 +180,18 @@ def _cells(free: Array) -> Array:
     return np.asarray(free[:, :-1, :-1] | free[:, 1:, :-1] | free[:, :-1, 1:] | free[:, 1:, 1:])
 
 
-def _stiffened(along_x: Array, along_y: Array, bent: Array, shape: tuple[int, int, int]) -> tuple[Array, Array]:
-    """Springs of the cells that are ``bent``, and of those next to them, ten times as stiff."""
+def _untorn(along_x: Array, along_y: Array, least: float, shape: tuple[int, int, int]) -> tuple[Array, Array]:
+    """Which springs hold tissue together."""
+    count, nx, ny = shape
+    return np.broadcast_to(along_x > least, (count, nx - 1, ny)), np.broadcast_to(along_y > least, (count, nx, ny - 1))
+
+
+def _stiffening(bent: Array, shape: tuple[int, int, int]) -> tuple[Array, Array]:
+    """By how much springs of the cells that are ``bent``, and of those next to them, become stiffer."""
     count, nx, ny = shape
     near = np.zeros((count, nx + 1, ny + 1), bool)
     for i in range(3):
         for j in range(3):
             near[:, i : i + nx - 1, j : j + ny - 1] |= bent
     more = np.where(near, _STIFFER, 1.0)
-    x = np.maximum(more[:, 1:-1, :-1], more[:, 1:-1, 1:])
-    y = np.maximum(more[:, :-1, 1:-1], more[:, 1:, 1:-1])
-    return along_x * x, along_y * y
+    return np.maximum(more[:, 1:-1, :-1], more[:, 1:-1, 1:]), np.maximum(more[:, :-1, 1:-1], more[:, 1:, 1:-1])

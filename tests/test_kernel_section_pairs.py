@@ -10,6 +10,7 @@ from igneous_ng.kernels import keypoint_pairs, keypoints, section_pairs, turn_se
 from igneous_ng.kernels.affine import Affine
 from igneous_ng.kernels.block_agreement import View, agreement
 from igneous_ng.kernels.section_pairs import Sight
+from tests.data import data
 from tests.montages import scenery
 
 SIZE = (220, 180)
@@ -72,6 +73,21 @@ def test_permuted_descriptors_are_those_of_the_picture_turned_over() -> None:
         assert (best.mirrored, best.inverted) == (mirrored, inverted)
         assert best.inliers > 0.9 * best.matches
         assert best.matches > 0.5 * len(points.points)
+
+
+def test_tissue_64_nm_apart_is_believed_though_it_is_bent_and_farther_tissue_is_not() -> None:
+    with np.load(data("fib25", "em_520x520x128.npz")) as found:
+        slices = {z: found["em"][z].T.astype(float) for z in (4, 64, 72)}
+    x, y = np.meshgrid(*(np.arange(520),) * 2, indexing="ij")
+    bends = 4 * np.sin([x / 70 + y / 160, y / 80 - x / 150 + 1])
+    moved = ndimage.map_coordinates(slices[72], np.stack([x, y]) + bends, order=3, mode="nearest")
+    whole = np.ones((520, 520), bool)
+    bent, near, far = (sight(one.astype(np.float32), whole) for one in (moved, slices[64], slices[4]))
+    found = section_pairs.laid(bent, near, (72, 64))
+    assert found.agreed is not None
+    assert found.agreed.share > 0.6
+    assert off(found.affine, Affine(np.eye(2), np.zeros(2))) < 8
+    assert section_pairs.laid(bent, far, (72, 4)).status == "failed"
 
 
 def test_what_has_nothing_in_common_is_not_believed() -> None:

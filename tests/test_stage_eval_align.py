@@ -162,6 +162,22 @@ def test_the_jump_of_a_tear_is_missed_by_a_map_without_one(tmp_path: Path) -> No
     assert found["neighbour"]["elsewhere"]["max"] == pytest.approx(8, abs=1e-3)
 
 
+def test_the_jump_of_a_tear_is_there_beyond_the_nodes_at_its_sides(tmp_path: Path) -> None:
+    truth = planted(tmp_path, folded=(1,), cracked=(4,), jump=16.0)
+    maps, step = truly(truth), 20
+    made = aligned(tmp_path, truth, maps)
+    box = made.new_round(IO(), 1, 0, step).box
+    nodes = fields.points((box.lo[0], box.lo[1]), (box.hi[0], box.hi[1]), step)
+    at = [rough.section(nodes) for rough in maps]
+    right = [truth.places(z, one) - nodes for z, one in enumerate(at)]  # at nodes the field is as it should be
+    put(made, 1, step, "forward", np.stack(right, axis=2))
+    put(made, 1, step, "inverse", -np.stack(right, axis=2))
+    for one in scores(made, truth, round=1)["tears"].values():
+        assert one["p50"] > 4
+        assert one["beyond"]["count"] > 10
+        assert one["beyond"]["max"] < 1e-2
+
+
 def test_displacements_are_held_against_the_truth(tmp_path: Path) -> None:
     truth = planted(tmp_path)
     maps = truly(truth)

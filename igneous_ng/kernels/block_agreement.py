@@ -1,8 +1,9 @@
 """Whether two pictures show the same tissue under an affine map, block by block, and the map that fits them best.
 
 Each block of the first is looked for around the place where the map puts it, by masked normalised cross-correlation. An
-affine map is then fitted to what was found, robustly, and all is done again through it, over a smaller search.
-Arrays are ``[x, y]``.
+affine map is then fitted to what was found, robustly, and all is done again through it. A block agrees if most blocks
+beside it moved about as it did: sections are bent, so that few may lie where an affine map has them, but smoothly,
+which what matches by chance does not. Arrays are ``[x, y]``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _SEARCHES = (16, 16, 16)  # pixels, one after the other
 _SMOOTH = 1.0
 _APART = 4  # pixels around a peak that are the peak's own
 _FULL = 0.5  # of a block that must be tissue in both
-_TOLERANCE = 3.0  # pixels by which a block may be off
+_BENT = 12.0  # pixels by which a block may be off the affine map, for sections are bent
+_TOLERANCE = 5.0  # pixels by which it may be off most blocks beside it
 _SURE = 2.5  # standard deviations of the correlations around, by which a peak beats their mean
 _ROUNDS = 8
 _SCALE = 1.0  # pixels, of residuals that still count
@@ -53,7 +55,7 @@ class Agreement:
 
     affine: Affine
     share: float
-    """Of the blocks of tissue that both have, those that agree with the map."""
+    """Of the blocks of tissue that both have, those that agree."""
     correlation: float
     """The median over blocks that agree; 0 where none does."""
     common: int
@@ -81,16 +83,29 @@ def agreement(a: View, b: View, affine: Affine, inverted: bool) -> Agreement:
 
 def _looked(a: View, b: View, affine: Affine, inverted: bool, search: int) -> Agreement:
     second = _through(b, affine, a.values.shape, inverted)
-    places, shifts, value, sure = _blocks(a, second, search)
+    at, places, shifts, value, sure = _blocks(a, second, search)
     refined, weight = _fitted(places, places + shifts, sure)
-    off = np.hypot(*(refined(places) - places - shifts).T)
-    agrees = (off <= _TOLERANCE) & (sure >= _SURE)
+    agrees = _agreeing(at, refined(places) - places - shifts, sure)
     share = float(agrees.mean()) if len(agrees) else 0.0
     kept = np.flatnonzero(agrees)
     kept = kept[:: -(-len(kept) // POINTS)] if len(kept) else kept
     correlation = float(np.median(value[agrees])) if agrees.any() else 0.0
     seen = affine(places[kept] + shifts[kept])
     return Agreement(affine.after(refined), share, correlation, len(places), places[kept], seen, weight[kept])
+
+
+def _agreeing(at: Array, off: Array, sure: Array) -> Array:
+    """Which blocks are sure, and off the map about as the blocks beside them, of which each counts as it is sure."""
+    beside = np.abs(at[:, np.newaxis] - at).max(axis=-1, initial=0) == 1
+    counts = np.where(beside, _weight(sure), 0)
+    alike = np.hypot(*(off[:, np.newaxis] - off).transpose(2, 0, 1)) <= _TOLERANCE
+    total = counts.sum(axis=1)
+    most = (total > 0) & (2 * (counts * alike).sum(axis=1) >= total)
+    return np.asarray(most & (sure >= _SURE) & (np.hypot(*off.T) <= _BENT))
+
+
+def _weight(sure: Array) -> Array:
+    return np.asarray(np.clip(sure - 2, 0, 4) / 4)
 
 
 def _through(b: View, affine: Affine, shape: tuple[int, ...], inverted: bool) -> View:
@@ -103,17 +118,17 @@ def _through(b: View, affine: Affine, shape: tuple[int, ...], inverted: bool) ->
     return View(np.where(tissue, -values if inverted else values, 0), tissue)
 
 
-def _blocks(a: View, b: View, search: int) -> tuple[Array, Array, Array, Array]:
-    """Of each block with tissue in both: its middle, how far it moved, its correlation, and how sure that is."""
+def _blocks(a: View, b: View, search: int) -> tuple[Array, Array, Array, Array, Array]:
+    """Of each block with tissue in both: its row and column, middle, how far it moved, its correlation, how sure."""
     block = _side(a)
     rows: list[tuple[float, ...]] = []
-    for x in _starts(a.values.shape[0], block):
-        for y in _starts(a.values.shape[1], block):
+    for i, x in enumerate(_starts(a.values.shape[0], block)):
+        for j, y in enumerate(_starts(a.values.shape[1], block)):
             own = slice(x, x + block), slice(y, y + block)
             if (a.tissue[own] & b.tissue[own]).mean() >= _FULL:
-                rows.append((x + (block - 1) / 2, y + (block - 1) / 2, *_block(a, b, own, search)))
-    found = np.array(rows, np.float64).reshape(-1, 6)
-    return found[:, :2], found[:, 2:4], found[:, 4], found[:, 5]
+                rows.append((i, j, x + (block - 1) / 2, y + (block - 1) / 2, *_block(a, b, own, search)))
+    found = np.array(rows, np.float64).reshape(-1, 8)
+    return found[:, :2], found[:, 2:4], found[:, 4:6], found[:, 6], found[:, 7]
 
 
 def _side(a: View) -> int:
@@ -156,7 +171,7 @@ def _vertex(found: Array, at: int, axis: int, other: int) -> float:
 
 def _fitted(p: Array, q: Array, sure: Array) -> tuple[Affine, Array]:
     """The affine map from p to q that most agree with (Geman and McClure's weights, from wide to narrow)."""
-    base = np.clip(sure - 2, 0, 4) / 4
+    base = _weight(sure)
     weight = base
     affine = Affine(np.eye(2), np.median(q - p, axis=0) if len(p) else np.zeros(2))
     for k in range(_ROUNDS):

@@ -86,6 +86,16 @@ def fixed(nodes: Nodes, z: int, own: Array, place: Array, sigma: Array) -> Rows:
     return Rows(_matrix(index[keep], share[keep], nodes), (place - own)[keep], sigma[keep] ** -2.0, never, ends)
 
 
+def kept(start: Array, sigma: float) -> Rows:
+    """Each node is to stay where ``start`` ``[z, x, y, 2]`` has it; never doubted."""
+    count = start.size // 2
+    first = np.repeat(np.arange(len(start)), count // len(start))
+    ends = np.stack([first, np.full(count, -1)], axis=1)
+    even = np.ones(count)
+    matrix = sparse.identity(count, format="csr")
+    return Rows(matrix, start.reshape(-1, 2), even * sigma**-2, even * np.inf, ends)
+
+
 def alike(nodes: Nodes, z: int, other: int, sigma: float) -> Rows:
     """Each node of section ``z`` is to move as that of section ``other``: for sections of which nothing is known."""
     _, nx, ny = nodes.shape

@@ -13,8 +13,8 @@ from igneous_ng.kernels.keypoints import Keypoints
 
 Status = Literal["points", "turns", "failed", "empty"]
 SHARE = 0.3
-"""Of the blocks of common tissue that must agree."""
-_FREE, _ENOUGH = 6, 12  # blocks; by chance up to 8 of 9 to 30, and 9 of 64, agree with some affine map
+"""Of the blocks of common tissue that must agree, beside those that may by chance."""
+_FREE = 6  # blocks: of 13 to 64 of sections with nothing in common up to 6 agreed
 _TRIED = 5
 
 
@@ -42,8 +42,7 @@ class Laid:
         """Whether so many blocks agree that it is not by chance."""
         if self.agreed is None:
             return False
-        agreeing, wanted = self.agreed.share * self.agreed.common, SHARE * self.agreed.common
-        return agreeing >= max(wanted, min(wanted + _FREE, _ENOUGH))
+        return self.agreed.share * self.agreed.common >= SHARE * self.agreed.common + _FREE
 
 
 NOTHING = Laid("empty")

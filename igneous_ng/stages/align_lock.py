@@ -20,14 +20,15 @@ _ROUGH = ("rough.affines", "rough.json")
 
 @dataclass(frozen=True, kw_only=True)
 class Lock(Stage, name="align lock"):
-    """Keep the rough maps, and the coarse displacements of a round, as they are now.
+    """Keep the rough maps, and the coarse displacements and weights of a round, as they are now.
 
-    `align rough` and `align settle` then give what is locked, and solve new sections with the locked ones held. A
-    change of one region moves both a little everywhere, and so all of the alignment would have to be made again.
+    `align rough`, `align settle` and `align weigh` then give what is locked, and the first solves new sections with the
+    locked ones held. A change of one region moves all of these a little everywhere, and so all of the alignment would
+    have to be made again.
     """
 
     alignment: LayerUrl = arg("Folder of the alignment.")
-    round: int = opt(1, "The round whose coarse displacements are locked, if it has any; others that are locked stay.")
+    round: int = opt(1, "The round that is locked, if it has coarse displacements; others that are locked stay.")
     unlock: bool = opt(False, "Lock nothing any more, of no round.")
 
     def check(self) -> None:
@@ -69,6 +70,7 @@ class Lock(Stage, name="align lock"):
                 io.delete(url)
             for number in _rounds(io, self.alignment):
                 _remove(io, f"{self.alignment}/locked/rounds/{number}/coarse")
+                _clear(io, f"{self.alignment}/locked/rounds/{number}/weights")
             io.note(sections=0)
             return
         for name in _ROUGH:
@@ -76,6 +78,9 @@ class Lock(Stage, name="align lock"):
         found = io.exists(f"{self._coarse('')}/info")
         if found:
             _copy(io, self._coarse(""), self._coarse("locked/"))
+            own, kept = (f"{self.alignment}/{where}rounds/{self.round}/weights" for where in ("", "locked/"))
+            _clear(io, kept)
+            io.copy([(f"{own}/{name}", f"{kept}/{name}") for name in io.list(own)], "none")
         io.note(sections=len(Alignment.open(io, self.alignment).zs), coarse=found)
 
     def said(self, io: IO) -> str:
@@ -105,6 +110,12 @@ def _copy(io: IO, source: str, target: str) -> None:
     old, new = (io.volume(one, 0, info=info) for one in (source, target))
     for box in _sections(old):
         io.write(new, box, io.read(old, box))
+
+
+def _clear(io: IO, folder: str) -> None:
+    """Remove the files of a folder."""
+    for name in io.list(folder):
+        io.delete(f"{folder}/{name}")
 
 
 def _remove(io: IO, layer: str) -> None:

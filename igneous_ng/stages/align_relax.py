@@ -96,7 +96,8 @@ class Weigh(Relaxing, name="align weigh"):
     """Find out how sure the displacements of a round are, section by section.
 
     Three displacements go round: to the section before, from there on to the one before that, and back at once; by how
-    much they do not close says what each is off. Never less than tissue moves between sections.
+    much they do not close says what each is off. Never less than tissue moves between sections. Where `locked` holds
+    weights of this round these are taken instead.
     """
 
     motion: float = opt(0.3, "How far processes move between sections, as a share of the distance.")
@@ -127,6 +128,11 @@ class Weigh(Relaxing, name="align weigh"):
 
     def execute(self, unit: int, io: IO) -> None:
         """One section."""
+        locked = io.get_json(f"{self.alignment}/locked/rounds/{self.round}/weights/{name(unit)}.json")
+        if locked is not None:
+            io.put_json(f"{self.folder('weights')}/{name(unit)}.json", locked)
+            io.note(locked=True)
+            return
         links = self.links(io)
         box = links.lattice.box
         first, before, second = (links.measured(z, k, box) for z, k in ((unit, 1), (unit - 1, 1), (unit, 2)))

@@ -29,6 +29,7 @@ _GOOD = 0
 _WHOLE = ("inverted", "turned", "flipped", "swapped")
 """Faults of a section as a whole."""
 _BESIDE, _ALONG = 2.0, 8.0  # pixels from what is masked at a tear, and along it, where its jump is measured
+_CELL = 2**0.5  # as many steps from a tear no cell of nodes holds some of it, in which a field smears the jump
 _FAR = 5.0  # pixels: a displacement so wrong does harm
 
 
@@ -98,7 +99,7 @@ class EvalAlign(Stage, name="eval align"):
             "neighbour": {k: spread(_all(_apart(t, k == "elsewhere") for t in shown.values())) for k in _SCOPES},
             "absolute": self._absolute(shown, self._points(io)),
             "flow": {str(d): _flow(shown, d) for d in _DISTANCES if any(f"flow{d}" in t for t in shown.values())},
-            "tears": {str(z): spread(found["jump"]) for z, found in shown.items() if "jump" in found},
+            "tears": {str(z): _jumps(found) for z, found in shown.items() if "jump" in found},
             "sections": {
                 str(z): {"fault": truth.sections[z].fault, **spread(_apart(found))} for z, found in shown.items()
             },
@@ -126,7 +127,10 @@ class EvalAlign(Stage, name="eval align"):
             if one["fault"] and one["count"]
         ]
         lines += [
-            f"section {z}: jump missed by {t['p50']} px, p95 {t['p95']}" for z, t in raw["tears"].items() if t["count"]
+            f"section {z}: jump missed {where} by {t['p50']} px, p95 {t['p95']}"
+            for z, one in raw["tears"].items()
+            for where, t in (("at its borders", one), ("a cell of nodes farther on", one["beyond"]))
+            if t["count"]
         ]
         hidden = f"; not shown: {', '.join(map(str, raw['hidden']))}" if raw["hidden"] else ""
         wrong = f"; out of order: {', '.join(map(str, raw['disorder']))}" if raw["disorder"] else ""
@@ -188,7 +192,7 @@ class _Measured:
         for distance in _DISTANCES if self.stage.round else ():
             found |= self._flow(distance)
         if self.truth.sections[source].tear is not None:
-            found["jump"] = self._jump(source)
+            found["jump"], found["jump_beyond"] = (self._jump(source, away) for away in (_BESIDE, self._beyond))
         return found
 
     def _block(self, part: Box, before: int | None) -> Columns:
@@ -248,11 +252,17 @@ class _Measured:
             "nodes": np.array([(there & both & sought).sum()]),
         }
 
-    def _jump(self, source: int) -> Array:
-        """By how much the jump across a tear is missed, at points along it."""
+    @property
+    def _beyond(self) -> float:
+        """Pixels from what is masked at a tear, from where on displacements are not smeared across it."""
+        number = self.stage.round
+        return _CELL * self.alignment.round(self.io, number).step if number else _BESIDE
+
+    def _jump(self, source: int, away: float) -> Array:
+        """By how much the jump across a tear is missed, at points along it, so far from what is masked."""
         section, warp = self.truth.sections[source], Warp(self.io, self.alignment, self.z, self.stage.round)
         errors, there = [], []
-        for side in section.across(_ALONG, _BESIDE):
+        for side in section.across(_ALONG, away):
             places = self.truth.places(source, side)
             errors.append(places - warp.volume(side))
             there.append(self.truth.tissue(source, side, places, self.stage.margin))
@@ -283,6 +293,11 @@ def _apart(found: Columns, clean: bool = False) -> Array:
     if clean:
         kept &= found["beside"] == 0
     return found["apart"][kept]
+
+
+def _jumps(found: Columns) -> dict[str, Any]:
+    """By how much the jump of a section is missed at its borders, and beyond the nodes at both sides."""
+    return {**spread(found["jump"]), "beyond": spread(found["jump_beyond"])}
 
 
 def _flow(shown: dict[int, Columns], distance: int) -> dict[str, Any]:
