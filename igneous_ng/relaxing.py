@@ -103,8 +103,8 @@ def loosened(linkage: Linkage, own: Box, start: Array, material: Material, point
         bent = folded(solved.u, nodes.step) & looked_at
         if not bent.any():
             return Found(solved, rows, turn)
-        x, y = _stiffening(bent, nodes.shape)
-        along_x, along_y = along_x * np.where(whole_x, x, 1.0), along_y * np.where(whole_y, y, 1.0)
+        more_x, more_y = _stiffening(bent, nodes.shape)
+        along_x, along_y = along_x * np.where(whole_x, more_x, 1.0), along_y * np.where(whole_y, more_y, 1.0)
         solved = elastic.solve(Sheets(nodes.shape, along_x, along_y, material.anchor, rest), rows, solved.u, mask)
     return Found(solved, rows, _GUARDS)
 
