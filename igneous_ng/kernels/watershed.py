@@ -53,7 +53,8 @@ def basins(affinities: Array, within: Limits, base: int) -> Basins:
 
 def cut(affinities: Array, left_out: Array) -> None:
     """Set to 0 all faces of voxels that are ``left_out``, which has 1 voxel more before the block along each axis."""
-    affinities[left_out[1:, 1:, 1:]] = 0
     for axis in range(3):
+        values = affinities[..., axis]
         before = tuple(slice(0, -1) if a == axis else slice(1, None) for a in range(3))
-        affinities[..., axis][left_out[before]] = 0
+        np.copyto(values, 0, where=left_out[1:, 1:, 1:])
+        np.copyto(values, 0, where=left_out[before])

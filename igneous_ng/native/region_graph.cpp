@@ -1,8 +1,8 @@
 // The graph of regions that touch: sums over the faces between each two of them.
 //
-// Faces are visited in small cubes, so that the edges of one are in a table that a processor's cache holds. A full table
-// is emptied onto a list; the list is sorted and folded when it has doubled. All that is summed is of integers, so the
-// order of visits does not show.
+// Regions of a block are counted, so each is an index, and has a list of its edges with regions of lower indices; what is
+// used comes to the front of its list. Faces are visited in small cubes, whose edges a processor's cache can hold. All that
+// is summed is of integers, so the order of visits does not show. Edges are put in order by counting.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -12,8 +12,11 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <stdexcept>
 #include <tuple>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace py = pybind11;
@@ -29,22 +32,19 @@ constexpr int64_t kSide = 32;  // of a cube
 
 struct NoBins {
   void count(uint8_t) {}
-  void add(const NoBins&) {}
+  void write(int32_t*) const {}
 };
 
 struct Bins {
   std::array<int32_t, kBins> counts{};
   void count(uint8_t value) { ++counts[value / (256 / kBins)]; }
-  void add(const Bins& other) {
-    for (int i = 0; i < kBins; ++i) counts[i] += other.counts[i];
-  }
+  void write(int32_t* to) const { std::copy(counts.begin(), counts.end(), to); }
 };
 
 template <class Histogram>
 struct Edge {
-  uint64_t u = 0, v = 0;  // u < v
   int64_t sum = 0, key = std::numeric_limits<int64_t>::max();
-  uint32_t num = 0;
+  uint32_t num = 0, other = 0, next = 0;
   uint8_t max = 0, must = 0;
   Histogram bins;
 
@@ -56,86 +56,103 @@ struct Edge {
     must |= static_cast<uint8_t>(needed);
     bins.count(value);
   }
-
-  void add(const Edge& other) {
-    sum += other.sum;
-    key = std::min(key, other.key);
-    num += other.num;
-    max = std::max(max, other.max);
-    must |= other.must;
-    bins.add(other.bins);
-  }
-
-  bool operator<(const Edge& other) const { return std::tie(u, v) < std::tie(other.u, other.v); }
-  bool same(const Edge& other) const { return u == other.u && v == other.v; }
 };
 
-// Edges that are added to, by their ends.
-template <class Row>
-class Table {
+// Indices of regions, in the order of ids: those of the block, and those before it, whose ids may be lower or higher.
+class Names {
  public:
-  Table() : slots_(kSlots) {}
-
-  Row& at(int axis, uint64_t u, uint64_t v) {
-    Row*& last = last_[axis];  // faces of one axis that follow each other are often of one edge
-    if (last && last->u == u && last->v == v) return *last;
-    Row* found = find(u, v);
-    if (!found->num) {
-      if (++filled_ > kSlots / 4 * 3) {
-        empty();
-        filled_ = 1;
-        found = find(u, v);
-      }
-      found->u = u;
-      found->v = v;
-    }
-    return *(last = found);
+  Names(uint64_t least, uint64_t most, std::vector<uint64_t> others) : least_(least), most_(most), others_(std::move(others)) {
+    std::sort(others_.begin(), others_.end());
+    others_.erase(std::unique(others_.begin(), others_.end()), others_.end());
+    lower_ = std::lower_bound(others_.begin(), others_.end(), least) - others_.begin();
   }
 
-  std::vector<Row> rows() && {
-    empty();
-    fold();
-    return std::move(rows_);
+  size_t count() const { return others_.size() + own(); }
+
+  uint32_t of(uint64_t id) const {
+    if (id >= least_ && id <= most_) return static_cast<uint32_t>(lower_ + (id - least_));
+    const size_t at = std::lower_bound(others_.begin(), others_.end(), id) - others_.begin();
+    return static_cast<uint32_t>(at < lower_ ? at : at + own());
+  }
+
+  uint64_t id(size_t index) const {
+    if (index < lower_) return others_[index];
+    return index - lower_ < own() ? least_ + (index - lower_) : others_[index - own()];
   }
 
  private:
-  static constexpr int kBits = 15;
-  static constexpr size_t kSlots = size_t{1} << kBits;
+  size_t own() const { return most_ < least_ ? 0 : most_ - least_ + 1; }
 
-  Row* find(uint64_t u, uint64_t v) {
-    size_t slot = ((u * 0x9E3779B97F4A7C15 ^ v) * 0xC2B2AE3D27D4EB4F) >> (64 - kBits);
-    while (slots_[slot].num && (slots_[slot].u != u || slots_[slot].v != v)) slot = (slot + 1) % kSlots;
-    return &slots_[slot];
+  uint64_t least_, most_;
+  std::vector<uint64_t> others_;
+  size_t lower_;
+};
+
+// Edges that are added to, by their ends.
+template <class Histogram>
+class Edges {
+ public:
+  using One = Edge<Histogram>;
+
+  explicit Edges(Names names) : names_(std::move(names)), heads_(names_.count()) {}
+
+  One& at(int axis, uint64_t one, uint64_t other) {
+    Last& last = last_[axis];  // faces of one axis that follow each other are often of one edge
+    if (last.edge && last.one == one && last.other == other) return *last.edge;
+    const uint32_t a = names_.of(one), b = names_.of(other);
+    last = {one, other, &find(heads_[std::max(a, b)], std::min(a, b))};
+    return *last.edge;
   }
 
-  void empty() {
-    if (rows_.size() + filled_ > limit_) fold();
-    for (Row& row : slots_)
-      if (row.num) {
-        rows_.push_back(row);
-        row = Row();
+  size_t count() const { return count_; }
+
+  // Visit all edges: where each is by ascending (u, v), u, v and the edge.
+  template <class Visit>
+  void each(Visit visit) const {
+    std::vector<uint32_t> starts(heads_.size() + 1);
+    for (uint32_t i = 1; i <= count_; ++i) ++starts[edge(i).other + 1];
+    for (size_t u = 1; u < starts.size(); ++u) starts[u] += starts[u - 1];
+    for (size_t v = 0; v < heads_.size(); ++v)
+      for (uint32_t i = heads_[v]; i; i = edge(i).next) {
+        const uint32_t u = edge(i).other;
+        visit(starts[u]++, names_.id(u), names_.id(v), edge(i));
       }
-    filled_ = 0;
-    last_.fill(nullptr);
   }
 
-  void fold() {
-    std::sort(rows_.begin(), rows_.end());
-    size_t count = 0;
-    for (const Row& row : rows_) {
-      if (count && rows_[count - 1].same(row))
-        rows_[count - 1].add(row);
-      else
-        rows_[count++] = row;
+ private:
+  static constexpr uint32_t kPage = 1 << 14;  // edges that lie together, where they stay
+
+  struct Last {
+    uint64_t one = 0, other = 0;
+    One* edge = nullptr;
+  };
+
+  One& edge(uint32_t i) const { return pages_[(i - 1) / kPage][(i - 1) % kPage]; }
+
+  One& find(uint32_t& head, uint32_t low) {
+    for (uint32_t i = head, before = 0; i; before = i, i = edge(i).next) {
+      One& found = edge(i);
+      if (found.other != low) continue;
+      if (before) {
+        edge(before).next = found.next;
+        found.next = head;
+        head = i;
+      }
+      return found;
     }
-    rows_.resize(count);
-    limit_ = std::max(limit_, 2 * count);
-    rows_.reserve(limit_);
+    if (count_ % kPage == 0) pages_.push_back(std::make_unique<One[]>(kPage));
+    One& made = edge(++count_);
+    made.other = low;
+    made.next = head;
+    head = count_;
+    return made;
   }
 
-  std::vector<Row> slots_, rows_;
-  std::array<Row*, 3> last_{};
-  size_t filled_ = 0, limit_ = size_t{1} << 20;
+  Names names_;
+  std::vector<uint32_t> heads_;  // of each region's list; edges are counted from 1
+  std::vector<std::unique_ptr<One[]>> pages_;
+  std::array<Last, 3> last_{};
+  uint32_t count_ = 0;
 };
 
 // A block of regions with those before it, and its affinities with those around it.
@@ -152,13 +169,13 @@ class Block {
     channel_ = aff.strides(3);
   }
 
-  template <class Row>
-  std::vector<Row> edges() const {
-    Table<Row> table;
+  template <class Histogram>
+  Edges<Histogram> edges() const {
+    Edges<Histogram> found(names());
     for (int64_t z = 0; z < shape_[2]; z += kSide)
       for (int64_t y = 0; y < shape_[1]; y += kSide)
-        for (int64_t x = 0; x < shape_[0]; x += kSide) cube(table, {x, y, z});
-    return std::move(table).rows();
+        for (int64_t x = 0; x < shape_[0]; x += kSide) cube(found, {x, y, z});
+    return found;
   }
 
  private:
@@ -169,18 +186,49 @@ class Block {
     return aff_ + (at[0] + 1) * aff_step_[0] + (at[1] + 1) * aff_step_[1] + (at[2] + 1) * aff_step_[2];
   }
 
-  template <class Row>
-  void cube(Table<Row>& table, const Vec3& lo) const {
+  Names names() const {
+    uint64_t least = std::numeric_limits<uint64_t>::max(), most = 0;
+    scan({0, 0, 0}, shape_, [&](uint64_t id) {
+      least = std::min(least, id);
+      most = std::max(most, id);
+    });
+    if (most > least && most - least >= static_cast<uint64_t>(shape_[0] * shape_[1] * shape_[2]))
+      throw std::invalid_argument("the regions of a block are counted: there are no more numbers between them than voxels");
+    std::vector<uint64_t> others;
+    for (int a = 0; a < 3; ++a) {
+      if (!before_[a]) continue;
+      Vec3 lo{}, hi = shape_;
+      lo[a] = -1;
+      hi[a] = 0;
+      scan(lo, hi, [&](uint64_t id) {
+        if ((id < least || id > most) && (others.empty() || others.back() != id)) others.push_back(id);
+      });
+    }
+    return Names(least, most, std::move(others));
+  }
+
+  template <class Visit>
+  void scan(const Vec3& lo, const Vec3& hi, Visit visit) const {
+    for (int64_t z = lo[2]; z < hi[2]; ++z)
+      for (int64_t y = lo[1]; y < hi[1]; ++y) {
+        const uint64_t* id = ids({lo[0], y, z});
+        for (int64_t x = lo[0]; x < hi[0]; ++x, id += id_step_[0])
+          if (*id) visit(*id);
+      }
+  }
+
+  template <class Histogram>
+  void cube(Edges<Histogram>& found, const Vec3& lo) const {
     Vec3 hi;
     for (int a = 0; a < 3; ++a) hi[a] = std::min(lo[a] + kSide, shape_[a]);
     for (int64_t z = lo[2]; z < hi[2]; ++z)
       for (int64_t y = lo[1]; y < hi[1]; ++y)
-        for (int axis = 0; axis < 3; ++axis) row(table, axis, {lo[0], y, z}, hi[0]);
+        for (int axis = 0; axis < 3; ++axis) row(found, axis, {lo[0], y, z}, hi[0]);
   }
 
   // The faces along an axis before the voxels of a row.
-  template <class Row>
-  void row(Table<Row>& table, int axis, Vec3 at, int64_t end) const {
+  template <class Histogram>
+  void row(Edges<Histogram>& found, int axis, Vec3 at, int64_t end) const {
     if (at[axis] + before_[axis] == 0) {  // nothing is before the first voxel
       if (axis) return;
       ++at[0];
@@ -193,7 +241,7 @@ class Block {
       const uint64_t one = *id, other = *(id - id_step_[axis]);
       if (one == other || !one || !other) continue;
       const bool needed = at[axis] == 0 && must(at, axis, *values);
-      table.at(axis, std::min(one, other), std::max(one, other)).face(*values, number, needed);
+      found.at(axis, one, other).face(*values, number, needed);
     }
   }
 
@@ -227,32 +275,29 @@ class Block {
   Vec3 steps_, shape_, before_, id_step_, aff_step_;
 };
 
-template <class T, class Row, class Get>
-py::array_t<T> column(const std::vector<Row>& rows, Get get) {
-  py::array_t<T> made(static_cast<py::ssize_t>(rows.size()));
-  std::transform(rows.begin(), rows.end(), made.mutable_data(), get);
-  return made;
-}
-
-template <class Row>
+template <class Histogram>
 py::tuple columns(const Block& block) {
-  std::vector<Row> rows;
+  const Edges<Histogram> edges = [&] {
+    py::gil_scoped_release release;
+    return block.edges<Histogram>();
+  }();
+  const auto count = static_cast<py::ssize_t>(edges.count());
+  py::array_t<uint64_t> u(count), v(count);
+  py::array_t<int64_t> sum(count), num(count), key(count);
+  py::array_t<uint8_t> must(count), max(count);
+  py::array_t<int32_t> bins({std::is_same_v<Histogram, Bins> ? count : 0, py::ssize_t{kBins}});
+  auto to = std::make_tuple(u.mutable_data(), v.mutable_data(), sum.mutable_data(), num.mutable_data(), key.mutable_data(),
+                            must.mutable_data(), max.mutable_data());
+  int32_t* const counts = bins.mutable_data();
   {
     py::gil_scoped_release release;
-    rows = block.edges<Row>();
+    edges.each([&](size_t at, uint64_t one, uint64_t other, const Edge<Histogram>& edge) {
+      const auto values = std::make_tuple(one, other, edge.sum, int64_t{edge.num}, edge.key, edge.must, edge.max);
+      std::apply([&](auto*... out) { std::apply([&](auto... value) { ((out[at] = value), ...); }, values); }, to);
+      edge.bins.write(counts + at * kBins);
+    });
   }
-  py::object bins = py::none();
-  if constexpr (std::is_same_v<Row, Edge<Bins>>) {
-    py::array_t<int32_t> counts({static_cast<py::ssize_t>(rows.size()), static_cast<py::ssize_t>(kBins)});
-    int32_t* to = counts.mutable_data();
-    for (const Row& row : rows) to = std::copy(row.bins.counts.begin(), row.bins.counts.end(), to);
-    bins = counts;
-  }
-  return py::make_tuple(
-      column<uint64_t>(rows, [](const Row& r) { return r.u; }), column<uint64_t>(rows, [](const Row& r) { return r.v; }),
-      column<int64_t>(rows, [](const Row& r) { return r.sum; }), column<int64_t>(rows, [](const Row& r) { return r.num; }),
-      column<int64_t>(rows, [](const Row& r) { return r.key; }), column<uint8_t>(rows, [](const Row& r) { return r.must; }),
-      column<uint8_t>(rows, [](const Row& r) { return r.max; }), bins);
+  return py::make_tuple(u, v, sum, num, key, must, max, std::is_same_v<Histogram, Bins> ? py::object(bins) : py::none());
 }
 
 py::tuple edges(const Affinities& aff, const Regions& ids, std::pair<int, int> limits, int64_t number, const std::tuple<int64_t, int64_t, int64_t>& steps, bool histogram) {
@@ -267,7 +312,7 @@ py::tuple edges(const Affinities& aff, const Regions& ids, std::pair<int, int> l
   if (voxels >= std::numeric_limits<uint32_t>::max() / 3) throw std::invalid_argument("a block of 2^32 faces or more; use smaller leaves");
   const auto [x, y, z] = steps;
   const Block block(aff, ids, limits.first, limits.second, number, {x, y, z});
-  return histogram ? columns<Edge<Bins>>(block) : columns<Edge<NoBins>>(block);
+  return histogram ? columns<Bins>(block) : columns<NoBins>(block);
 }
 
 }  // namespace

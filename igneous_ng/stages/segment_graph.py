@@ -16,6 +16,13 @@ from igneous_ng.stage import LayerUrl, Stage, arg, opt, sampled
 Array = npt.NDArray[Any]
 UNTAKEN = 256.0
 """The weakest score of a region that nothing was joined to."""
+_PIECE = 25  # bytes of a row of `pieces/`
+_EDGES = 8  # of a supervoxel, within its leaf and each counted once: 7.8 in a foam of Voronoi cells, less in affinities
+_EDGE = 32 + 42 + 12  # bytes: in the kernel's list, in columns, and in order
+_BINS = 2 * 128  # more
+_NODE = 72  # bytes of a supervoxel: its row in `pieces/` and in `graph/`
+_HELD = 3 + 8  # bytes of a voxel: affinities and ids
+_SMALL = 64_000_000  # bytes for chunks that are being read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +58,14 @@ class Graph(Stage, name="segment graph"):
 
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """The affinities as they are read, or with the supervoxels and the edges."""
-        return 0
+        plan = self._plan(io)
+        around = unit.grow((1, 1, 1), (1, 1, 1))
+        pieces = Supervoxels(io, self.layer).size("pieces", plan.at(unit)) // _PIECE
+        border = sum(unit.voxels // n for n in unit.shape)
+        edges = min(_EDGES * pieces + border, 3 * unit.voxels)
+        table = edges * (_EDGE + _BINS * self.histogram) + pieces * _NODE
+        held = around.voxels * (_HELD + 2 * (plan.mask["mask"] is not None)) + table
+        return _SMALL + max(plan.affinities.peak_bytes(io, around), held)
 
     def execute(self, unit: Box, io: IO) -> None:
         """Find the edges of one leaf."""

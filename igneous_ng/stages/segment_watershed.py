@@ -20,7 +20,7 @@ from igneous_ng.stage import LayerUrl, arg, opt, sampled
 from igneous_ng.store import Compression
 
 Array = npt.NDArray[Any]
-_HELD = 3 + 8 + 4 + 5  # bytes of a voxel: affinities, ids, runs if each is one, and what is told of basins of 8
+_HELD = 3 + 8 + 8 + 6  # bytes of a voxel: affinities, ids, runs if each is one, what is told of basins of 5 voxels
 _SMALL = 64_000_000  # bytes for chunks that are being written
 
 
@@ -95,7 +95,7 @@ class Watershed(Masked, name="segment watershed"):
         Supervoxels(io, self.layer).done("watershed")
 
     def said(self, io: IO) -> str:
-        """How many supervoxels there are, how large they are, and what is in none; of some leaves where these are many."""
+        """How many supervoxels there are, and of what size; of some leaves where these are many."""
         plan, made, leaves = self._plan(io), Supervoxels(IO(io.store), self.layer), self.units(io)
         some = sampled(leaves)
         sizes = np.concatenate([made.read("pieces", plan.at(leaf), ("size",))["size"] for leaf in some])
