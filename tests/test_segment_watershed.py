@@ -15,8 +15,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from igneous_ng import run
-from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats.info import SEGMENTATION, new_info
+from igneous_ng.errors import DataError
+from igneous_ng.formats.info import IMAGE, new_info
 from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels import region_graph, supervoxel_ids, watershed
@@ -269,3 +269,67 @@ def test_edges_of_any_counted_regions(seed: int, before: tuple[bool, bool, bool]
             edge = wanted.setdefault((one, other), Edge([], face))
             edge.values.append(value)
     assert rows({(0, 0, 0): found}) == {pair: figures(edge) for pair, edge in wanted.items()}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"low": 0.5, "high": 0.5}, "low < high"),
+        ({"low": -0.1}, "0 <= low"),
+        ({"high": 1.5}, "<= 1"),
+        ({"leaf": (8, 0, 8)}, "at least 1 voxel"),
+        ({"chunk": (0, 8, 8)}, "at least 1 voxel"),
+        ({"layer": "/a"}, "holds the affinities"),
+        ({"mask_mip": 1}, "no mask"),
+    ],
+)
+def test_senseless_fields_are_refused(fields: dict[str, Any], words: str) -> None:
+    chosen: dict[str, Any] = {"affinities": "/a", "layer": "/b", **fields}
+    with pytest.raises(SpecError, match=words):
+        Watershed(**chosen)
+
+
+def test_leaves_whose_supervoxels_ids_cannot_count_are_refused(tmp_path: Path) -> None:
+    bounds = Box((0, 0, 0), (2048, 2048, 2048))
+    info = new_info(kind=IMAGE, dtype="uint8", channels=3, bounds=bounds, resolution=(8, 8, 8), chunk=(64, 64, 64),
+                    encoding="raw")  # fmt: skip
+    aff, layer = f"file://{tmp_path}/aff", f"file://{tmp_path}/sv"
+    IO().create_layer(aff, info)
+    run.plan(Watershed(affinities=aff, layer=layer, leaf=(512, 512, 512), memory=10**10))
+    with pytest.raises(SpecError, match="67,108,863 supervoxels.*smaller --leaf"):
+        run.plan(Watershed(affinities=aff, layer=layer, leaf=(1024, 512, 512), memory=10**10))
+
+
+def test_what_are_no_affinities_or_were_begun_otherwise_is_refused(tmp_path: Path) -> None:
+    layer = made(tmp_path, segmentations.affinities((9, 9, 9)))
+    with pytest.raises(SpecError, match="channels"):
+        run.plan(Watershed(affinities=layer, layer=f"file://{tmp_path}/other"))
+    with pytest.raises(SpecError, match=r"low 0\.3 there, 0\.2 asked for"):
+        run.inline(Watershed(affinities=f"file://{tmp_path}/aff", layer=layer, leaf=(8, 8, 8), low=0.2, high=0.8))
+
+
+def test_no_graph_before_there_are_supervoxels(tmp_path: Path) -> None:
+    source, layer = segmentations.layer(tmp_path / "aff", segmentations.affinities((9, 9, 9))), f"file://{tmp_path}/sv"
+    with pytest.raises(DataError, match="run `segment watershed` first"):
+        run.plan(Graph(layer=layer))
+    shed = Watershed(affinities=source, layer=layer)
+    shed.prepare(IO())
+    shed.execute(shed.units(IO())[0], IO())
+    with pytest.raises(DataError, match="has not finished"):
+        run.inline(Graph(layer=layer))
+
+
+def test_what_people_and_records_are_told(tmp_path: Path) -> None:
+    aff = segmentations.affinities((20, 9, 9))
+    layer = made(tmp_path, aff)
+    ids, graphs = voxels(layer), tables(layer, "graph")
+    shed = Watershed(affinities=f"file://{tmp_path}/aff", layer=layer, leaf=(8, 8, 8), low=0.3, high=0.8)
+    count = len(np.unique(ids[ids > 0]))
+    assert shed.said(IO()).startswith(f"{count} supervoxels of {(ids > 0).sum() / count:.3g} voxels, the largest of ")
+    assert shed.said(IO()).endswith(f"; {(ids == 0).mean():.1%} of voxels are in none")
+    total, must = (sum(int(graph[name].sum()) for graph in graphs.values()) for name in ("num", "must"))
+    edges = sum(len(graph["u"]) for graph in graphs.values())
+    assert Graph(layer=layer).said(IO()) == f"{edges:,} edges; {must} join basins across the faces of leaves"
+    noted = layers.notes(tmp_path / "sv")
+    assert [sum(note[name] for note in noted) for name in ("edges", "faces", "must")] == [edges, total, must]
+    assert Graph(layer=layer).inputs(IO()) == (f"file://{tmp_path}/aff", layer)

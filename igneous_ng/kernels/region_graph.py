@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.geometry import Box, Vec3
@@ -12,7 +11,7 @@ from igneous_ng.kernels.watershed import Limits
 from igneous_ng.native import region_graph as native
 
 Array = npt.NDArray[Any]
-_COLUMNS = ("u", "v", "sum", "num", "key", "must", "max")
+_COLUMNS = ("u", "v", "sum", "num", "key", "must", "max", "bins")
 
 
 def edges(affinities: Array, ids: Array, within: Limits, leaf: Box, bounds: Box, histogram: bool) -> dict[str, Array]:
@@ -28,9 +27,8 @@ def edges(affinities: Array, ids: Array, within: Limits, leaf: Box, bounds: Box,
     """
     steps = _steps(bounds)
     start = 3 * sum((a - o) * step for a, o, step in zip(leaf.lo, bounds.lo, steps, strict=True))
-    *columns, bins = native.edges(affinities, ids, within, start, steps, histogram)
-    found = dict(zip(_COLUMNS, columns, strict=True))
-    return found if bins is None else {**found, "bins": bins}
+    found = native.edges(affinities, ids, within, start, steps, histogram)
+    return {name: column for name, column in zip(_COLUMNS, found, strict=True) if column is not None}
 
 
 def _steps(bounds: Box) -> Vec3:

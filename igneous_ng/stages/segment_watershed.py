@@ -20,7 +20,7 @@ from igneous_ng.stage import LayerUrl, arg, opt, sampled
 from igneous_ng.store import Compression
 
 Array = npt.NDArray[Any]
-_HELD = 3 + 8 + 8 + 6  # bytes of a voxel: affinities, ids, runs if each is one, what is told of basins of 5 voxels
+_HELD = 3 + 8 + 8 + 9  # bytes of a voxel: affinities, ids, runs and basins, where both are as small as in noise
 _SMALL = 64_000_000  # bytes for chunks that are being written
 
 
