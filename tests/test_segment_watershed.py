@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from igneous_ng import run
-from igneous_ng.errors import DataError
+from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import IMAGE, new_info
 from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.io import IO
@@ -296,7 +296,7 @@ def test_leaves_whose_supervoxels_ids_cannot_count_are_refused(tmp_path: Path) -
     aff, layer = f"file://{tmp_path}/aff", f"file://{tmp_path}/sv"
     IO().create_layer(aff, info)
     run.plan(Watershed(affinities=aff, layer=layer, leaf=(512, 512, 512), memory=10**10))
-    with pytest.raises(SpecError, match="67,108,863 supervoxels.*smaller --leaf"):
+    with pytest.raises(SpecError, match=r"67,108,863 supervoxels.*smaller --leaf"):
         run.plan(Watershed(affinities=aff, layer=layer, leaf=(1024, 512, 512), memory=10**10))
 
 
