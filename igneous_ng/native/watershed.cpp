@@ -149,16 +149,22 @@ class Shed {
   // Replace runs by the ids of their basins.
   Basins name(const std::vector<uint32_t>& number, uint32_t count, uint64_t base) {
     Basins made{std::vector<int64_t>(count), std::vector<int64_t>(count), std::vector<uint8_t>(count)};
-    uint64_t* to = out_;
     for (int64_t z = 0; z < nz_; ++z)
       for (int64_t y = 0; y < ny_; ++y) {
         const auto sides = static_cast<uint8_t>((y == 0) << 2 | (y == ny_ - 1) << 3 | (z == 0) << 4 | (z == nz_ - 1) << 5);
-        for (int64_t x = 0; x < nx_; ++x, ++to) {
-          if (!*to) continue;
-          const uint32_t basin = number[*to - 1];
-          if (!made.size[basin]++) made.first[basin] = to - out_;
-          made.faces[basin] |= static_cast<uint8_t>(sides | (x == 0) | (x == nx_ - 1) << 1);
-          *to = base + basin + 1;
+        const int64_t row = (z * ny_ + y) * nx_;
+        uint64_t* to = out_ + row;
+        for (int64_t x = 0; x < nx_;) {
+          const int64_t start = x;
+          const uint64_t run = to[x];
+          do ++x;
+          while (x < nx_ && to[x] == run);
+          if (!run) continue;
+          const uint32_t basin = number[run - 1];
+          if (!made.size[basin]) made.first[basin] = row + start;
+          made.size[basin] += x - start;
+          made.faces[basin] |= static_cast<uint8_t>(sides | (start == 0) | (x == nx_) << 1);
+          std::fill(to + start, to + x, base + basin + 1);
         }
       }
     return made;
