@@ -1,0 +1,37 @@
+"""The graph of regions that touch: the faces between each two of them, summed. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+
+from igneous_ng.geometry import Box, Vec3
+from igneous_ng.kernels.watershed import Limits
+from igneous_ng.native import region_graph as native
+
+Array = npt.NDArray[Any]
+_COLUMNS = ("u", "v", "sum", "num", "key", "must", "max", "bins")
+
+
+def edges(affinities: Array, ids: Array, within: Limits, leaf: Box, bounds: Box, histogram: bool) -> dict[str, Array]:
+    """The edges of the faces that belong to the voxels of ``leaf``: those to the voxels before them.
+
+    affinities: uint8 ``[x, y, z, 3]`` in Fortran order, of the leaf and 1 voxel around. ids: uint64 ``[x, y, z]``, of
+    the leaf and the voxels before it that are inside of ``bounds``; 0 is no region.
+
+    Columns, by ascending (u, v): u < v; sum and num, of affinities and faces; key, the smallest number of a face,
+    3 * p + axis, p being the linear index of its voxel in ``bounds``, x fastest; max; must, 1 where
+    a face between this leaf and another joins basins within these limits: see :mod:`igneous_ng.kernels.watershed`. With
+    ``histogram`` also bins, int32 ``[n, 32]``: faces by affinity / 8.
+    """
+    steps = _steps(bounds)
+    start = 3 * sum((a - o) * step for a, o, step in zip(leaf.lo, bounds.lo, steps, strict=True))
+    found = native.edges(affinities, ids, within, start, steps, histogram)
+    return {name: column for name, column in zip(_COLUMNS, found, strict=True) if column is not None}
+
+
+def _steps(bounds: Box) -> Vec3:
+    """From voxel to voxel along each axis, in linear indices."""
+    nx, ny, _ = bounds.shape
+    return 1, nx, nx * ny

@@ -1,0 +1,60 @@
+"""Basins of affinities: every voxel joins over its best face. Arrays in, arrays out.
+
+One round of Boruvka's minimum spanning tree; Zlateski and Seung (2015, arXiv 1505.00249) take the same steepest ascent,
+with plateaus that are divided. Here faces are in a strict order, by falling affinity, then by rising number, and there
+are no plateaus: of equal faces of a voxel those before it count first, then x, y, z. Affinities are uint8
+``[x, y, z, 3]`` in Fortran order; channel a at p is the face of p and the voxel before it along a.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from igneous_ng.native import watershed as native
+
+Array = npt.NDArray[Any]
+Limits = tuple[int, int]
+_FULL = 255
+
+
+@dataclass(frozen=True)
+class Basins:
+    """The basins of a block: the id of each voxel, uint64 ``[x, y, z]``, and of each basin, in the order of ids:
+
+    size: voxels. faces: which faces of the block it touches, bits 0 to 5 for x-, x+, y-, y+, z-, z+.
+    first: the linear index of its first voxel in the block, x fastest.
+    """
+
+    ids: Array
+    size: Array
+    faces: Array
+    first: Array
+
+
+def limits(low: float, high: float) -> Limits:
+    """Grey values for affinities from 0 to 1: a face above the first may join, one from the second on does."""
+    least = math.floor(_FULL * low)
+    return least, max(math.ceil(_FULL * high), least + 1)
+
+
+def basins(affinities: Array, within: Limits, base: int) -> Basins:
+    """The basins of a block, called ``base + 1`` and on in the order of their first voxels.
+
+    ``affinities`` are those of the block and of 1 voxel behind it along each axis. A voxel without a face above the
+    lower limit is 0. A face that leads out of the block can be the best of a voxel; it joins nothing here.
+    """
+    return Basins(*native.basins(affinities, *within, base))
+
+
+def cut(affinities: Array, left_out: Array) -> None:
+    """Set to 0 all faces of voxels that are ``left_out``, which has 1 voxel more before the block along each axis."""
+    for axis in range(3):
+        values = affinities[..., axis]
+        before = tuple(slice(0, -1) if a == axis else slice(1, None) for a in range(3))
+        np.copyto(values, 0, where=left_out[1:, 1:, 1:])
+        np.copyto(values, 0, where=left_out[before])

@@ -1,0 +1,324 @@
+// The graph of regions that touch: sums over the faces between each two of them.
+//
+// Regions of a block are counted, so each is an index, and has a list of its edges with regions of lower indices; what is
+// used comes to the front of its list. Faces are visited in small cubes, whose edges a processor's cache can hold. All that
+// is summed is of integers, so the order of visits does not show. Edges are put in order by counting.
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <stdexcept>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace py = pybind11;
+
+namespace {
+
+using Vec3 = std::array<int64_t, 3>;
+using Affinities = py::array_t<uint8_t, py::array::f_style>;
+using Regions = py::array_t<uint64_t>;
+
+constexpr int kBins = 32;    // of 256 / 32 grey values
+constexpr int64_t kSide = 32;  // of a cube
+
+struct NoBins {
+  void count(uint8_t) {}
+  void write(int32_t*) const {}
+};
+
+struct Bins {
+  std::array<int32_t, kBins> counts{};
+  void count(uint8_t value) { ++counts[value / (256 / kBins)]; }
+  void write(int32_t* to) const { std::copy(counts.begin(), counts.end(), to); }
+};
+
+template <class Histogram>
+struct Edge {
+  int64_t sum = 0, key = std::numeric_limits<int64_t>::max();
+  uint32_t num = 0, other = 0, next = 0;
+  uint8_t max = 0, must = 0;
+  Histogram bins;
+
+  void face(uint8_t value, int64_t number, bool needed) {
+    sum += value;
+    key = std::min(key, number);
+    ++num;
+    max = std::max(max, value);
+    must |= static_cast<uint8_t>(needed);
+    bins.count(value);
+  }
+};
+
+// Indices of regions, in the order of ids: those of the block, and those before it, whose ids may be lower or higher.
+class Names {
+ public:
+  Names(uint64_t least, uint64_t most, std::vector<uint64_t> others) : least_(least), most_(most), others_(std::move(others)) {
+    std::sort(others_.begin(), others_.end());
+    others_.erase(std::unique(others_.begin(), others_.end()), others_.end());
+    lower_ = std::lower_bound(others_.begin(), others_.end(), least) - others_.begin();
+  }
+
+  size_t count() const { return others_.size() + own(); }
+
+  uint32_t of(uint64_t id) const {
+    if (id >= least_ && id <= most_) return static_cast<uint32_t>(lower_ + (id - least_));
+    const size_t at = std::lower_bound(others_.begin(), others_.end(), id) - others_.begin();
+    return static_cast<uint32_t>(at < lower_ ? at : at + own());
+  }
+
+  uint64_t id(size_t index) const {
+    if (index < lower_) return others_[index];
+    return index - lower_ < own() ? least_ + (index - lower_) : others_[index - own()];
+  }
+
+ private:
+  size_t own() const { return most_ < least_ ? 0 : most_ - least_ + 1; }
+
+  uint64_t least_, most_;
+  std::vector<uint64_t> others_;
+  size_t lower_;
+};
+
+// Edges that are added to, by their ends.
+template <class Histogram>
+class Edges {
+ public:
+  using One = Edge<Histogram>;
+
+  explicit Edges(Names names) : names_(std::move(names)), heads_(names_.count()) {}
+
+  One& at(int axis, uint64_t one, uint64_t other) {
+    Last& last = last_[axis];  // faces of one axis that follow each other are often of one edge
+    if (last.edge && last.one == one && last.other == other) return *last.edge;
+    const uint32_t a = names_.of(one), b = names_.of(other);
+    last = {one, other, &find(heads_[std::max(a, b)], std::min(a, b))};
+    return *last.edge;
+  }
+
+  size_t count() const { return count_; }
+
+  // Visit all edges: where each is by ascending (u, v), u, v and the edge.
+  template <class Visit>
+  void each(Visit visit) const {
+    std::vector<uint32_t> starts(heads_.size() + 1);
+    for (uint32_t i = 1; i <= count_; ++i) ++starts[edge(i).other + 1];
+    for (size_t u = 1; u < starts.size(); ++u) starts[u] += starts[u - 1];
+    for (size_t v = 0; v < heads_.size(); ++v)
+      for (uint32_t i = heads_[v]; i; i = edge(i).next) {
+        const uint32_t u = edge(i).other;
+        visit(starts[u]++, names_.id(u), names_.id(v), edge(i));
+      }
+  }
+
+ private:
+  static constexpr uint32_t kPage = 1 << 14;  // edges that lie together, where they stay
+
+  struct Last {
+    uint64_t one = 0, other = 0;
+    One* edge = nullptr;
+  };
+
+  One& edge(uint32_t i) const { return pages_[(i - 1) / kPage][(i - 1) % kPage]; }
+
+  One& find(uint32_t& head, uint32_t low) {
+    for (uint32_t i = head, before = 0; i; before = i, i = edge(i).next) {
+      One& found = edge(i);
+      if (found.other != low) continue;
+      if (before) {
+        edge(before).next = found.next;
+        found.next = head;
+        head = i;
+      }
+      return found;
+    }
+    if (count_ % kPage == 0) pages_.push_back(std::make_unique<One[]>(kPage));
+    One& made = edge(++count_);
+    made.other = low;
+    made.next = head;
+    head = count_;
+    return made;
+  }
+
+  Names names_;
+  std::vector<uint32_t> heads_;  // of each region's list; edges are counted from 1
+  std::vector<std::unique_ptr<One[]>> pages_;
+  std::array<Last, 3> last_{};
+  uint32_t count_ = 0;
+};
+
+// A block of regions with those before it, and its affinities with those around it.
+class Block {
+ public:
+  Block(const Affinities& aff, const Regions& ids, int low, int high, int64_t number, Vec3 steps)
+      : aff_(aff.data()), ids_(ids.data()), low_(low), high_(high), number_(number), steps_(steps) {
+    for (int a = 0; a < 3; ++a) {
+      shape_[a] = aff.shape(a) - 2;
+      before_[a] = ids.shape(a) - shape_[a];
+      id_step_[a] = ids.strides(a) / static_cast<int64_t>(sizeof(uint64_t));
+      aff_step_[a] = aff.strides(a);
+    }
+    channel_ = aff.strides(3);
+  }
+
+  template <class Histogram>
+  Edges<Histogram> edges() const {
+    Edges<Histogram> found(names());
+    for (int64_t z = 0; z < shape_[2]; z += kSide)
+      for (int64_t y = 0; y < shape_[1]; y += kSide)
+        for (int64_t x = 0; x < shape_[0]; x += kSide) cube(found, {x, y, z});
+    return found;
+  }
+
+ private:
+  const uint64_t* ids(const Vec3& at) const {
+    return ids_ + (at[0] + before_[0]) * id_step_[0] + (at[1] + before_[1]) * id_step_[1] + (at[2] + before_[2]) * id_step_[2];
+  }
+  const uint8_t* aff(const Vec3& at) const {
+    return aff_ + (at[0] + 1) * aff_step_[0] + (at[1] + 1) * aff_step_[1] + (at[2] + 1) * aff_step_[2];
+  }
+
+  Names names() const {
+    uint64_t least = std::numeric_limits<uint64_t>::max(), most = 0;
+    scan({0, 0, 0}, shape_, [&](uint64_t id) {
+      least = std::min(least, id);
+      most = std::max(most, id);
+    });
+    if (most > least && most - least >= static_cast<uint64_t>(shape_[0] * shape_[1] * shape_[2]))
+      throw std::invalid_argument("the regions of a block are counted: there are no more numbers between them than voxels");
+    std::vector<uint64_t> others;
+    for (int a = 0; a < 3; ++a) {
+      if (!before_[a]) continue;
+      Vec3 lo{}, hi = shape_;
+      lo[a] = -1;
+      hi[a] = 0;
+      scan(lo, hi, [&](uint64_t id) {
+        if ((id < least || id > most) && (others.empty() || others.back() != id)) others.push_back(id);
+      });
+    }
+    return Names(least, most, std::move(others));
+  }
+
+  template <class Visit>
+  void scan(const Vec3& lo, const Vec3& hi, Visit visit) const {
+    for (int64_t z = lo[2]; z < hi[2]; ++z)
+      for (int64_t y = lo[1]; y < hi[1]; ++y) {
+        const uint64_t* id = ids({lo[0], y, z});
+        for (int64_t x = lo[0]; x < hi[0]; ++x, id += id_step_[0])
+          if (*id) visit(*id);
+      }
+  }
+
+  template <class Histogram>
+  void cube(Edges<Histogram>& found, const Vec3& lo) const {
+    Vec3 hi;
+    for (int a = 0; a < 3; ++a) hi[a] = std::min(lo[a] + kSide, shape_[a]);
+    for (int64_t z = lo[2]; z < hi[2]; ++z)
+      for (int64_t y = lo[1]; y < hi[1]; ++y)
+        for (int axis = 0; axis < 3; ++axis) row(found, axis, {lo[0], y, z}, hi[0]);
+  }
+
+  // The faces along an axis before the voxels of a row.
+  template <class Histogram>
+  void row(Edges<Histogram>& found, int axis, Vec3 at, int64_t end) const {
+    if (at[axis] + before_[axis] == 0) {  // nothing is before the first voxel
+      if (axis) return;
+      ++at[0];
+    }
+    const uint64_t* id = ids(at);
+    const uint8_t* values = aff(at) + axis * channel_;
+    int64_t number = number_ + axis;
+    for (int a = 0; a < 3; ++a) number += 3 * at[a] * steps_[a];
+    for (; at[0] < end; ++at[0], id += id_step_[0], ++values, number += 3) {
+      const uint64_t one = *id, other = *(id - id_step_[axis]);
+      if (one == other || !one || !other) continue;
+      const bool needed = at[axis] == 0 && must(at, axis, *values);
+      found.at(axis, one, other).face(*values, number, needed);
+    }
+  }
+
+  // Whether a face joins its voxels, which only the border of the block has kept apart.
+  bool must(Vec3 at, int axis, int value) const {
+    if (value <= low_) return false;
+    if (value >= high_ || best(at) == axis) return true;
+    --at[axis];
+    return best(at) == axis + 3;
+  }
+
+  // The best face of a voxel: 0 to 2 are those before it along x, y, z, 3 to 5 those behind.
+  int best(const Vec3& at) const {
+    const uint8_t* own = aff(at);
+    int found = 0, top = -1;
+    for (int face = 0; face < 6; ++face) {
+      const int axis = face % 3;
+      const uint8_t value = own[axis * channel_ + (face < 3 ? 0 : aff_step_[axis])];
+      if (value > top) {
+        top = value;
+        found = face;
+      }
+    }
+    return found;
+  }
+
+  const uint8_t* aff_;
+  const uint64_t* ids_;
+  int low_, high_;
+  int64_t number_, channel_;
+  Vec3 steps_, shape_, before_, id_step_, aff_step_;
+};
+
+template <class Histogram>
+py::tuple columns(const Block& block) {
+  const Edges<Histogram> edges = [&] {
+    py::gil_scoped_release release;
+    return block.edges<Histogram>();
+  }();
+  const auto count = static_cast<py::ssize_t>(edges.count());
+  py::array_t<uint64_t> u(count), v(count);
+  py::array_t<int64_t> sum(count), num(count), key(count);
+  py::array_t<uint8_t> must(count), max(count);
+  py::array_t<int32_t> bins({std::is_same_v<Histogram, Bins> ? count : 0, py::ssize_t{kBins}});
+  auto to = std::make_tuple(u.mutable_data(), v.mutable_data(), sum.mutable_data(), num.mutable_data(), key.mutable_data(),
+                            must.mutable_data(), max.mutable_data());
+  int32_t* const counts = bins.mutable_data();
+  {
+    py::gil_scoped_release release;
+    edges.each([&](size_t at, uint64_t one, uint64_t other, const Edge<Histogram>& edge) {
+      const auto values = std::make_tuple(one, other, edge.sum, int64_t{edge.num}, edge.key, edge.must, edge.max);
+      std::apply([&](auto*... out) { std::apply([&](auto... value) { ((out[at] = value), ...); }, values); }, to);
+      edge.bins.write(counts + at * kBins);
+    });
+  }
+  return py::make_tuple(u, v, sum, num, key, must, max, std::is_same_v<Histogram, Bins> ? py::object(bins) : py::none());
+}
+
+py::tuple edges(const Affinities& aff, const Regions& ids, std::pair<int, int> limits, int64_t number, const std::tuple<int64_t, int64_t, int64_t>& steps, bool histogram) {
+  if (aff.ndim() != 4 || ids.ndim() != 3 || aff.shape(3) != 3) throw std::invalid_argument("give affinities [x, y, z, 3] and regions [x, y, z]");
+  py::ssize_t voxels = 1;
+  for (int a = 0; a < 3; ++a) {
+    const py::ssize_t length = aff.shape(a) - 2;
+    if (length < 1 || ids.shape(a) < length || ids.shape(a) > length + 1)
+      throw std::invalid_argument("affinities are of a block and 1 voxel around; regions of the block and at most 1 voxel before");
+    voxels *= length;
+  }
+  if (voxels >= std::numeric_limits<uint32_t>::max() / 3) throw std::invalid_argument("a block of 2^32 faces or more; use smaller leaves");
+  const auto [x, y, z] = steps;
+  const Block block(aff, ids, limits.first, limits.second, number, {x, y, z});
+  return histogram ? columns<Bins>(block) : columns<NoBins>(block);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(region_graph, m) {
+  m.doc() = "The graph of regions that touch.";
+  m.def("edges", &edges, py::arg("aff").noconvert(), py::arg("ids").noconvert(), py::arg("limits"), py::arg("number"),
+        py::arg("steps"), py::arg("histogram"));
+}
