@@ -96,7 +96,7 @@ def test_a_supervoxel_without_a_segment_is_refused_by_its_place(tmp_path: Path) 
     known.put(what, (1, 1, 0), {name: column[1:] for name, column in table.items()})
     stage = Relabel(supervoxels=layer, layer=f"{tmp_path}/new")
     voxels = whole(tmp_path / "sv")[..., 0]
-    x, y, z = np.argwhere(voxels.T == int(table["id"][0]))[0][::-1] + LOW
+    x, y, z = np.argwhere(np.isin(voxels.T, table["id"][:1]))[0][::-1] + LOW
     with pytest.raises(DataError, match=rf"{table['id'][0]} at \({x}, {y}, {z}\)"):
         stage.execute(stage.units(io)[0], io)
 
