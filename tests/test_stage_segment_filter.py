@@ -90,7 +90,7 @@ def decided(labels: np.ndarray, fields: dict[str, Any]) -> np.ndarray:
     for label, (voxels, faces, low, high) in measures.items():
         host = low if voxels <= fields.get("holes", 0) and not faces and low == high and low else label
         became[label] = 0 if not label or (host and dropped(host)) else host
-    return np.vectorize(became.__getitem__)(labels)
+    return np.array([became[label] for label in labels.ravel().tolist()]).reshape(labels.shape)
 
 
 FILTERS: list[dict[str, Any]] = [
@@ -215,9 +215,12 @@ def test_wrong_requests(tmp_path: Path) -> None:
         run.inline(Apply(source=layer, layer=f"{tmp_path}/new", table=f"{tmp_path}/none"))
     with pytest.raises(DataError, match="missing"):
         run.inline(Table(table=f"{tmp_path}/none.csv", layer=f"{tmp_path}/new"))
-    with pytest.raises(DataError, match="not finished"):
+    with pytest.raises(DataError, match="missing"):
         run.inline(Tally(layer=layer, level=1))
+    run.inline(Tally(layer=layer, cell=(8, 8, 8)))
+    with pytest.raises(SpecError, match="measured otherwise"):
+        run.inline(Tally(layer=layer))
     for fields in ({"min_size": -1}, {"dir": "a/b"}, {"drop_large": True}):
         with pytest.raises(SpecError, match=next(iter(fields))):
-            Filter(layer=layer, **fields)  # type: ignore[arg-type]
+            Filter(layer=layer, **fields)
     assert not (tmp_path / "new" / "info").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +119,6 @@ def test_nothing_is_written_before_the_segments_are_known(tmp_path: Path) -> Non
         ({"layer": "/sv"}, "supervoxels"),
     ],
 )
-def test_wrong_requests(fields: dict, said: str) -> None:
+def test_wrong_requests(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError, match=said):
         Relabel(**{"supervoxels": "/sv", "layer": "/new", **fields})

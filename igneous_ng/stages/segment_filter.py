@@ -156,8 +156,8 @@ class Filter(Stage, name="segment filter"):
 
     A label is dropped if it is small or, if so asked, large or at the border of the layer. A hole, which is a label
     with a single other one around it, becomes what that becomes; sizes are those before. Holes of background are no
-    labels: they stay. The table is in parts, in the folder filters/DIR of the layer: columns old, new and reason (bits: 1
-    small, 2 border, 4 large, 8 hole) of what does not stay, large and voxels of likely mergers.
+    labels: they stay. The table is in parts, in the folder filters/DIR of the layer: columns old, new and reason (bits:
+    1 small, 2 border, 4 large, 8 hole) of what does not stay, large and voxels of likely mergers.
     """
 
     layer: LayerUrl = arg("Layer of labels, measured.")

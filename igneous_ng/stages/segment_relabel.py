@@ -112,14 +112,10 @@ class Relabel(Stage, name="segment relabel"):
         """Records lie with the new layer."""
         return self.layer
 
-    def prepare(self, io: IO) -> None:
-        """Refuse to begin before the segments are known; the layer is published only at the end."""
+    def units(self, io: IO) -> Grid:
+        """Cells of whole chunks, or of whole shards, once the segments are known."""
         known = Supervoxels(io, self.supervoxels)
         known.need(f"{self.agglomeration}/segments", f"segment agglomerate {self.supervoxels}")
-        self._pass(io)
-
-    def units(self, io: IO) -> Grid:
-        """Cells of whole chunks, or of whole shards."""
         return self._pass(io).units()
 
     def peak_bytes(self, unit: Box, io: IO) -> int:
