@@ -207,6 +207,21 @@ def test_a_wide_table_is_read_in_parts(tmp_path: Path) -> None:
     assert (whole(tmp_path / "new") == 77 * 2**30).all()
 
 
+def test_signed_labels_become_unsigned(tmp_path: Path) -> None:
+    labels = lumps(5).astype(np.int32)
+    (tmp_path / "table.json").write_text('{"3000": 1}')
+    create(tmp_path / "seg", labels[..., None], LOW)
+    fields: dict[str, Any] = {"source": f"{tmp_path}/seg", "table": f"{tmp_path}/table.json"}
+    chain(Remap(layer=f"{tmp_path}/new", **fields))
+    found = whole(tmp_path / "new")[..., 0]
+    assert found.dtype == np.uint32
+    assert (found == np.where(labels == 3000, 1, labels)).all()
+    labels[1, 2, 3] = -1
+    create(tmp_path / "worse", labels[..., None], LOW)
+    with pytest.raises(DataError, match="below 0"):
+        chain(Remap(layer=f"{tmp_path}/newer", **{**fields, "source": f"{tmp_path}/worse"}))
+
+
 def test_wrong_requests(tmp_path: Path) -> None:
     layer = stored(tmp_path / "seg", lumps())
     with pytest.raises(DataError, match="segment measure"):
