@@ -1,11 +1,11 @@
-"""Voxels per label of a whole layer: a table in parts, made by a shuffle in levels in which no task holds all labels.
+"""What is known of the labels of a layer, such as voxels: tables made by a shuffle in which no task holds all labels.
 
-Level 0 counts each cell. At each level above, a task takes the counts of up to 64 groups of the level below, but
+Level 0 looks at each cell. At each level above, a task takes the rows of up to 64 groups of the level below, but
 only the labels of one part of the hashes; groups become fewer and parts more, until one group is left, whose parts
 are the table. A task therefore holds about as much as one cell has labels, and reads 64 objects, whatever the size of
 the layer.
 
-A file holds the offsets and checksums of what each task of the next level reads, then pairs of label and count.
+A file holds the offsets and checksums of what each task of the next level reads, then rows of a label and its numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +26,15 @@ from igneous_ng.io import IO
 Array = npt.NDArray[Any]
 _BITS = 6  # of the hash that a level takes: 64 groups become one
 _WORD = 8  # bytes
-_COPIES = 5  # of the pairs held at once: as read, together, sorted, summed, packed
+_COPIES = 5  # of the rows held at once: as read, together, sorted, summed, packed
+Reduction = Literal["sum", "or", "min", "max"]
+_REDUCE: dict[Reduction, np.ufunc] = {"sum": np.add, "or": np.bitwise_or, "min": np.minimum, "max": np.maximum}
+_NOTHING: dict[Reduction, int] = {"sum": 0, "or": 0, "min": (1 << 64) - 1, "max": 0}
 
 
 @dataclass(frozen=True)
 class Shuffle:
-    """How the counts of ``cells`` cells become a table."""
+    """How the rows of ``cells`` cells become a table."""
 
     cells: int
 
@@ -60,32 +63,40 @@ class Shuffle:
 
 @dataclass(frozen=True)
 class Census:
-    """The counts that are kept in the folder ``url``."""
+    """The tables in the folder ``url``; ``reductions`` say how each number of a label is put together, all uint64.
+
+    ``maker`` is the command that writes them, for people.
+    """
 
     io: IO
     url: str
     shuffle: Shuffle
+    reductions: tuple[Reduction, ...] = ("sum",)
+    maker: str = "image census"
 
-    def store(self, level: int, unit: int, labels: Array, counts: Array) -> None:
-        """Write what a task counted; ``labels`` without repeats."""
+    def store(self, level: int, unit: int, labels: Array, numbers: Array) -> None:
+        """Write what a task found: ``labels`` without repeats, and the ``numbers`` [n, reductions] of each."""
         depth = self.shuffle.depth(level)
         after = self.shuffle.depth(level + 1)
         home = bucket_of(labels, 1 << after) >> depth
         order = np.lexsort((labels, home))
-        pairs = np.stack([labels.astype("<u8"), counts.astype("<u8")], axis=1)[order]
+        rows = np.column_stack([labels.astype("<u8"), numbers.astype("<u8")])[order]
         ends = np.searchsorted(home[order], np.arange((1 << after - depth) + 1))
-        crcs = [zlib.crc32(pairs[a:b].tobytes()) for a, b in itertools.pairwise(ends)]
+        crcs = [zlib.crc32(rows[a:b].tobytes()) for a, b in itertools.pairwise(ends)]
         head = np.concatenate([ends, crcs]).astype("<u8")
-        self.io.put(self._name(level, *self.shuffle.of(level, unit)), head.tobytes() + pairs.tobytes())
+        self.io.put(self._name(level, *self.shuffle.of(level, unit)), head.tobytes() + rows.tobytes())
         self.io.note(labels=len(labels))
 
     def merge(self, level: int, unit: int) -> None:
-        """Add up what the level below counted of one part of the labels."""
-        pairs = np.concatenate([self._read(*place) for place in self._below(level, unit)])
-        pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
-        starts = np.flatnonzero(np.append(True, pairs[1:, 0] != pairs[:-1, 0])[: len(pairs)])
-        totals = np.add.reduceat(pairs[:, 1], starts) if len(starts) else pairs[:, 1]
-        self.store(level, unit, pairs[starts, 0], totals)
+        """Put together what the level below found of one part of the labels."""
+        rows = np.concatenate([self._read(*place) for place in self._below(level, unit)])
+        rows = rows[np.argsort(rows[:, 0], kind="stable")]
+        starts = np.flatnonzero(np.append(True, rows[1:, 0] != rows[:-1, 0])[: len(rows)])
+        totals = np.empty((len(starts), len(self.reductions)), np.uint64)
+        for column, how in enumerate(self.reductions):
+            if len(starts):
+                totals[:, column] = _REDUCE[how].reduceat(rows[:, 1 + column], starts)
+        self.store(level, unit, rows[starts, 0], totals)
 
     def merge_bytes(self, level: int, unit: int) -> int:
         """The most bytes that :meth:`merge` holds."""
@@ -93,19 +104,37 @@ class Census:
         return _COPIES * sum(stop - start for start, stop, _ in spans)
 
     def of(self, labels: Array) -> Array:
-        """Voxels of each of ``labels``, int64, 0 for one that is not in the layer; reads only the parts they are in."""
+        """The numbers of each of ``labels``, uint64 [n, reductions]; of one that is not in the layer, those of nothing.
+
+        Reads only the parts that they are in.
+        """
         wanted, which = np.unique(np.asarray(labels, np.uint64), return_inverse=True)
-        counts, top = np.zeros(len(wanted), np.int64), self.shuffle.top
-        home = bucket_of(wanted, 1 << self.shuffle.depth(top))
+        nothing = [_NOTHING[how] for how in self.reductions]
+        numbers = np.tile(np.array(nothing, np.uint64), (len(wanted), 1))
+        home = bucket_of(wanted, self.parts)
         for part in np.unique(home).tolist():
-            pairs = self._read(top, 0, part, 0)
+            rows = self.part(part)
             mine = np.flatnonzero(home == part)
-            at = np.searchsorted(pairs[:, 0], wanted[mine])
-            there = at < len(pairs)
-            there[there] = pairs[at[there], 0] == wanted[mine][there]
-            counts[mine[there]] = pairs[at[there], 1].astype(np.int64)
-        found: Array = counts[which]
+            at = np.searchsorted(rows[:, 0], wanted[mine])
+            there = at < len(rows)
+            there[there] = rows[at[there], 0] == wanted[mine][there]
+            numbers[mine[there]] = rows[at[there], 1:]
+        found: Array = numbers[which]
         return found
+
+    @property
+    def parts(self) -> int:
+        """Parts of the table."""
+        return 1 << self.shuffle.depth(self.shuffle.top)
+
+    def part(self, part: int) -> Array:
+        """The rows of a part of the table, a label and its numbers, ascending, uint64 [n, 1 + reductions]."""
+        return self._read(self.shuffle.top, 0, part, 0)
+
+    def part_bytes(self, part: int) -> int:
+        """Bytes of what :meth:`part` gives."""
+        start, stop, _ = self._span(self.shuffle.top, 0, part, 0)
+        return stop - start
 
     def _below(self, level: int, unit: int) -> list[tuple[int, int, int, int]]:
         """What a task reads: level, group, part, and which portion of that file."""
@@ -122,8 +151,8 @@ class Census:
         url = self._name(level, group, part)
         words = np.frombuffer(self._get(url, (0, head)), "<u8").astype(np.int64)
         if len(words) != 2 * portions + 1:
-            raise DataError(f"{url}: this table of counts is damaged; count again")
-        start, stop = head + 2 * _WORD * words[portion : portion + 2]
+            raise DataError(f"{url}: this table is damaged; run `{self.maker}` again")
+        start, stop = head + self._width * words[portion : portion + 2]
         return int(start), int(stop), int(words[portions + 1 + portion])
 
     def _read(self, level: int, group: int, part: int, portion: int) -> Array:
@@ -131,13 +160,18 @@ class Census:
         url = self._name(level, group, part)
         data = self._get(url, (start, stop))
         if zlib.crc32(data) != crc:
-            raise DataError(f"{url}: this table of counts is damaged; count again")
-        return np.frombuffer(data, "<u8").reshape(-1, 2)
+            raise DataError(f"{url}: this table is damaged; run `{self.maker}` again")
+        return np.frombuffer(data, "<u8").reshape(-1, self._width // _WORD)
+
+    @property
+    def _width(self) -> int:
+        """Bytes of a row."""
+        return _WORD * (1 + len(self.reductions))
 
     def _get(self, url: str, span: tuple[int, int]) -> bytes:
         data = self.io.get(url, span)
         if data is None:
-            raise DataError(f"{url}: these counts are missing; run `image census` with this layer and mip")
+            raise DataError(f"{url}: this table is missing; run `{self.maker}` with this layer and mip")
         return data
 
     def _name(self, level: int, group: int, part: int) -> str:
@@ -155,4 +189,5 @@ def voxels(io: IO, layer: str, mip: int, labels: Array) -> Array:
     done = io.get_json(f"{url}/table.json")
     if done is None:
         raise DataError(f"{url}: there is no table; run `image census {layer} --mip {mip}`")
-    return Census(io, url, Shuffle(int(done["cells"]))).of(labels)
+    found: Array = Census(io, url, Shuffle(int(done["cells"]))).of(labels)[:, 0].astype(np.int64)
+    return found

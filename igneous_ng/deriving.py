@@ -76,10 +76,10 @@ class Deriving(Masked):
         read = self.volume(io)
         return self.made_as(read, read.dtype, read.channels, read.bounds)
 
-    def made_as(self, read: Volume, dtype: np.dtype[Any], channels: int, bounds: Box) -> Info:
-        """The new layer, of voxels and bounds that may not be the source's."""
+    def made_as(self, read: Volume, dtype: np.dtype[Any], channels: int, bounds: Box, kind: str | None = None) -> Info:
+        """The new layer, of voxels and bounds that may not be the source's, of ``kind`` where given."""
         fields: dict[str, Any] = {
-            "kind": read.info.kind if dtype == read.dtype else IMAGE,
+            "kind": kind or (read.info.kind if dtype == read.dtype else IMAGE),
             "dtype": dtype.name,
             "channels": channels,
             "bounds": bounds,

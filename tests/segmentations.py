@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from igneous_ng.affinities import Affinities
 from igneous_ng.formats.info import IMAGE, new_info
 from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.io import IO
+from igneous_ng.kernels import supervoxel_ids
+from igneous_ng.segmentation import Plan, Supervoxels
 
 
 def affinities(shape: Vec3, levels: int = 256, seed: int = 0, sigma: float = 1.2) -> np.ndarray:
@@ -166,3 +169,35 @@ def folded(edges: dict[tuple[int, int], Edge], sets: Sets) -> dict[tuple[int, in
         old = found.get((one, other))
         found[one, other] = Edge(old.values + edge.values, min(old.key, edge.key)) if old else edge
     return found
+
+
+def agglomerated(folder: Path, segments: np.ndarray, leaf: Vec3, offset: Vec3 = (0, 0, 0)) -> tuple[str, np.ndarray]:
+    """A layer of supervoxels with `segments/` of the agglomeration ``default``, and the segmentation that it tells.
+
+    ``segments`` [x, y, z] are cut by the leaves, and within them into three, by their first voxels.
+    """
+    bounds = Box.sized(offset, vec(segments.shape))
+    plan = Plan(Affinities("file:///none", 0), bounds, leaf, 0.1, 0.9, {"mask": None})
+    io, voxels = IO(), np.zeros(segments.shape, np.uint64, order="F")
+    url = f"file://{folder}"
+    thirds = segments * 3 + np.arange(segments.shape[0])[:, None, None] // 2 % 3
+    for box in plan.grid:
+        own = np.where(segments > 0, thirds, 0)[box.slices(offset)]
+        values, which = np.unique(canonical(own), return_inverse=True)
+        names = np.arange(len(values) + 1, dtype=np.uint64) + np.uint64(supervoxel_ids.first(plan.at(box), plan.bits))
+        names[0] = 0
+        voxels[box.slices(offset)] = names[which.reshape(own.shape) + (values[0] > 0)]
+    named = {int(s): voxels[segments == s].min() for s in np.unique(segments) if s}
+    whole = np.vectorize(lambda s: named.get(int(s), 0), otypes=[np.uint64])(segments)
+    known = Supervoxels(io, layer(folder, voxels[..., None], offset))
+    known.begin(plan)
+    sizes = dict(zip(*(one.tolist() for one in np.unique(whole, return_counts=True)), strict=True))
+    for box in plan.grid:
+        part = box.slices(offset)
+        ids, first = np.unique(voxels[part].ravel(), return_index=True)
+        ids, own = ids[ids > 0], whole[part].ravel()[first][ids > 0]
+        numbers = np.array([sizes[one] for one in own.tolist()], np.int64)
+        known.put("agglomerations/default/segments", plan.at(box), {"id": ids, "segment": own, "size": numbers,
+                  "parts": np.ones(len(ids), np.int64), "weakest": np.zeros(len(ids))})  # fmt: skip
+    known.done("default/segments")
+    return url, whole

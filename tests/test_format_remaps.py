@@ -64,3 +64,25 @@ def test_every_kind_of_table_is_read_exactly(name: str, data: bytes) -> None:
 def test_what_is_no_table_is_refused_by_name(name: str, data: bytes) -> None:
     with pytest.raises(DataError, match=f"^{name}: "):
         remaps.parse(data, name)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.csv", "a.npy", "a.npz"])
+def test_what_a_table_takes_grows_with_its_rows(name: str) -> None:
+    def data(rows: int) -> bytes:
+        pairs = np.zeros((rows, 2), np.uint64)
+        pairs[:, 0] = np.arange(rows)
+        named = dict.fromkeys(range(rows), 0)
+        texts = {"a.json": json.dumps(named), "a.csv": "\n".join(f"{a},{b}" for a, b in named.items())}
+        if name in texts:
+            return texts[name].encode()
+        file = io.BytesIO()
+        np.savez_compressed(file, old=pairs[:, 0], new=pairs[:, 1]) if name == "a.npz" else np.save(file, pairs)
+        return file.getvalue()
+
+    assert remaps.held_bytes(data(1000), name) > 5 * 16_000
+    assert remaps.held_bytes(data(10_000), name) > 8 * remaps.held_bytes(data(1000), name)
+
+
+def test_what_is_no_archive_is_refused() -> None:
+    with pytest.raises(DataError, match="not a table"):
+        remaps.held_bytes(b"no zip", "a.npz")

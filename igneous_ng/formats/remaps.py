@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ import numpy.typing as npt
 from igneous_ng.errors import DataError
 
 Array = npt.NDArray[Any]
+SUFFIXES = (".json", ".csv", ".npz", ".npy")
+_PAIRS = 6  # copies of the labels of an array: as read, as pairs, sorted
+_TEXT = 40  # bytes held per byte of text: Python's own strings and numbers
 
 
 def parse(data: bytes, name: str) -> tuple[Array, Array]:
@@ -24,7 +28,7 @@ def parse(data: bytes, name: str) -> tuple[Array, Array]:
 
     DataError where it is no such table, or names a label twice.
     """
-    readers = {".json": _json, ".csv": _csv, ".npz": _npz, ".npy": _npy}
+    readers = dict(zip(SUFFIXES, (_json, _csv, _npz, _npy), strict=True))
     reader = next((read for suffix, read in readers.items() if name.endswith(suffix)), None)
     if reader is None:
         raise DataError(f"{name}: a table of labels is a file that ends in {', '.join(readers)}")
@@ -37,6 +41,17 @@ def parse(data: bytes, name: str) -> tuple[Array, Array]:
     if len(again):
         raise DataError(f"{name}: label {pairs[again[0], 0]} is there more than once; name each label once")
     return pairs[:, 0], pairs[:, 1]
+
+
+def held_bytes(data: bytes, name: str) -> int:
+    """The most bytes that :func:`parse` holds, ``data`` included; DataError where it is no such table."""
+    if not name.endswith(".npz"):
+        return len(data) * (_PAIRS if name.endswith(".npy") else _TEXT)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as file:
+            return len(data) + _PAIRS * sum(one.file_size for one in file.infolist())
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{name}: not a table of labels ({error})") from error
 
 
 def _whole(rows: Any) -> Array:
