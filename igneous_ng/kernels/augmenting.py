@@ -38,7 +38,7 @@ class Turn:
         if values.shape[3] == 3:
             upright = np.stack([_later(upright[..., k], k) if self.flips[k] else upright[..., k] for k in range(3)], -1)
             upright = upright[..., self._inverse]
-        return upright.transpose((*self._inverse, 3))
+        return upright.transpose(*self._inverse, 3)
 
     def tells_first(self, axis: int) -> bool:
         """Whether it tells the first plane of the affinities along an axis of the image."""
@@ -53,7 +53,7 @@ class Turn:
 
 
 def turns(augment: Augment, isotropic: bool) -> list[Turn]:
-    """The plain patch alone, its 8 mirror images, or these with x and y exchanged (16), or, isotropic, all axes (48)."""
+    """The patch alone; its 8 mirror images; or also with x and y exchanged (16) or, isotropic, all axes (48)."""
     if augment == "none":
         return [Turn()]
     orders = {"flips": [(0, 1, 2)], "all": list(permutations(range(3))) if isotropic else [(0, 1, 2), (1, 0, 2)]}
@@ -70,7 +70,7 @@ def predicted(predict: Callable[[Array], Array], patch: Array, ways: Sequence[Tu
         total = total + way.back(predict(way.of(patch)))
     mean: Array = total / np.float32(len(ways))
     for axis in range(3 if total.shape[3] == 3 else 0):
-        first = (*(0 if k == axis else slice(None) for k in range(3)), axis)
+        first: tuple[slice | int, ...] = (*(0 if k == axis else slice(None) for k in range(3)), axis)
         mean[first] = total[first] / np.float32(max(1, sum(way.tells_first(axis) for way in ways)))
     return mean
 

@@ -1,7 +1,7 @@
 """Patches over the bounds of a layer, and what models say of them blended.
 
-Patches lie on a lattice that is fixed to the bounds, whatever boxes are asked for. Of each the part inside its margin is
-trusted; trusted parts cover all. A voxel's value is the mean of what the patches around it say, weighed by how
+Patches lie on a lattice that is fixed to the bounds, whatever boxes are asked for. Of each the part inside its margin
+is trusted; trusted parts cover all. A voxel's value is the mean of what the patches around it say, weighed by how
 deep it lies in them, and added up in the lattice's order: so it is the same bytes in any box. Beyond the bounds the
 image is mirrored.
 """

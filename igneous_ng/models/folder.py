@@ -25,10 +25,10 @@ _TYPE = "igneous_ng_model"
 class Card:
     """What ``model.json`` says.
 
-        ``resolution`` is that of the training images in nm, ``levels`` are their grey values: where given, others are made
-        comparable before they are shown to the model. Patches share ``overlap`` of their trusted part where nothing else
-        is asked for: 0 is enough for a model whose margin holds all that it looks at. Predicting takes ``bytes_per_voxel`` of a
-    patch. ``made`` says how it came to be.
+    ``resolution`` is that of the training images in nm, ``levels`` are their grey values: where given, others are
+    made comparable before they are shown to the model. Patches share ``overlap`` of their trusted part where nothing
+    else is asked for: 0 is enough for a model whose margin holds all that it looks at. Predicting takes
+    ``bytes_per_voxel`` of a patch. ``made`` says how it came to be.
     """
 
     kind: str

@@ -19,7 +19,7 @@ from igneous_ng.models.folder import Card
 
 Array = npt.NDArray[Any]
 _CUDA = ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})
-_CPU = ("CPUExecutionProvider", {})
+_CPU: tuple[str, dict[str, str]] = ("CPUExecutionProvider", {})
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 

@@ -12,7 +12,6 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <stdexcept>
 #include <vector>
 
@@ -21,7 +20,7 @@ namespace py = pybind11;
 namespace {
 
 using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
-constexpr float kTiny = 1e-12f, kFlat = 1e-5f;
+constexpr float kTiny = 1e-12f, kFlat = 1e-5f, kNowhere = -1e30f;
 
 // A Gaussian and its first two derivatives along one axis.
 struct Taps {
@@ -129,7 +128,7 @@ Floats respond(const Floats& patch, const std::vector<std::array<Floats, 3>>& gi
   const float* in = patch.data();
   float* to = out.mutable_data();
   py::gil_scoped_release release;
-  std::fill_n(to, shape[0] * shape[1] * shape[2], -std::numeric_limits<float>::max());
+  std::fill_n(to, shape[0] * shape[1] * shape[2], kNowhere);
   Filter filter(in, shape, margin, darkness, to);
   for (const auto& scale : scales) filter.add(scale);
   return out;

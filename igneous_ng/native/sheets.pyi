@@ -10,5 +10,5 @@ def respond(patch: Plane, scales: list[tuple[Plane, Plane, Plane]], darkness: fl
     ``darkness`` times the smoothed image.
 
     A scale is, along z, y and x, a Gaussian and its first two derivatives, ``[3, 2 radius + 1]``. Voxels nearer to an
-    end of the patch than the largest radius along that axis get the least float there is.
+    end of the patch than the largest radius along that axis get -1e30.
     """

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from igneous_ng.kernels.patches import Blend, Lattice
 from igneous_ng.masks import Masked
 from igneous_ng.models import greys, opening
 from igneous_ng.models.asking import Asked
-from igneous_ng.models.base import Machine, Shape
+from igneous_ng.models.base import Machine
 from igneous_ng.models.folder import Card
 from igneous_ng.models.greys import Greys
 from igneous_ng.stage import Layer, LayerUrl, arg, opt
@@ -33,6 +34,10 @@ Array = npt.NDArray[Any]
 _NEAR = 4 / 3  # by which a level's voxels may differ from those that a model was trained on
 _ONE = (1, 1, 1)
 _BASE = 300_000_000  # bytes of a library of networks once it computes
+_PATCH = 16  # of a voxel of a patch, before it is asked about
+_TURNED = 4  # answers that are held at once where several are averaged
+_SUM = 6  # of a voxel and a channel: sums, and what becomes of them
+_OUT = 14  # of a voxel: affinities, their parts, and their chunks
 _DEVICE = 2_000_000_000  # bytes of a graphics processor that such a library takes for itself
 
 
@@ -88,7 +93,8 @@ class Infer(Masked, name="segment infer"):
 
     def prepare(self, io: IO) -> None:
         """Find how bright the image is, and write that and the info of the layer; what does not fit is refused."""
-        volume, card = self._volume(io), self._card(io)
+        plan = self._plan(io)
+        volume, card = plan.volume, plan.card
         _check_scale(self.name, volume, card)
         self._ways(card)
         known = {"image": str(self.image), "mip": self.mip, "mask": self.mask_parameters()}
@@ -96,58 +102,55 @@ class Infer(Masked, name="segment infer"):
         before = io.get_json(url) or {}
         levels = before.get("levels") if before.get("of") == known else None
         if levels is None and card.levels is not None:
-            excluded = partial(self.excluded, io, resolution=volume.resolution)
-            levels = greys.measured(io, volume, excluded).to_json()
+            levels = greys.measured(io, volume, partial(self.excluded, io, resolution=volume.resolution)).to_json()
         model = digest(opening.learnt(io, self.model, card))
-        io.create_layer(self.layer, self._info(io))
+        io.create_layer(self.layer, self._info(volume))
         io.put_json(url, {"of": known, "levels": levels, "model": self.model, "learnt": model, "card": card.to_json()})
 
     def units(self, io: IO) -> Grid:
         """Cells of whole chunks."""
-        scale = self._info(io).scales[0]
+        scale = self._info(self._volume(io)).scales[0]
         return Grid(scale.bounds, round_to_chunks(scale, self.cell))
 
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """The image around a cell, sums and bytes of the cell, and what the model takes for a patch."""
-        volume, card, wide = self._volume(io), self._card(io), self._wide(unit, io)
-        lattice = self._lattice(io)
-        read = lattice.needed(lattice.touching(wide))
-        patch = int(np.prod(card.shape.patch))
-        asked = patch * (card.bytes_per_voxel + 16 + 4 * card.shape.channels * (4 if self.augment != "none" else 1))
-        sums = wide.voxels * (4 * card.shape.channels + 2 * card.shape.channels + 12)
-        library = 0 if card.kind == "sheet" else _BASE
-        masked = self.mask_bytes(io, wide.grow(_ONE, (0, 0, 0)), volume.resolution)
-        return library + 2 * read.voxels * volume.voxel_bytes + asked + sums + masked
+        plan = self._plan(io)
+        shape, wide = plan.card.shape, self._wide(plan, unit)
+        read = plan.lattice.needed(plan.lattice.touching(wide)).voxels * plan.volume.voxel_bytes
+        answers = shape.channels * (_TURNED if self.augment != "none" else 1)
+        asked = prod(shape.patch) * (plan.card.bytes_per_voxel + _PATCH + 4 * answers)
+        sums = wide.voxels * (_SUM * shape.channels + _OUT)
+        library = 0 if plan.card.kind == "sheet" else _BASE
+        return library + 2 * read + asked + sums + self.mask_bytes(io, plan.around(unit), plan.volume.resolution)
 
     def device_bytes(self, unit: Box, io: IO) -> int:
         """What a network takes for a patch, where cuda is asked for by name."""
-        card = self._card(io)
+        card = self._plan(io).card
         if self.device != "cuda" or card.kind not in ("onnx", "torch"):
             return 0
-        return _DEVICE + int(np.prod(card.shape.patch)) * card.bytes_per_voxel
+        return _DEVICE + prod(card.shape.patch) * card.bytes_per_voxel
 
     def execute(self, unit: Box, io: IO) -> None:
         """Ask the model about the patches around one cell, and write what it says."""
-        card, bounds = self._card(io), self._volume(io).bounds
-        around = unit.grow(_ONE, (0, 0, 0)) & bounds
-        left_out = self.excluded(io, around, self._volume(io).resolution)
-        wide = self._wide(unit, io)
-        said = self._said(io, card, wide, left_out if left_out is None else left_out[wide.slices(around.lo)])
-        out = _as(self.output, said, wide, unit, bounds)
+        plan = self._plan(io)
+        around, wide = plan.around(unit), self._wide(plan, unit)
+        left_out = self.excluded(io, around, plan.volume.resolution)
+        said = self._said(io, plan, wide, left_out if left_out is None else left_out[wide.slices(around.lo)])
+        out = _as(self.output, said, wide, unit, plan.volume.bounds)
         if left_out is not None:
             _leave_out(out, left_out, around, unit)
         io.note(**_figures(out))
-        io.write(io.volume(self.layer, 0, info=self._info(io)), unit, out, self.compress)
+        io.write(io.volume(self.layer, 0, info=self._info(plan.volume)), unit, out, self.compress)
 
-    def _said(self, io: IO, card: Card, box: Box, left_out: Array | None) -> Array:
+    def _said(self, io: IO, plan: _Plan, box: Box, left_out: Array | None) -> Array:
         """What the model says of ``box``, uint8 [x, y, z, channel]: affinities, or how surely voxels are boundary."""
-        lattice, volume = self._lattice(io), self._volume(io)
+        lattice = plan.lattice
         parts = lattice.touching(box)
         shown = [part for part in parts if left_out is None or not left_out[(part & box).slices(box.lo)].all()]
-        blend, seconds, same = Blend(lattice, box, card.shape.channels), 0.0, 0
+        blend, seconds, same = Blend(lattice, box, plan.card.shape.channels), 0.0, 0
         if shown:
-            asked, at = self._asked(io, card), lattice.needed(shown)
-            image = io.read(volume, at)[..., 0]
+            asked, at = self._asked(io, plan.card), lattice.needed(shown)
+            image = io.read(plan.volume, at)[..., 0]
             for part in shown:
                 patch = lattice.cut(image, at, part)
                 if patch.min() == patch.max():
@@ -183,6 +186,20 @@ class Infer(Masked, name="segment infer"):
         isotropic = len(set(card.resolution)) == 1 and len(set(patch)) == 1
         return augmenting.turns(self.augment, isotropic)
 
+    def _plan(self, io: IO) -> _Plan:
+        volume = self._volume(io)
+        card = opening.card(io, self.model, volume.resolution, volume.bounds.shape)
+        shape = card.shape if self.patch is None else replace(card.shape, patch=self.patch)
+        if any(n <= 2 * m for n, m in zip(shape.patch, shape.margin, strict=True)):
+            raise SpecError(
+                f"{self.name}.patch: of {self.patch} nothing is left inside the model's margins of {shape.margin}; "
+                "give a larger one"
+            )
+        trusted = vec(n - 2 * m for n, m in zip(shape.patch, shape.margin, strict=True))
+        part = card.overlap if self.overlap is None else self.overlap
+        lattice = Lattice(volume.bounds, trusted, shape.margin, vec(int(t * part) for t in trusted))
+        return _Plan(volume, replace(card, shape=shape), lattice)
+
     def _volume(self, io: IO) -> Volume:
         volume = io.volume(self.image, self.mip, self.fill_missing)
         if volume.channels != 1 or volume.dtype not in (np.uint8, np.uint16, np.float32):
@@ -192,32 +209,11 @@ class Infer(Masked, name="segment infer"):
             )
         return volume
 
-    def _card(self, io: IO) -> Card:
-        volume = self._volume(io)
-        card = opening.card(io, self.model, volume.resolution, volume.bounds.shape)
-        if self.patch is None:
-            return card
-        if any(n <= 2 * m for n, m in zip(self.patch, card.shape.margin, strict=True)):
-            raise SpecError(
-                f"{self.name}.patch: of {self.patch} nothing is left inside the model's margins of {card.shape.margin}; "
-                "give a larger one"
-            )
-        return replace(card, shape=Shape(self.patch, card.shape.margin, card.shape.channels))
-
-    def _lattice(self, io: IO) -> Lattice:
-        card = self._card(io)
-        shape, part = card.shape, card.overlap if self.overlap is None else self.overlap
-        trusted = vec(n - 2 * m for n, m in zip(shape.patch, shape.margin, strict=True))
-        return Lattice(self._volume(io).bounds, trusted, shape.margin, vec(int(t * part) for t in trusted))
-
-    def _wide(self, unit: Box, io: IO) -> Box:
+    def _wide(self, plan: _Plan, unit: Box) -> Box:
         """The voxels that the model has to tell of: affinities are made of boundaries on both sides."""
-        if self.output == "boundary" or self._card(io).shape.channels == 3:
-            return unit
-        return unit.grow(_ONE, (0, 0, 0)) & self._volume(io).bounds
+        return unit if self.output == "boundary" or plan.card.shape.channels == 3 else plan.around(unit)
 
-    def _info(self, io: IO) -> Info:
-        volume = self._volume(io)
+    def _info(self, volume: Volume) -> Info:
         return new_info(
             kind=IMAGE,
             dtype="uint8",
@@ -227,6 +223,19 @@ class Infer(Masked, name="segment infer"):
             chunk=self.chunk,
             encoding="raw",
         )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is read, the model as it is used, and where its patches lie."""
+
+    volume: Volume
+    card: Card
+    lattice: Lattice
+
+    def around(self, unit: Box) -> Box:
+        """``unit`` and the voxels before it."""
+        return unit.grow(_ONE, (0, 0, 0)) & self.volume.bounds
 
 
 def _check_scale(stage: str, volume: Volume, card: Card) -> None:
