@@ -26,7 +26,8 @@ _BYTES = 24  # a voxel of a patch: the patch in both orders, its response, and w
 def card(resolution: Vec3f, extent: Vec3) -> Card:
     """What it takes of a level whose voxels have ``resolution`` and which is ``extent`` voxels large."""
     margin = _sheets(resolution).radius
-    patch = vec(min(n, _TRUSTED) + 2 * m for n, m in zip(extent, margin, strict=True))
+    side = max(extent[:2])
+    patch = vec(min(n, _TRUSTED) + 2 * m for n, m in zip((side, side, extent[2]), margin, strict=True))
     shape = Shape(patch, margin, 1)
     return Card("sheet", shape, resolution, _LEVELS, overlap=0.0, bytes_per_voxel=_BYTES)
 

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from igneous_ng.affinities import FULL, joined
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import IMAGE, Info, new_info, round_to_chunks
-from igneous_ng.geometry import Box, Grid, Vec3, vec
+from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels import augmenting
-from igneous_ng.kernels.augmenting import Augment
+from igneous_ng.kernels.augmenting import Augment, Turn
 from igneous_ng.kernels.patches import Blend, Lattice
 from igneous_ng.masks import Masked
 from igneous_ng.models import greys, opening
@@ -95,8 +95,6 @@ class Infer(Masked, name="segment infer"):
         """Find how bright the image is, and write that and the info of the layer; what does not fit is refused."""
         plan = self._plan(io)
         volume, card = plan.volume, plan.card
-        _check_scale(self.name, volume, card)
-        self._ways(card)
         known = {"image": str(self.image), "mip": self.mip, "mask": self.mask_parameters()}
         url = f"{self.layer}/infer.json"
         before = io.get_json(url) or {}
@@ -149,7 +147,7 @@ class Infer(Masked, name="segment infer"):
         shown = [part for part in parts if left_out is None or not left_out[(part & box).slices(box.lo)].all()]
         blend, seconds, same = Blend(lattice, box, plan.card.shape.channels), 0.0, 0
         if shown:
-            asked, at = self._asked(io, plan.card), lattice.needed(shown)
+            asked, at = self._asked(io, plan), lattice.needed(shown)
             image = io.read(plan.volume, at)[..., 0]
             for part in shown:
                 patch = lattice.cut(image, at, part)
@@ -165,25 +163,25 @@ class Infer(Masked, name="segment infer"):
         io.note(**skipped, model_seconds=round(seconds, 3))
         return _bytes(blend.mean())
 
-    def _asked(self, io: IO, card: Card) -> Asked:
+    def _asked(self, io: IO, plan: _Plan) -> Asked:
         """The model, ready for this layer."""
         url = f"{self.layer}/infer.json"
         known = io.get_json(url)
         if known is None:
             raise DataError(f"{url} is missing; run `segment infer` anew")
+        card = plan.card
         data = opening.learnt(io, self.model, card)
         opening.check_same(data, known["learnt"], self.model)
         own = None if known["levels"] is None else Greys.parse(known["levels"], url)
         model = opening.load(data, card, Machine(self.device, self.precision == "half"))
-        return Asked(model, self._ways(card), own, card.levels)
+        return Asked(model, plan.ways, own, card.levels)
 
-    def _ways(self, card: Card) -> list[augmenting.Turn]:
-        patch = card.shape.patch
+    def _ways(self, patch: Vec3, resolution: Vec3f) -> list[Turn]:
         if self.augment == "all" and patch[0] != patch[1]:
             raise SpecError(
                 f"{self.name}: patches of {patch} cannot be turned; give --augment flips, or a square --patch"
             )
-        isotropic = len(set(card.resolution)) == 1 and len(set(patch)) == 1
+        isotropic = len(set(resolution)) == 1 and len(set(patch)) == 1
         return augmenting.turns(self.augment, isotropic)
 
     def _plan(self, io: IO) -> _Plan:
@@ -196,9 +194,10 @@ class Infer(Masked, name="segment infer"):
                 "give a larger one"
             )
         trusted = vec(n - 2 * m for n, m in zip(shape.patch, shape.margin, strict=True))
+        _check_scale(self.name, volume, card)
         part = card.overlap if self.overlap is None else self.overlap
         lattice = Lattice(volume.bounds, trusted, shape.margin, vec(int(t * part) for t in trusted))
-        return _Plan(volume, replace(card, shape=shape), lattice)
+        return _Plan(volume, replace(card, shape=shape), lattice, self._ways(shape.patch, card.resolution))
 
     def _volume(self, io: IO) -> Volume:
         volume = io.volume(self.image, self.mip, self.fill_missing)
@@ -227,11 +226,12 @@ class Infer(Masked, name="segment infer"):
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is read, the model as it is used, and where its patches lie."""
+    """What is read, the model as it is used, where its patches lie, and in which ways it is asked about them."""
 
     volume: Volume
     card: Card
     lattice: Lattice
+    ways: list[Turn]
 
     def around(self, unit: Box) -> Box:
         """``unit`` and the voxels before it."""
