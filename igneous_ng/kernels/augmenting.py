@@ -65,7 +65,7 @@ def predicted(predict: Callable[[Array], Array], patch: Array, ways: Sequence[Tu
     """The mean of what ``predict`` says of ``patch`` [x, y, z] seen in all ``ways``, added in their order, float32."""
     if len(ways) == 1:
         return ways[0].back(predict(ways[0].of(patch)))
-    total = np.zeros((), np.float32)
+    total: Array = np.zeros((), np.float32)
     for way in ways:
         total = total + way.back(predict(way.of(patch)))
     mean: Array = total / np.float32(len(ways))

@@ -63,16 +63,17 @@ class Greys:
             raise DataError(f"{where}: levels of {raw!r}; grey values are from 0 to 1, and a spread is more than 0")
         return found
 
-    def moved(self, grey: Array, to: Greys) -> Array:
+    def moved(self, shades: Array, to: Greys) -> Array:
         """Float32 grey values of an image of these levels as those of an image of the levels ``to``, clipped."""
         gain = np.float32(to.spread / self.spread)
         offset = np.float32(to.median - self.median * to.spread / self.spread)
-        return np.clip(grey * gain + offset, np.float32(0), np.float32(1))
+        found: Array = np.clip(shades * gain + offset, np.float32(0), np.float32(1))
+        return found
 
 
-def counted(grey: Array) -> Array:
+def counted(shades: Array) -> Array:
     """How many of float32 grey values from 0 to 1 fall into each of :data:`BINS` bins; 0 is nothing and not counted."""
-    known = grey[grey > 0]
+    known = shades[shades > 0]
     return np.bincount(np.rint(known * np.float32(BINS - 1)).astype(np.int64), minlength=BINS)
 
 
