@@ -55,6 +55,7 @@ def _session(data: bytes, providers: tuple[str, ...], threads: int) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.use_deterministic_compute = True
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others have work for the cores
     options.log_severity_level = 3  # errors alone: what warnings say, users cannot change
     try:
         return runtime.InferenceSession(data, options, providers=[p for p in (_CUDA, _CPU) if p[0] in providers])

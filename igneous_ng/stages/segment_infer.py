@@ -133,14 +133,25 @@ class Infer(Masked, name="segment infer"):
         plan = self._plan(io)
         around, wide = plan.around(unit), self._wide(plan, unit)
         left_out = self.excluded(io, around, plan.volume.resolution)
-        said = self._said(io, plan, wide, left_out if left_out is None else left_out[wide.slices(around.lo)])
+        said = self._asked_about(io, plan, wide, left_out if left_out is None else left_out[wide.slices(around.lo)])
         out = _as(self.output, said, wide, unit, plan.volume.bounds)
         if left_out is not None:
             _leave_out(out, left_out, around, unit)
         io.note(**_figures(out))
         io.write(io.volume(self.layer, 0, info=self._info(plan.volume)), unit, out, self.compress)
 
-    def _said(self, io: IO, plan: _Plan, box: Box, left_out: Array | None) -> Array:
+    def said(self, io: IO) -> str:
+        """How bright the image was found to be, and what the model is used to."""
+        known = io.get_json(f"{self.layer}/infer.json") or {}
+        if known.get("levels") is None:
+            return f"by {self.model}, grey values as they are"
+        own, like = (Greys.parse(one["levels"], self.layer) for one in (known, known["card"]))
+        return (
+            f"by {self.model}; grey values of the image: median {own.median:.3f}, spread {own.spread:.3f}; "
+            f"shown to the model: {like.median:.3f}, {like.spread:.3f}"
+        )
+
+    def _asked_about(self, io: IO, plan: _Plan, box: Box, left_out: Array | None) -> Array:
         """What the model says of ``box``, uint8 [x, y, z, channel]: affinities, or how surely voxels are boundary."""
         lattice = plan.lattice
         parts = lattice.touching(box)
