@@ -55,7 +55,7 @@ class Affinities:
         known = inside.grow((1, 1, 1), (0, 0, 0)) & volume.bounds if volume.channels == 1 else inside
         values = _bytes(io.read(volume, known), f"{self.layer} mip {self.mip}, {known}")
         found = np.zeros((*box.shape, 3), np.uint8, order="F")
-        three = values[..., self.axes] if volume.channels == 3 else _joined(values[..., 0], known, inside)
+        three = values[..., self.axes] if volume.channels == 3 else joined(values[..., 0], known, inside)
         found[inside.slices(box.lo)] = three
         _cut(found, box, volume.bounds)
         return found
@@ -74,7 +74,7 @@ def _bytes(values: Array, where: str) -> Array:
     return np.rint(values * np.float32(FULL)).astype(np.uint8)
 
 
-def _joined(boundary: Array, known: Box, inside: Box) -> Array:
+def joined(boundary: Array, known: Box, inside: Box) -> Array:
     """Affinities from boundaries: a face is as sure as the less sure of its voxels."""
     wide = inside.grow((1, 1, 1), (0, 0, 0))
     sure = np.zeros(wide.shape, np.uint8, order="F")

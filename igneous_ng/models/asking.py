@@ -1,0 +1,40 @@
+"""A model made ready for the voxels of one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from igneous_ng.errors import DataError
+from igneous_ng.kernels import augmenting
+from igneous_ng.kernels.augmenting import Turn
+from igneous_ng.models.base import Model, grey
+from igneous_ng.models.greys import Greys
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """``model``, asked in several ``ways``; grey values of the levels ``own`` are shown to it as those of ``like``."""
+
+    model: Model
+    ways: Sequence[Turn]
+    own: Greys | None
+    like: Greys | None
+
+    def of(self, voxels: Array) -> Array:
+        """What it says of a patch of a layer's voxels [x, y, z]: ``[x, y, z, channel]``; DataError for nonsense."""
+        shades = grey(voxels)
+        if self.own is not None and self.like is not None:
+            shades = self.own.moved(shades, self.like)
+        said = augmenting.predicted(self.model.predict, shades, self.ways)
+        if not (said.min() >= 0 and said.max() <= 1):
+            raise DataError(
+                f"the model says {said.min():g} to {said.max():g}, and its answers are to be from 0 to 1; "
+                "let the network end in a sigmoid"
+            )
+        return said

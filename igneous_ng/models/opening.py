@@ -1,0 +1,54 @@
+"""Models by name: ``sheet``, ``net``, or the URL of a folder."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from igneous_ng.errors import DataError, SpecError
+from igneous_ng.geometry import Vec3, Vec3f
+from igneous_ng.io import IO
+from igneous_ng.models import folder, sheet
+from igneous_ng.models.base import Machine, Model
+from igneous_ng.models.folder import Card
+from igneous_ng.store import digest
+
+NAMES = ("sheet", "net")
+"""The models that come with the package."""
+_PACKAGED = Path(__file__).parent / "net"
+
+
+def card(io: IO, name: str, resolution: Vec3f, extent: Vec3) -> Card:
+    """What a model says of itself, to a level of such voxels and so many of them; SpecError where there is none."""
+    if name == "sheet":
+        return sheet.card(resolution, extent)
+    if name != "net":
+        return folder.read(io, name)
+    where = _PACKAGED / "model.json"
+    if not where.exists():
+        raise SpecError(
+            "this package was built without its network; give --model sheet, or the URL of a model's folder"
+        )
+    return Card.parse(json.loads(where.read_text()), str(where))
+
+
+def learnt(io: IO, name: str, card: Card) -> bytes:
+    """What the model learnt; nothing of one that learns nothing. What comes with the package is code, not data."""
+    if name == "sheet":
+        return b""
+    return (_PACKAGED / folder.FILES[card.kind]).read_bytes() if name == "net" else folder.learnt(io, name, card)
+
+
+def load(data: bytes, card: Card, machine: Machine) -> Model:
+    """The model that learnt ``data``."""
+    if card.kind == "sheet":
+        return sheet.Sheet(card)
+    return cast(Model, import_module(f"igneous_ng.models.{card.kind}").load(data, card, machine))
+
+
+def check_same(data: bytes, known: str, name: str) -> None:
+    """DataError where a model is another than the one of the digest ``known``."""
+    if digest(data) != known:
+        raise DataError(f"{name}: the model was changed since this layer was begun; run `segment infer` anew")

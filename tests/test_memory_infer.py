@@ -1,0 +1,56 @@
+"""`segment infer` stays within the memory that it declares, measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from igneous_ng.io import IO
+from igneous_ng.stage import to_dict
+from igneous_ng.stages.segment_infer import Infer
+from tests import networks
+from tests.layers import create, grey
+from tests.test_memory import MEASURE
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images, a ``big`` one and a ``small`` one that warms a process up, and masks of them."""
+    found = tmp_path_factory.mktemp("memory")
+    for name, side in (("big", 192), ("small", 32)):
+        create(found / name, grey((side, side, 96, 1)), (0, 0, 0), (64, 64, 64), resolution=(8.0, 8.0, 8.0))
+        kept = np.ones((side, side, 96, 1), "uint8")
+        kept[0] = 0
+        create(found / f"{name}-mask", kept, (0, 0, 0), (64, 64, 64), resolution=(8.0, 8.0, 8.0))
+    return found
+
+
+@pytest.mark.parametrize("output", ["affinities", "boundary"])
+@pytest.mark.parametrize("which", ["sheet", "masked sheet", "turned sheet", "network"])
+def test_a_task_takes_no_more_memory_than_it_declares(folder: Path, which: str, output: str) -> None:
+    def stage(name: str) -> Infer:
+        model, more = "sheet", {}
+        if which == "network":
+            pytest.importorskip("onnxruntime")
+            model = networks.stored(f"file://{folder}/model", patch=(64, 64, 64))
+        if which == "masked sheet":
+            more = {"mask": f"{folder}/{name}-mask"}
+        if which == "turned sheet":
+            more = {"augment": "flips"}
+        layer = f"{folder}/{name}-{which[0]}-{output}"
+        made = Infer(image=f"{folder}/{name}", layer=layer, model=model, output=output, **more)  # type: ignore[arg-type]
+        made.prepare(IO())
+        return made
+
+    words = [json.dumps(to_dict(stage(name))) for name in ("big", "small")]
+    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
+    taken, declared = json.loads(done.stdout)
+    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
