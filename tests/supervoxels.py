@@ -1,0 +1,139 @@
+"""Supervoxels and graphs of small volumes by their definition, as `segment watershed` and `segment graph` leave them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from igneous_ng.affinities import Affinities
+from igneous_ng.geometry import Box, Vec3, vec
+from igneous_ng.io import IO
+from igneous_ng.kernels import supervoxel_ids
+from igneous_ng.segmentation import Plan, Supervoxels
+from tests.segmentations import Sets, faces
+
+
+@dataclass(frozen=True)
+class Made:
+    """Supervoxels [x, y, z], uint64, of a layer; ``joined`` are pairs of voxels of one basin."""
+
+    layer: str
+    plan: Plan
+    ids: np.ndarray
+    aff: np.ndarray
+    joined: set[tuple[int, int]]
+
+    @property
+    def leaves(self) -> list[Vec3]:
+        return [self.plan.at(box) for box in self.plan.grid]
+
+
+def make(folder: Path, aff: np.ndarray, leaf: Vec3, low: float, high: float, offset: Vec3 = (0, 0, 0)) -> Made:
+    """The plan, the pieces and the graphs of a layer."""
+    plan = Plan(Affinities("file:///nowhere", 0), Box.sized(offset, vec(aff.shape[:3])), leaf, low, high, {})
+    joined = joins(aff, low, high)
+    made = Made(f"file://{folder}", plan, numbered(aff, joined, plan), aff, joined)
+    known = Supervoxels(IO(), made.layer)
+    known.begin(plan)
+    rows = face_rows(made)
+    for at in made.leaves:
+        write_leaf(known, made, at, rows)
+    known.done("graph")
+    return made
+
+
+def joins(aff: np.ndarray, low: float, high: float) -> set[tuple[int, int]]:
+    """Pairs of voxels, the later one first, that are of one basin: one is over the best face of the other."""
+    best: dict[int, tuple[int, int, tuple[int, int]]] = {}
+    found = set()
+    for p, q, value, face in faces(aff):
+        if value > 255 * low:
+            for voxel in (p, q):
+                best[voxel] = min(best.get(voxel, (1, 0, (0, 0))), (-value, face, (p, q)))
+        if value >= 255 * high:
+            found.add((p, q))
+    return found | {pair for _, _, pair in best.values()}
+
+
+def places(plan: Plan) -> np.ndarray:
+    """The place of the leaf of each voxel [n, 3], x fastest."""
+    where = np.indices(plan.bounds.shape).reshape(3, -1, order="F").T
+    return where // plan.leaf
+
+
+def numbered(aff: np.ndarray, joined: set[tuple[int, int]], plan: Plan) -> np.ndarray:
+    """Supervoxels: what is joined within a leaf, counted there by first voxels."""
+    leaf, sets = places(plan), Sets()
+    foreground = {voxel for pair in joined for voxel in pair}
+    for p, q in joined:
+        if (leaf[p] == leaf[q]).all():
+            sets.join(p, q)
+    ids = np.zeros(len(leaf), np.uint64)
+    counts: dict[Vec3, int] = {}
+    for voxel in sorted(foreground):
+        at = vec(leaf[voxel].tolist())
+        if sets.root(voxel) == voxel:
+            counts[at] = counts.get(at, 0) + 1
+            ids[voxel] = supervoxel_ids.first(at, plan.bits) + counts[at]
+        else:
+            ids[voxel] = ids[sets.root(voxel)]
+    return ids.reshape(aff.shape[:3], order="F")
+
+
+def face_rows(made: Made) -> list[tuple[Vec3, int, int, int, int, bool]]:
+    """Of each face between two supervoxels its leaf, both ids, the affinity, the number, and whether it must be joined.
+
+    A face whose number is not in ``joined`` may still be one between pieces of a basin.
+    """
+    flat, leaf = made.ids.ravel(order="F").tolist(), places(made.plan).tolist()
+    found = []
+    for p, q, value, face in faces(made.aff):
+        if flat[p] and flat[q] and flat[p] != flat[q]:
+            u, v = sorted((flat[p], flat[q]))
+            found.append((vec(leaf[p]), u, v, value, face, (p, q) in made.joined))
+    return found
+
+
+def write_leaf(known: Supervoxels, made: Made, at: Vec3, rows: list[tuple[Vec3, int, int, int, int, bool]]) -> None:
+    """The tables of a leaf."""
+    box = made.plan.box(at)
+    inside = made.ids[box.slices(made.plan.bounds.lo)]
+    ids, size = np.unique(inside[inside > 0], return_counts=True)
+    touched = np.zeros(len(ids), np.uint8)
+    for axis in range(3):
+        for side, plane in enumerate((0, -1)):
+            touched |= np.isin(ids, np.take(inside, plane, axis)).astype(np.uint8) << (2 * axis + side)
+    whole = made.ids.ravel(order="F").tolist()
+    first = np.array([whole.index(one) for one in ids.tolist()], np.int64)
+    known.put("pieces", at, {"id": ids, "size": size.astype(np.int64), "faces": touched, "first": first})
+    edges: dict[tuple[int, int], list[tuple[int, int, bool]]] = {}
+    for where, u, v, value, face, must in rows:
+        if where == at:
+            edges.setdefault((u, v), []).append((value, face, must))
+    pairs = sorted(edges)
+    values = [np.array([value for value, _, _ in edges[pair]]) for pair in pairs]
+    columns = {
+        "u": np.array([u for u, _ in pairs], np.uint64),
+        "v": np.array([v for _, v in pairs], np.uint64),
+        "sum": np.array([one.sum() for one in values], np.int64),
+        "num": np.array([len(one) for one in values], np.int64),
+        "key": np.array([min(face for _, face, _ in edges[pair]) for pair in pairs], np.int64),
+        "must": np.array([any(must for _, _, must in edges[pair]) for pair in pairs], np.uint8),
+        "max": np.array([one.max() for one in values], np.uint8),
+        "bins": np.array([np.bincount(one // 8, minlength=32) for one in values], np.int32).reshape(-1, 32),
+    }
+    nothing, one = np.zeros(len(ids), np.int64), np.ones(len(ids), np.int64)
+    nodes = {"id": ids, "size": size.astype(np.int64), "reach": nothing, "parts": one, "weakest": one * 256.0}
+    known.put("graph", at, {**nodes, **columns})
+
+
+def segments(made: Made, name: str = "default") -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The segments [x, y, z] of an agglomeration, and the tables of all leaves together."""
+    known = Supervoxels(IO(), made.layer)
+    tables = [known.read(f"agglomerations/{name}/segments", at) for at in made.leaves]
+    whole = {key: np.concatenate([table[key] for table in tables]) for key in tables[0]}
+    names = dict(zip([0, *whole["id"].tolist()], [0, *whole["segment"].tolist()], strict=True))
+    flat = np.array([names[one] for one in made.ids.ravel(order="F").tolist()], np.uint64)
+    return flat.reshape(made.ids.shape, order="F"), whole
