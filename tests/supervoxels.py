@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +13,17 @@ from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels import supervoxel_ids
 from igneous_ng.segmentation import Plan, Supervoxels
+from igneous_ng.store import Compression
 from tests.segmentations import Sets, faces
+
+OFFSET = (-7, 3, -100)
 
 
 @dataclass(frozen=True)
 class Made:
     """Supervoxels [x, y, z], uint64, of a layer; ``joined`` are pairs of voxels of one basin."""
 
+    io: IO
     layer: str
     plan: Plan
     ids: np.ndarray
@@ -26,16 +31,44 @@ class Made:
     joined: set[tuple[int, int]]
 
     @property
+    def known(self) -> Supervoxels:
+        return Supervoxels(self.io, self.layer)
+
+    @property
     def leaves(self) -> list[Vec3]:
         return [self.plan.at(box) for box in self.plan.grid]
 
 
-def make(folder: Path, aff: np.ndarray, leaf: Vec3, low: float, high: float, offset: Vec3 = (0, 0, 0)) -> Made:
-    """The plan, the pieces and the graphs of a layer."""
-    plan = Plan(Affinities("file:///nowhere", 0), Box.sized(offset, vec(aff.shape[:3])), leaf, low, high, {})
+class Memory(IO):
+    """Objects in a dictionary: what hundreds of small cases need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.objects: dict[str, bytes] = {}
+
+    def get(self, url: str, span: tuple[int, int] | None = None) -> bytes | None:
+        return self.objects.get(url)
+
+    def put(self, url: str, data: bytes, compress: Compression = "none") -> None:
+        self.objects[url] = data
+
+    def get_json(self, url: str) -> Any | None:
+        return json.loads(self.objects[url]) if url in self.objects else None
+
+    def put_json(self, url: str, value: Any) -> None:
+        self.objects[url] = json.dumps(value).encode()
+
+    def exists(self, url: str) -> bool:
+        return url in self.objects
+
+
+def make(layer: str, io: IO, aff: np.ndarray, leaf: Vec3, limits: tuple[float, float] = (0.0, 1.0)) -> Made:
+    """The plan, the pieces and the graphs of a layer, in the bounds that begin at ``OFFSET``."""
+    low, high = limits
+    plan = Plan(Affinities("file:///nowhere", 0), Box.sized(OFFSET, vec(aff.shape[:3])), leaf, low, high, {})
     joined = joins(aff, low, high)
-    made = Made(f"file://{folder}", plan, numbered(aff, joined, plan), aff, joined)
-    known = Supervoxels(IO(), made.layer)
+    made = Made(io, layer, plan, numbered(aff, joined, plan), aff, joined)
+    known = made.known
     known.begin(plan)
     rows = face_rows(made)
     for at in made.leaves:
@@ -131,8 +164,7 @@ def write_leaf(known: Supervoxels, made: Made, at: Vec3, rows: list[tuple[Vec3, 
 
 def segments(made: Made, name: str = "default") -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The segments [x, y, z] of an agglomeration, and the tables of all leaves together."""
-    known = Supervoxels(IO(), made.layer)
-    tables = [known.read(f"agglomerations/{name}/segments", at) for at in made.leaves]
+    tables = [made.known.read(f"agglomerations/{name}/segments", at) for at in made.leaves]
     whole = {key: np.concatenate([table[key] for table in tables]) for key in tables[0]}
     names = dict(zip([0, *whole["id"].tolist()], [0, *whole["segment"].tolist()], strict=True))
     flat = np.array([names[one] for one in made.ids.ravel(order="F").tolist()], np.uint64)
