@@ -7,6 +7,7 @@ table of the segments of its supervoxels.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,21 +27,18 @@ Array = npt.NDArray[Any]
 _FULL = 255  # scores are grey values of affinities
 _GROWTH = 4  # bytes held per byte of the tables that a node reads
 _SMALL = 64_000_000  # bytes that a task may take at any rate
-_QUANTILE = 1000
+_QUANTILE = re.compile(r"quantile:(0\.[0-9]{1,3}|1|1\.0)")
 
 
 def quantile(linkage: str) -> int:
     """The thousandths of a linkage such as ``quantile:0.5``, 0 of others; SpecError if there is no such linkage."""
-    kind, _, text = linkage.partition(":")
     if linkage in ("mean", "max"):
         return 0
-    try:
-        thousandths = float(text) * _QUANTILE
-    except ValueError:
-        thousandths = 0
-    if kind != "quantile" or not 1 <= round(thousandths) <= _QUANTILE or abs(thousandths % 1 - 0.5) < 0.4999:
+    found = _QUANTILE.fullmatch(linkage)
+    thousandths = round(1000 * float(found[1])) if found else 0
+    if not thousandths:
         raise SpecError(f"linkage {linkage!r}; give mean, max, or quantile:0.5 (0.001 to 1, of three decimals)")
-    return round(thousandths)
+    return thousandths
 
 
 @dataclass(frozen=True)
@@ -102,32 +100,25 @@ class Step:
         closed, largest, refused = np.array([[*made.closed, len(made.refused["u"])], *totals]).T
         total = np.array([closed.sum(), largest.max(), refused.sum()])
         rejected = {f"refused_{name}": column for name, column in made.refused.items()}
-        self.known.put(self._folder("found", level), at, {**made.found, **rejected, "totals": total})
         if level < self.tree.top:
             self.known.put(self._folder("open", level), at, {**made.open, "totals": total})
-        elif len(made.open["u"]):
-            raise DataError(
-                f"{self.known.url}: the edge {made.open['u'][0]}-{made.open['v'][0]} ends at a supervoxel that no leaf "
-                "has; run `segment graph` again"
-            )
+        else:
+            self._complete(made.found)
+        self.known.put(self._folder("found", level), at, {**made.found, **rejected, "totals": total})
         self._note(made, edges)
 
     def spread(self, level: int, at: Vec3) -> None:
         """Tell a node below the top what became of its regions; of a leaf, write what comes of it."""
-        above = "found" if level + 1 == self.tree.top else "answer"
-        found = self.known.read(self._folder("found", level), at, FOUND)
-        answer = agglomeration.settle(
-            found, self.known.read(self._folder(above, level + 1), self.tree.parent(at), FOUND)
-        )
+        above = self.known.read(self._above(level), self.tree.parent(at), FOUND)
+        answer = agglomeration.settle(self.known.read(self._folder("found", level), at, FOUND), above)
         if level > 0:
             self.known.put(self._folder("answer", level), at, answer)
-        elif self.last:
-            ids, roots = self._regions(at)
-            whole = agglomeration.look(answer, roots, ("root", "size", "parts", "weakest"))
+            return
+        ids, roots = self._regions(at)
+        whole = agglomeration.look(answer, roots, ("root", "size", "parts", "weakest"))
+        if self.last:
             self.known.put(f"{self._url}/segments", at, {"id": ids, "segment": whole.pop("root"), **whole})
         else:
-            ids, roots = self._regions(at)
-            whole = agglomeration.look(answer, roots, ("root",))
             following = f"{self._url}/{self.number + 1}"
             self.known.put(f"{following}/graph", at, agglomeration.renewed(self._graph(at), answer))
             self.known.put(f"{following}/map", at, {"id": ids, "root": whole["root"]})
@@ -140,8 +131,7 @@ class Step:
 
     def spread_bytes(self, level: int, at: Vec3) -> int:
         """The most bytes that :meth:`spread` holds."""
-        above = "found" if level + 1 == self.tree.top else "answer"
-        read = [(self._folder("found", level), at), (self._folder(above, level + 1), self.tree.parent(at))]
+        read = [(self._folder("found", level), at), (self._above(level), self.tree.parent(at))]
         return self._bytes([*read, (self._graphs, at)] if level == 0 else read)
 
     def totals(self) -> tuple[int, int, int]:
@@ -161,6 +151,13 @@ class Step:
             touched = np.unpackbits(pieces["faces"][:, np.newaxis], axis=1, count=6, bitorder="little")
             graph["reach"] = (touched * levels).max(axis=1, initial=0)
         return graph
+
+    def _complete(self, found: Table) -> None:
+        """DataError if an edge ends at what nobody knows."""
+        if len(lost := found["id"][found["parts"] == 0]):
+            raise DataError(
+                f"{self.known.url}: an edge ends at {lost[0]}, a supervoxel that no leaf has; run `segment graph` again"
+            )
 
     def _parts(self, level: int, at: Vec3) -> list[Table]:
         return [
@@ -196,6 +193,10 @@ class Step:
     @property
     def _graphs(self) -> str:
         return "graph" if self.number == 0 else f"{self._url}/{self.number}/graph"
+
+    def _above(self, level: int) -> str:
+        """Where it is written what became of the regions of the level above."""
+        return self._folder("found" if level + 1 == self.tree.top else "answer", level + 1)
 
     def _folder(self, what: str, level: int) -> str:
         return f"{self._url}/{self.number}/{what}-{level}"

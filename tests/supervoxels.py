@@ -1,4 +1,4 @@
-"""Supervoxels and graphs of small volumes by their definition, as `segment watershed` and `segment graph` leave them."""
+"""Supervoxels and graphs of small volumes, by definition, as `segment watershed` and `segment graph` leave them."""
 
 from __future__ import annotations
 
@@ -68,12 +68,9 @@ def make(layer: str, io: IO, aff: np.ndarray, leaf: Vec3, limits: tuple[float, f
     plan = Plan(Affinities("file:///nowhere", 0), Box.sized(OFFSET, vec(aff.shape[:3])), leaf, low, high, {})
     joined = joins(aff, low, high)
     made = Made(io, layer, plan, numbered(aff, joined, plan), aff, joined)
-    known = made.known
-    known.begin(plan)
-    rows = face_rows(made)
-    for at in made.leaves:
-        write_leaf(known, made, at, rows)
-    known.done("graph")
+    made.known.begin(plan)
+    write_leaves(made)
+    made.known.done("graph")
     return made
 
 
@@ -115,51 +112,53 @@ def numbered(aff: np.ndarray, joined: set[tuple[int, int]], plan: Plan) -> np.nd
     return ids.reshape(aff.shape[:3], order="F")
 
 
-def face_rows(made: Made) -> list[tuple[Vec3, int, int, int, int, bool]]:
-    """Of each face between two supervoxels its leaf, both ids, the affinity, the number, and whether it must be joined.
+Pairs = dict[tuple[int, int], list[tuple[int, int, bool]]]
 
-    A face whose number is not in ``joined`` may still be one between pieces of a basin.
-    """
+
+def pairs_of(made: Made) -> dict[Vec3, Pairs]:
+    """Of each leaf the pairs of supervoxels whose faces are its: of each face affinity, number, and whether both sides
+    must be joined."""
     flat, leaf = made.ids.ravel(order="F").tolist(), places(made.plan).tolist()
-    found = []
+    found: dict[Vec3, Pairs] = {at: {} for at in made.leaves}
     for p, q, value, face in faces(made.aff):
         if flat[p] and flat[q] and flat[p] != flat[q]:
-            u, v = sorted((flat[p], flat[q]))
-            found.append((vec(leaf[p]), u, v, value, face, (p, q) in made.joined))
+            pair = min(flat[p], flat[q]), max(flat[p], flat[q])
+            found[vec(leaf[p])].setdefault(pair, []).append((value, face, (p, q) in made.joined))
     return found
 
 
-def write_leaf(known: Supervoxels, made: Made, at: Vec3, rows: list[tuple[Vec3, int, int, int, int, bool]]) -> None:
-    """The tables of a leaf."""
-    box = made.plan.box(at)
-    inside = made.ids[box.slices(made.plan.bounds.lo)]
-    ids, size = np.unique(inside[inside > 0], return_counts=True)
-    touched = np.zeros(len(ids), np.uint8)
-    for axis in range(3):
-        for side, plane in enumerate((0, -1)):
-            touched |= np.isin(ids, np.take(inside, plane, axis)).astype(np.uint8) << (2 * axis + side)
-    whole = made.ids.ravel(order="F").tolist()
-    first = np.array([whole.index(one) for one in ids.tolist()], np.int64)
-    known.put("pieces", at, {"id": ids, "size": size.astype(np.int64), "faces": touched, "first": first})
-    edges: dict[tuple[int, int], list[tuple[int, int, bool]]] = {}
-    for where, u, v, value, face, must in rows:
-        if where == at:
-            edges.setdefault((u, v), []).append((value, face, must))
-    pairs = sorted(edges)
-    values = [np.array([value for value, _, _ in edges[pair]]) for pair in pairs]
-    columns = {
-        "u": np.array([u for u, _ in pairs], np.uint64),
-        "v": np.array([v for _, v in pairs], np.uint64),
+def write_leaves(made: Made) -> None:
+    """The tables of all leaves."""
+    names, first = np.unique(made.ids.ravel(order="F"), return_index=True)
+    for at, pairs in pairs_of(made).items():
+        inside = made.ids[made.plan.box(at).slices(made.plan.bounds.lo)]
+        ids, size = np.unique(inside[inside > 0], return_counts=True)
+        touched = np.zeros(len(ids), np.uint8)
+        for axis in range(3):
+            for side, plane in enumerate((0, -1)):
+                touched |= np.isin(ids, np.take(inside, plane, axis)).astype(np.uint8) << (2 * axis + side)
+        pieces = {"faces": touched, "first": first[np.searchsorted(names, ids)]}
+        made.known.put("pieces", at, {"id": ids, "size": size.astype(np.int64), **pieces})
+        nothing, one = np.zeros(len(ids), np.int64), np.ones(len(ids), np.int64)
+        nodes: dict[str, np.ndarray] = {"id": ids, "size": size.astype(np.int64), "reach": nothing, "parts": one}
+        nodes["weakest"] = one * 256.0
+        made.known.put("graph", at, {**nodes, **edges(pairs)})
+
+
+def edges(pairs: Pairs) -> dict[str, np.ndarray]:
+    """The columns of edges."""
+    ends = sorted(pairs)
+    values = [np.array([value for value, _, _ in pairs[one]]) for one in ends]
+    return {
+        "u": np.array([u for u, _ in ends], np.uint64),
+        "v": np.array([v for _, v in ends], np.uint64),
         "sum": np.array([one.sum() for one in values], np.int64),
         "num": np.array([len(one) for one in values], np.int64),
-        "key": np.array([min(face for _, face, _ in edges[pair]) for pair in pairs], np.int64),
-        "must": np.array([any(must for _, _, must in edges[pair]) for pair in pairs], np.uint8),
+        "key": np.array([min(face for _, face, _ in pairs[one]) for one in ends], np.int64),
+        "must": np.array([any(must for _, _, must in pairs[one]) for one in ends], np.uint8),
         "max": np.array([one.max() for one in values], np.uint8),
         "bins": np.array([np.bincount(one // 8, minlength=32) for one in values], np.int32).reshape(-1, 32),
     }
-    nothing, one = np.zeros(len(ids), np.int64), np.ones(len(ids), np.int64)
-    nodes = {"id": ids, "size": size.astype(np.int64), "reach": nothing, "parts": one, "weakest": one * 256.0}
-    known.put("graph", at, {**nodes, **columns})
 
 
 def segments(made: Made, name: str = "default") -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igneous_ng.agglomerating import Step
-from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Vec3
 from igneous_ng.segmentation import Agglomeration
 from tests import segmentations, supervoxels

@@ -1,107 +1,223 @@
-"""Segments that a tree of nodes finds are those of the whole volume at once, by their definition in plain Python."""
+"""The stages of an agglomeration: what they refuse, what they leave, and what of it is made again."""
 
 from __future__ import annotations
 
+import itertools
+import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from igneous_ng import run
-from igneous_ng.errors import DataError, SpecError
-from igneous_ng.geometry import Vec3
+from igneous_ng import ledger, records, run
+from igneous_ng.errors import DataError, IgneousError, SpecError
 from igneous_ng.io import IO
+from igneous_ng.redo import Redo, carried_out
 from igneous_ng.segmentation import Supervoxels
-from igneous_ng.stages.segment_agglomerate import Agglomerate
+from igneous_ng.stages.segment_agglomerate import Agglomerate, Decide, Merge, Spread
+from igneous_ng.store import Store
 from tests import segmentations, supervoxels
-from tests.segmentations import Rules
 from tests.supervoxels import Made
 
+STORE = Store()
+LEAF = (4, 3, 5)
+FIELDS: dict[str, Any] = {"thresholds": (0.7, 0.5), "guard_size": 9, "guard_threshold": 0.6}
 
-def agglomerate(layer: str, **fields: Any) -> None:
-    for stage in Agglomerate(layer=layer, **fields).steps(IO()):
+
+def volume(seed: int = 0) -> np.ndarray:
+    return segmentations.affinities((13, 7, 6), 16, seed)
+
+
+def begun(folder: Path, aff: np.ndarray) -> Made:
+    return supervoxels.make(f"file://{folder}", IO(), aff, LEAF)
+
+
+def agglomerate(layer: str, **fields: Any) -> list[str]:
+    """All stages; what they said."""
+    said = []
+    for stage in Agglomerate(layer=layer, **{**FIELDS, **fields}).steps(IO()):
         run.inline(stage)
+        said.append(stage.said(IO()))
+    return [words for words in said if words]
 
 
-def whole(made: Made, fields: dict[str, Any]) -> np.ndarray:
-    """The segments of the whole volume at once, canonical."""
-    chosen = {key: fields[key] for key in fields if key not in ("thresholds", "fan")}
-    rules = Rules(fields["thresholds"][-1], **chosen)
-    return segmentations.agglomerate(segmentations.watershed(made.aff, made.plan.low, made.plan.high), made.aff, rules)
+def tables(folder: Path) -> dict[str, bytes]:
+    """Every object but records."""
+    files = [
+        p for p in folder.rglob("*") if p.is_file() and not {"runs", "provenance"} & {*p.relative_to(folder).parts}
+    ]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
-def check(made: Made, fields: dict[str, Any], name: str = "default") -> None:
-    """Segments are those of the whole volume, called by their smallest supervoxels, their figures right."""
-    found, table = supervoxels.segments(made, name)
-    assert np.array_equal(segmentations.canonical(found.astype(np.int64)), whole(made, fields))
-    for segment in np.unique(found[found > 0]):
-        rows = table["segment"] == segment
-        assert segment == made.ids[found == segment].min()
-        assert (table["size"][rows] == (found == segment).sum()).all()
-        assert (table["parts"][rows] == rows.sum()).all()
-        assert len(np.unique(table["weakest"][rows])) == 1
+def test_segments_are_those_of_the_whole_volume_and_figures_are_told(tmp_path: Path) -> None:
+    made = begun(tmp_path, volume())
+    said = agglomerate(made.layer)
+    found, table = supervoxels.segments(made)
+    rules = segmentations.Rules(0.5, guard_size=9, guard_threshold=0.6)
+    assert np.array_equal(
+        segmentations.canonical(found.astype(np.int64)),
+        segmentations.agglomerate(segmentations.watershed(made.aff, 0, 1), made.aff, rules),
+    )
+    count, largest = len(np.unique(found[found > 0])), table["size"].max()
+    assert "regions at threshold 0.7" in said[0]
+    assert said[1].startswith(f"{count} segments at threshold 0.5, the largest of {largest} voxels; ")
+    lines = [
+        line["notes"]
+        for one in ledger.runs(STORE, made.layer)
+        if one.stage["stage"] == "segment merge" and one.stage["step"] == 1
+        for line in records.all_lines(STORE, one)
+    ]
+    assert sum(line["closed"] for line in lines) == count
+    assert f"{sum(line['refused'] for line in lines)} joins were refused" in said[1]
+    assert min(line["weakest"] for line in lines) == table["weakest"].min()
 
 
-@st.composite
-def asked(draw: st.DrawFn) -> dict[str, Any]:
-    """Fields of an agglomeration."""
-    last = draw(st.sampled_from([0.2, 0.4, 0.5, 0.6]))
-    before = draw(st.sampled_from([(), (0.8,), (0.9, 0.7)]))
-    guard = draw(st.sampled_from([(0, 0.0), (3, 0.7), (6, 0.6), (10, 0.55)]))
-    small = draw(st.sampled_from([(0, 0.0), (4, 0.1), (12, 0.3)]))
-    return {
-        "thresholds": (*before, last),
-        "linkage": draw(st.sampled_from(["mean", "mean", "max", "quantile:0.5", "quantile:0.25"])),
-        "guard_size": guard[0], "guard_threshold": guard[1],
-        "small_size": small[0], "small_threshold": small[1],
-        "fan": draw(st.sampled_from([2, 3, 8])),
-    }  # fmt: skip
+def test_several_agglomerations_lie_beside_each_other(tmp_path: Path) -> None:
+    made = begun(tmp_path, volume())
+    agglomerate(made.layer)
+    before = tables(tmp_path)
+    agglomerate(made.layer, agglomeration="coarse", thresholds=(0.6, 0.3), guard_size=0, guard_threshold=0.0)
+    after = tables(tmp_path)
+    assert {name: after[name] for name in before} == before
+    one, other = supervoxels.segments(made)[0], supervoxels.segments(made, "coarse")[0]
+    assert len(np.unique(other)) < len(np.unique(one))
 
 
-@st.composite
-def volumes(draw: st.DrawFn) -> np.ndarray:
-    """Affinities of few or many levels, smooth or not."""
-    shape = (draw(st.integers(1, 11)), draw(st.integers(1, 7)), draw(st.integers(1, 5)))
-    levels, sigma = draw(st.sampled_from([4, 16, 256])), draw(st.sampled_from([0.3, 0.8, 1.2]))
-    if np.prod(shape) < 2:
-        shape = (2, 1, 1)
-    return segmentations.affinities(shape, levels, draw(st.integers(0, 2**31)), sigma)
+def test_the_same_request_again_changes_nothing_and_another_of_its_name_is_refused(tmp_path: Path) -> None:
+    made = begun(tmp_path, volume())
+    agglomerate(made.layer)
+    before = tables(tmp_path)
+    agglomerate(made.layer)
+    assert tables(tmp_path) == before
+    with pytest.raises(SpecError, match="begun otherwise .fan 2 there, 3 asked for"):
+        agglomerate(made.layer, fan=3)
+    assert tables(tmp_path) == before
 
 
-drawn: dict[str, Any] = {
-    "aff": volumes(),
-    "leaf": st.tuples(*[st.sampled_from([2, 3, 4, 5, 7])] * 3),
-    "low": st.sampled_from([0.0, 0.3]),
-    "high": st.sampled_from([0.9, 1.0]),
-    "offset": st.tuples(*[st.integers(-30, 30)] * 3),
-    "fields": asked(),
-}
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"agglomeration": "a/b"}, "is no name"),
+        ({"agglomeration": ".."}, "is no name"),
+        ({"agglomeration": ""}, "is no name"),
+        ({"thresholds": ()}, "give falling ones"),
+        ({"thresholds": (0.5, 0.5)}, "give falling ones"),
+        ({"thresholds": (0.5, 0.0)}, "above 0"),
+        ({"thresholds": (1.5,)}, "up to 1"),
+        ({"fan": 1}, "at least 2"),
+        ({"linkage": "median"}, "give mean, max, or quantile:0.5"),
+        ({"linkage": "quantile:0"}, "give mean"),
+        ({"linkage": "quantile:0.12345"}, "three decimals"),
+        ({"linkage": "quantile:nan"}, "give mean"),
+        ({"guard_size": 5, "guard_threshold": 0.0}, "give both"),
+        ({"small_threshold": 0.2}, "give both"),
+        ({"guard_size": -1}, "give both"),
+        ({"thresholds": (0.7, 0.5), "guard_size": 5, "guard_threshold": 0.8}, "only the last can refuse"),
+    ],
+)
+def test_what_cannot_be_asked_for(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        Agglomerate(layer="file:///nowhere", **{**FIELDS, **fields})
 
 
-def compare(aff: np.ndarray, leaf: Vec3, low: float, high: float, offset: Vec3, fields: dict[str, Any]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        made = supervoxels.make(Path(folder), aff, leaf, low, high, offset)
-        agglomerate(made.layer, **fields)
-        check(made, fields)
+def test_phases_wait_for_each_other(tmp_path: Path) -> None:
+    made = begun(tmp_path, volume())
+    layer = made.layer
+    top = Supervoxels(IO(), layer).hierarchy(Agglomerate(layer=layer).plan()).top
+    with pytest.raises(DataError, match="run `segment agglomerate` first"):
+        run.inline(Merge(layer=layer))
+    run.inline(Decide(layer=layer, **FIELDS))
+    asked = [Merge(layer=layer, level=level) for level in range(top + 1)]
+    asked += [Spread(layer=layer, level=level) for level in range(top - 1, -1, -1)]  # type: ignore[misc]
+    for one, following in itertools.pairwise([*asked, Merge(layer=layer, step=1)]):
+        with pytest.raises(DataError, match=f"`{one.name} .*--level {one.level}` has not finished"):
+            following.prepare(IO())
+        run.inline(one)
+    with pytest.raises(SpecError, match=f"levels 0 to {top}"):
+        run.plan(Merge(layer=layer, level=top + 1))
+    with pytest.raises(SpecError, match=f"levels 0 to {top - 1}"):
+        run.plan(Spread(layer=layer, level=top))
+    with pytest.raises(SpecError, match="default has 2, one a threshold"):
+        run.plan(Merge(layer=layer, step=2))
 
 
-@settings(deadline=None, max_examples=12)
-@given(**drawn)
-def test_segments_are_those_of_the_whole_volume(
-    aff: np.ndarray, leaf: Vec3, low: float, high: float, offset: Vec3, fields: dict[str, Any]
-) -> None:
-    compare(aff, leaf, low, high, offset, fields)
+def test_what_the_graph_lacks_is_named(tmp_path: Path) -> None:
+    made = begun(tmp_path, volume())
+    for path in (tmp_path / "segment" / "graph").iterdir():
+        at = tuple(map(int, path.name.split("-")))
+        graph = made.known.read("graph", at)  # type: ignore[arg-type]
+        made.known.put("graph", at, {name: graph[name] for name in graph if name != "bins"})  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="segment graph` with --histogram"):
+        agglomerate(made.layer, linkage="quantile:0.5")
+    assert not (tmp_path / "segment" / "agglomerations").exists()
+    agglomerate(made.layer)
+    (tmp_path / "segment" / "done" / "graph.json").unlink()
+    with pytest.raises(DataError, match="`segment graph .* has not finished"):
+        agglomerate(made.layer, agglomeration="other")
 
 
-@pytest.mark.long
-@settings(deadline=None, max_examples=400)
-@given(**drawn)
-def test_segments_are_those_of_the_whole_volume_often(
-    aff: np.ndarray, leaf: Vec3, low: float, high: float, offset: Vec3, fields: dict[str, Any]
-) -> None:
-    compare(aff, leaf, low, high, offset, fields)
+def test_an_edge_to_nowhere_is_told_of(tmp_path: Path) -> None:
+    made = begun(tmp_path, volume())
+    graph = made.known.read("graph", (0, 0, 0))
+    lost = {name: graph[name][1:] for name in ("id", "size", "reach", "parts", "weakest")}
+    pieces = made.known.read("pieces", (0, 0, 0))
+    made.known.put("graph", (0, 0, 0), {**graph, **lost})
+    with pytest.raises(IgneousError, match="pieces and graph of leaf"):
+        agglomerate(made.layer)
+    made.known.put("pieces", (0, 0, 0), {name: pieces[name][1:] for name in pieces})
+    with pytest.raises(IgneousError, match="a supervoxel that no leaf has"):
+        agglomerate(made.layer)
+
+
+def test_a_node_that_is_too_large_is_refused_with_advice(tmp_path: Path) -> None:
+    made = begun(tmp_path, volume())
+    run.inline(Decide(layer=made.layer, **FIELDS))
+    before = tables(tmp_path)
+    with pytest.raises(SpecError, match="more thresholds .* larger leaves"):
+        run.inline(Merge(layer=made.layer, memory=1_000_000))
+    assert tables(tmp_path) == before
+
+
+def changed(made: Made) -> np.ndarray:
+    """The affinities, with those between supervoxels in the first leaf taken away, so that its supervoxels stay."""
+    aff, ids = made.aff.copy(order="F"), made.ids
+    for x, y, z, axis in itertools.product(*map(range, LEAF), range(3)):
+        before = [x, y, z]
+        before[axis] -= 1
+        if before[axis] >= 0 and ids[x, y, z] != ids[tuple(before)]:
+            aff[x, y, z, axis] = 0
+    return aff
+
+
+def ran(layer: str) -> dict[tuple[str, int, int], int]:
+    """Units that a redo runs, by stage, step and level."""
+    found = {}
+    for wave, _ in carried_out(Redo(STORE, [layer]), lambda wave: run.inline(wave.stage, wave.subset)):
+        stage: Any = wave.stage
+        found[stage.name.split()[1], stage.step, stage.level] = len(wave.subset)
+    return found
+
+
+def test_a_redo_makes_again_the_ancestors_of_what_changed_and_who_hears_of_it(tmp_path: Path) -> None:
+    made = begun(tmp_path / "old", volume())
+    fresh = begun(tmp_path / "fresh", changed(made))
+    agglomerate(fresh.layer)
+    agglomerate(made.layer)
+    before = tables(tmp_path / "old")
+    assert ran(made.layer) == {}
+    assert tables(tmp_path / "old") == before
+    differing = {name for name, data in before.items() if (tmp_path / "fresh" / name).read_bytes() != data}
+    given = {name for name in differing if name.split("/")[1] in ("graph", "pieces")}
+    assert {name.rsplit("/", 1)[1] for name in given} == {"0-0-0"}
+    for name in given:
+        shutil.copy(tmp_path / "fresh" / name, tmp_path / "old" / name)
+    units = ran(made.layer)
+    tree = made.known.hierarchy(Agglomerate(layer=made.layer, **FIELDS).plan())
+    assert all(units["merge", 0, level] == 1 for level in range(tree.top + 1))
+    assert units["spread", 1, 0] < len(made.leaves)
+    after = tables(tmp_path / "old")
+    assert after == tables(tmp_path / "fresh")
+    assert {name for name in before if before[name] != after[name]} == differing
+    assert json.loads(after["segment/agglomerations/default/plan.json"])["thresholds"] == [0.7, 0.5]

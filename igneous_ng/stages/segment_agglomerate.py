@@ -1,5 +1,6 @@
 """Agglomeration of supervoxels: up a tree of nodes over the leaves, and down again, for each threshold."""
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class Deciding(Of):
         super().check()
         quantile(self.linkage)
         falling = list(self.thresholds)
-        if not falling or any(a <= b for a, b in zip(falling, falling[1:], strict=False)):
+        if not falling or any(a <= b for a, b in itertools.pairwise(falling)):
             raise SpecError(f"{self.name}.thresholds: {falling}; give falling ones, such as 0.9,0.7,0.5")
         if not all(0 < score <= 1 for score in falling):
             raise SpecError(f"{self.name}.thresholds: {falling}; give scores above 0 and up to 1")
@@ -70,8 +71,8 @@ class Deciding(Of):
     def _check_rule(self, rule: str, size: int, threshold: float) -> None:
         if size < 0 or not 0 <= threshold <= 1 or (size == 0) != (threshold == 0):
             raise SpecError(
-                f"{self.name}: {rule}_size {size} and {rule}_threshold {threshold:g}; give both, a number of voxels and "
-                "a score from 0 to 1, or neither"
+                f"{self.name}: {rule}_size {size} and {rule}_threshold {threshold:g}; give both, a number of voxels "
+                "and a score from 0 to 1, or neither"
             )
         if len(self.thresholds) > 1 and self.thresholds[-2] < threshold:
             raise SpecError(
@@ -151,10 +152,11 @@ class Merge(Level, name="segment merge"):
         """Refuse to begin before the level below is finished, or the step before."""
         work = self.at_work(io)
         if self.level > 0:
-            self._need(work, work.phase("merge", self.level - 1), f"segment merge {self.layer} --level {self.level - 1}")
+            command = f"segment merge {self.layer} --step {self.step} --level {self.level - 1}"
+            work.known.need(work.phase("merge", self.level - 1), command)
         elif self.step > 0:
             before = Step(io, self.layer, self.agglomeration, self.step - 1)
-            self._need(work, before.phase("spread", 0), f"segment spread {self.layer} --step {self.step - 1} --level 0")
+            work.known.need(before.phase("spread", 0), f"segment spread {self.layer} --step {before.number} --level 0")
 
     def units(self, io: IO) -> Sequence[int]:
         """The nodes of the level."""
@@ -176,9 +178,6 @@ class Merge(Level, name="segment merge"):
         """Allow what comes next."""
         work = self.at_work(io)
         work.known.done(work.phase("merge", self.level))
-
-    def _need(self, work: Step, phase: str, command: str) -> None:
-        work.known.need(phase, command)
 
 
 @dataclass(frozen=True, kw_only=True)
