@@ -25,8 +25,8 @@ from igneous_ng.segmentation import Agglomeration, Supervoxels
 
 Array = npt.NDArray[Any]
 _FULL = 255  # scores are grey values of affinities
-_GROWTH = 4  # bytes held per byte of the tables that a node reads
-_SMALL = 64_000_000  # bytes that a task may take at any rate
+_GROWTH = 3  # bytes held per byte of the tables that a node reads
+_SMALL = 16_000_000  # bytes that a task may take at any rate
 _QUANTILE = re.compile(r"quantile:(0\.[0-9]{1,3}|1|1\.0)")
 
 

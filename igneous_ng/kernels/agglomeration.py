@@ -130,27 +130,22 @@ def look(answer: Table, ids: Array, names: Sequence[str] = FOUND[1:]) -> Table:
 
 
 def renewed(graph: Table, answer: Table) -> Table:
-    """The ``graph`` of a leaf between what its regions became: all of ``answer``, with rows folded."""
+    """The ``graph`` of a leaf between what its regions became, all of ``answer``; it is emptied as it is used."""
     roots, first = np.unique(answer["root"], return_index=True)
-    names = [name for name in (*EDGES, "bins") if name in graph]
-    ends = np.sort(np.stack([look(answer, graph[end], ("root",))["root"] for end in ("u", "v")]), axis=0)
-    rows = np.flatnonzero(ends[0] != ends[1])
-    edges = {name: graph[name][rows] for name in names} | {"u": ends[0][rows], "v": ends[1][rows]}
-    return {"id": roots, **{name: answer[name][first] for name in ABOUT}} | folded(edges)
-
-
-def folded(edges: Table) -> Table:
-    """Edges ascending by ``u``, ``v``, those between the same regions as one."""
-    order = np.lexsort((edges["v"], edges["u"]))
-    edges = {name: column[order] for name, column in edges.items()}
-    u, v = edges["u"], edges["v"]
+    ends = [look(answer, graph.pop(end), ("root",))["root"] for end in ("u", "v")]
+    u, v = np.minimum(*ends), np.maximum(*ends)
+    rows = np.flatnonzero(u != v)
+    order = rows[np.lexsort((v[rows], u[rows]))]
+    u, v = u[order], v[order]
     starts = np.flatnonzero(np.concatenate([[True], (u[1:] != u[:-1]) | (v[1:] != v[:-1])])[: len(u)])
-    if len(starts) == len(u):
-        return edges
-    return {
-        name: _FOLDS[name].reduceat(column, starts, axis=0, dtype=column.dtype) if name in _FOLDS else column[starts]
-        for name, column in edges.items()
-    }
+    nodes = {"id": roots, **{name: answer[name][first] for name in ABOUT}}
+    sums = {name: _folded(graph.pop(name), order, starts, fold) for name, fold in _FOLDS.items() if name in graph}
+    return {**nodes, "u": u[starts], "v": v[starts], **sums}
+
+
+def _folded(column: Array, order: Array, starts: Array, fold: np.ufunc) -> Array:
+    folded: Array = fold.reduceat(column[order], starts, axis=0, dtype=column.dtype)
+    return folded
 
 
 def _regions(tables: Sequence[Table], level: int) -> tuple[Array, Table, Array]:
