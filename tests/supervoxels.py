@@ -137,11 +137,10 @@ def write_leaves(made: Made) -> None:
         for axis in range(3):
             for side, plane in enumerate((0, -1)):
                 touched |= np.isin(ids, np.take(inside, plane, axis)).astype(np.uint8) << (2 * axis + side)
-        pieces = {"faces": touched, "first": first[np.searchsorted(names, ids)]}
-        made.known.put("pieces", at, {"id": ids, "size": size.astype(np.int64), **pieces})
+        about = {"id": ids, "size": size.astype(np.int64)}
+        made.known.put("pieces", at, {**about, "faces": touched, "first": first[np.searchsorted(names, ids)]})
         nothing, one = np.zeros(len(ids), np.int64), np.ones(len(ids), np.int64)
-        nodes: dict[str, np.ndarray] = {"id": ids, "size": size.astype(np.int64), "reach": nothing, "parts": one}
-        nodes["weakest"] = one * 256.0
+        nodes = {**about, "reach": nothing, "parts": one, "weakest": one * 256.0}
         made.known.put("graph", at, {**nodes, **edges(pairs)})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tests.supervoxels import Made, Memory
 SURE = agglomeration.SURE
 
 
-def graph(sizes: list[int], edges: list[tuple[int, ...]], reach: list[int] | None = None) -> Table:
+def graph(sizes: list[int], edges: Sequence[tuple[int, ...]], reach: list[int] | None = None) -> Table:
     """Regions 1, 2, 3 ...; edges of u, v, sum, num, key, and whether each must be taken."""
     count = len(sizes)
     nodes = [

@@ -85,8 +85,8 @@ def test_a_node_takes_no_more_memory_than_it_declares(tmp_path: Path, which: str
 
 def worst(leaves: int) -> tuple[int, int, int]:
     """Of an agglomeration of so many leaves in a row: edges, the most that a node has, and the most bytes it holds."""
-    aff = segmentations.affinities((12 * leaves, 12, 12), 256, 5, 0.7)
-    made = supervoxels.make("file:///m", Memory(), aff, (12, 12, 12))
+    aff = segmentations.affinities((8 * leaves, 8, 8), 256, 5, 0.7)
+    made = supervoxels.make("file:///m", Memory(), aff, (8, 8, 8))
     fields: dict[str, Any] = {"thresholds": (0.7, 0.55), "guard_size": 300, "guard_threshold": 0.6}
     made.known.decide(Agglomeration(name="default", **fields))
     edges = sum(len(made.known.read("graph", at)["u"]) for at in made.leaves)
@@ -107,8 +107,8 @@ def worst(leaves: int) -> tuple[int, int, int]:
 
 
 def test_ten_times_the_edges_need_no_larger_node() -> None:
-    edges, most, held = worst(6)
-    more_edges, still, more_held = worst(60)
+    edges, most, held = worst(8)
+    more_edges, still, more_held = worst(80)
     assert more_edges > 9.5 * edges > 5 * most
     assert still < 1.2 * most
     assert more_held < 1.2 * held
