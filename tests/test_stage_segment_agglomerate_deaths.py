@@ -30,7 +30,9 @@ def test_every_phase_killed_leaves_the_same_bytes(tmp_path: Path) -> None:
                 continue
             ready = run.enqueue(step, url)
             killed_in_the_middle(url, ready)
-            assert worker(url).wait(timeout=300) == 0
+            last = worker(url)
+            last.communicate(timeout=300)
+            assert last.returncode == 0
             assert records.finished(Store(), ready)
             names.append(ready.name)
     assert set(names) == {"segment merge", "segment spread"}
