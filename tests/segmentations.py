@@ -7,7 +7,9 @@ Arrays of affinities are uint8 [x, y, z, 3]; the face of voxel p towards the vox
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +111,9 @@ class Edge:
     def score(self, linkage: str) -> float:
         if linkage == "max":
             return float(max(self.values))
+        if linkage.startswith("quantile:"):
+            rank = math.ceil(Fraction(linkage.removeprefix("quantile:")) * len(self.values))
+            return float(sorted(self.values)[rank - 1] // 8 * 8 + 4)
         return sum(self.values) / len(self.values)
 
 
@@ -145,12 +150,12 @@ class Rules:
 
 
 def agglomerate(regions: np.ndarray, aff: np.ndarray, rules: Rules) -> np.ndarray:
-    """Segments, canonical: always the best edge next, by falling score, then by rising key."""
+    """Segments, canonical: always the best edge next, by falling score, then by falling key."""
     names, counts = np.unique(regions[regions > 0], return_counts=True)
     sizes, sets = dict(zip(names.tolist(), counts.tolist(), strict=True)), Sets()
     edges = graph(regions, aff)
     while edges:
-        pair = min(edges, key=lambda one: (-edges[one].score(rules.linkage), edges[one].key))
+        pair = min(edges, key=lambda one: (-edges[one].score(rules.linkage), -edges[one].key))
         score = edges[pair].score(rules.linkage)
         if score < rules.lowest():
             break
