@@ -24,8 +24,7 @@ from igneous_ng.geometry import ceil_div
 from igneous_ng.io import IO
 
 Array = npt.NDArray[Any]
-BITS = 6
-"""Of the hash, that a level takes: 64 groups become one."""
+_BITS = 6  # of the hash that a level takes: 64 groups become one
 _WORD = 8  # bytes
 _COPIES = 5  # of the pairs held at once: as read, together, sorted, summed, packed
 
@@ -39,15 +38,15 @@ class Shuffle:
     @property
     def top(self) -> int:
         """The level of the table; at least 1."""
-        return max(1, ceil_div((self.cells - 1).bit_length(), BITS))
+        return max(1, ceil_div((self.cells - 1).bit_length(), _BITS))
 
     def depth(self, level: int) -> int:
         """Bits of the hash that tell the parts of a level; those of the table are about as many as the cells."""
-        return min(BITS * level, (self.cells - 1).bit_length())
+        return min(_BITS * level, (self.cells - 1).bit_length())
 
     def groups(self, level: int) -> int:
         """Groups of cells at a level."""
-        return ceil_div(self.cells, 1 << BITS * level)
+        return ceil_div(self.cells, 1 << _BITS * level)
 
     def units(self, level: int) -> int:
         """Tasks of a level: each part of each group."""
@@ -112,8 +111,8 @@ class Census:
         """What a task reads: level, group, part, and which portion of that file."""
         group, part = self.shuffle.of(level, unit)
         depth = self.shuffle.depth(level - 1)
-        first = group << BITS
-        groups = range(first, min(first + (1 << BITS), self.shuffle.groups(level - 1)))
+        first = group << _BITS
+        groups = range(first, min(first + (1 << _BITS), self.shuffle.groups(level - 1)))
         return [(level - 1, one, part & ((1 << depth) - 1), part >> depth) for one in groups]
 
     def _span(self, level: int, group: int, part: int, portion: int) -> tuple[int, int, int]:

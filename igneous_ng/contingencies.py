@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.census import BITS, Shuffle
+from igneous_ng.census import Shuffle
 from igneous_ng.errors import DataError
 from igneous_ng.formats import columns
 from igneous_ng.formats.fragments import bucket_of
@@ -24,6 +24,7 @@ from igneous_ng.kernels import contingency
 from igneous_ng.kernels.contingency import ROW, Table
 
 Array = npt.NDArray[Any]
+_BITS = 6  # of the hash that a level of the shuffle takes: 64 groups become one
 _WORD = 8  # bytes
 _COPIES = 6  # of the pairs held at once: as read, together, sorted, summed, packed
 
@@ -79,8 +80,8 @@ class Contingency:
         """What a task reads: level, group, part, and which portion of that file."""
         group, part = self.shuffle.of(level, unit)
         depth = self.shuffle.depth(level - 1)
-        first = group << BITS
-        groups = range(first, min(first + (1 << BITS), self.shuffle.groups(level - 1)))
+        first = group << _BITS
+        groups = range(first, min(first + (1 << _BITS), self.shuffle.groups(level - 1)))
         return [(level - 1, one, part & ((1 << depth) - 1), part >> depth) for one in groups]
 
     def _span(self, level: int, group: int, part: int, portion: int) -> tuple[int, int, int]:

@@ -20,10 +20,14 @@ from igneous_ng.formats import columns
 from igneous_ng.formats.info import IMAGE, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, ceil_div, vec
 from igneous_ng.io import IO
+from igneous_ng.kernels import partition_scores
+from igneous_ng.kernels.partition_scores import Sums
 
 Array = npt.NDArray[Any]
 SIDES = ("objects", "segments")
 """The two tables: pairs by the label of the truth, and by that of the segmentation."""
+FAN = 64
+"""Sums that a task adds up."""
 _CHUNK = (8, 8, 8)  # blocks: of the map, and so of a cell, the least
 
 
@@ -106,7 +110,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation: a layer, the map of errors, with the scores, and the folder `eval` of what steps tell each other."""
+    """A layer, the map of errors, with the scores, and its folder `eval`, where steps leave what the next ones need."""
 
     io: IO
     layer: str
@@ -185,3 +189,26 @@ class Evaluation:
 def rounded(cell: Vec3, block: Vec3) -> Vec3:
     """A cell of voxels in blocks."""
     return vec(ceil_div(n, b) for n, b in zip(cell, block, strict=True))
+
+
+def tops(parts: int) -> list[int]:
+    """Tasks of each level that adds up so many parts."""
+    found = [parts]
+    while found[-1] > 1:
+        found.append(-(-found[-1] // FAN))
+    return found
+
+
+def scored(found: Any, plan: Plan) -> dict[str, Any]:
+    """What `scores.json` tells."""
+    sums = Sums(**found["sums"])
+    worst = {side: [_object(one, sums.voxels, plan) for one in found[side]] for side in ("split", "merged")}
+    counts = {name: getattr(sums, name) for name in ("voxels", "unassigned", "objects", "segments")}
+    ignored = plan.bounds.voxels - sums.voxels
+    return {"bounds": str(plan.bounds), **counts, "ignored": ignored, **partition_scores.scores(sums), **worst}
+
+
+def _object(one: dict[str, Any], voxels: int, plan: Plan) -> dict[str, Any]:
+    parts = [{**part, "place": plan.centre(part["place"])} for part in one["parts"]]
+    return {"label": one["label"], "voxels": one["voxels"], "bits": partition_scores.bits(one["loss"], voxels),
+            "of": one["of"], "parts": parts}  # fmt: skip

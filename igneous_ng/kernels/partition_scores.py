@@ -156,3 +156,18 @@ def _ways(voxels: int, logs: tuple[int, int, int], squares: tuple[int, int, int]
 
 def _ratio(part: int, whole: int) -> float:
     return round(part / whole, _DIGITS) if whole else 0.0
+
+
+def told(scores: dict[str, Any]) -> str:
+    """Scores in a few lines."""
+    one, own, absent = scores["one"], scores["own"], scores["absent"]
+    share = scores["unassigned"] / max(scores["voxels"], 1)
+    return "\n".join(
+        [
+            f"VOI {one['voi']:.4f} bits: split {one['voi_split']:.4f}, merge {one['voi_merge']:.4f}; "
+            f"adapted Rand error {own['arand']:.4f}: precision {own['precision']:.4f}, recall {own['recall']:.4f}; "
+            f"CREMI {scores['cremi']:.4f}",
+            f"{scores['objects']:,} objects, {scores['segments']:,} segments; {scores['voxels']:,} voxels counted, "
+            f"{share:.2%} of them in no segment; without these VOI {absent['voi']:.4f}, error {absent['arand']:.4f}",
+        ]
+    )

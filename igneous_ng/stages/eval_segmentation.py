@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.census import BITS, Shuffle
+from igneous_ng.census import Shuffle
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.evaluations import SIDES, Evaluation, Plan, rounded
+from igneous_ng.evaluations import FAN, SIDES, Evaluation, Plan, rounded, scored, tops
 from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels import contingency, partition_scores
@@ -27,7 +27,6 @@ from igneous_ng.volume import Volume
 Array = npt.NDArray[Any]
 _SMALL = 32_000_000  # bytes of lists, at any rate
 _PAIR = 900  # bytes of a pair in lists of numbers
-_FAN = 1 << BITS  # sums that a task adds up
 _SURELY = 1 + 1e-6  # what is so far is that far, whatever the rounding
 
 
@@ -266,7 +265,7 @@ class Scores(Step, name="eval scores"):
         """Sum up one part, or add up what was found of parts."""
         made = self.made(io)
         if self.level:
-            below = range(unit * _FAN, min((unit + 1) * _FAN, tops(made.side(SIDES[0]).parts)[self.level - 1]))
+            below = range(unit * FAN, min((unit + 1) * FAN, tops(made.side(SIDES[0]).parts)[self.level - 1]))
             found = _added([io.get_json(self._url(io, self.level - 1, n)) for n in below])
         else:
             objects, split = partition_scores.of_objects(made.side(SIDES[0]).part(unit))
@@ -280,58 +279,21 @@ class Scores(Step, name="eval scores"):
         made = self.made(io)
         if self.level == len(tops(made.side(SIDES[0]).parts)) - 1:
             found: Any = io.get_json(self._url(io, self.level, 0))
-            io.put_json(f"{self.layer}/scores.json", _scored(found, made.plan))
+            io.put_json(f"{self.layer}/scores.json", scored(found, made.plan))
         made.done(f"scores-{self.level}")
 
     def said(self, io: IO) -> str:
         """The scores."""
-        return told(self.made(io).scores)
+        return partition_scores.told(self.made(io).scores)
 
     def _url(self, io: IO, level: int, number: int) -> str:
         return f"{self.made(io).url}/sums/{level}/{number}.json"
-
-
-def tops(parts: int) -> list[int]:
-    """Tasks of each level that adds up so many parts."""
-    found = [parts]
-    while found[-1] > 1:
-        found.append(-(-found[-1] // _FAN))
-    return found
 
 
 def _added(found: list[Any]) -> dict[str, Any]:
     worst = {side: partition_scores.worst_of(o for one in found for o in one[side]) for side in ("split", "merged")}
     sums = sum((Sums(**one["sums"]) for one in found), Sums())
     return {"sums": vars(sums), **worst, "largest": max(one["largest"] for one in found)}
-
-
-def _scored(found: Any, plan: Plan) -> dict[str, Any]:
-    """What `scores.json` tells."""
-    sums = Sums(**found["sums"])
-    worst = {side: [_object(one, sums.voxels, plan) for one in found[side]] for side in ("split", "merged")}
-    counts = {name: getattr(sums, name) for name in ("voxels", "unassigned", "objects", "segments")}
-    ignored = plan.bounds.voxels - sums.voxels
-    return {"bounds": str(plan.bounds), **counts, "ignored": ignored, **partition_scores.scores(sums), **worst}
-
-
-def _object(one: dict[str, Any], voxels: int, plan: Plan) -> dict[str, Any]:
-    parts = [{**part, "place": plan.centre(part["place"])} for part in one["parts"]]
-    return {"label": one["label"], "voxels": one["voxels"], "bits": partition_scores.bits(one["loss"], voxels),
-            "of": one["of"], "parts": parts}  # fmt: skip
-
-
-def told(scores: dict[str, Any]) -> str:
-    """Scores in a few lines."""
-    one, own, absent = scores["one"], scores["own"], scores["absent"]
-    share = scores["unassigned"] / max(scores["voxels"], 1)
-    return "\n".join(
-        [
-            f"VOI {one['voi']:.4f} bits: split {one['voi_split']:.4f}, merge {one['voi_merge']:.4f}; adapted Rand error "
-            f"{own['arand']:.4f}: precision {own['precision']:.4f}, recall {own['recall']:.4f}; CREMI {scores['cremi']:.4f}",
-            f"{scores['objects']:,} objects, {scores['segments']:,} segments; {scores['voxels']:,} voxels counted, "
-            f"{share:.2%} of them in no segment; without these VOI {absent['voi']:.4f}, error {absent['arand']:.4f}",
-        ]
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -374,7 +336,7 @@ class Errors(Step, name="eval errors"):
 
     def said(self, io: IO) -> str:
         """The scores, which are known by now."""
-        return told(self.made(io).scores)
+        return partition_scores.told(self.made(io).scores)
 
     def spent(self, io: IO) -> tuple[str, ...]:
         """All that the steps told each other."""
@@ -408,7 +370,7 @@ def _totals(made: Evaluation, side: str, one: Array, other: Array) -> tuple[Arra
 
 @dataclass(frozen=True, kw_only=True)
 class EvalSegmentation(Evaluating, Chain, name="eval segmentation"):
-    """Measure a segmentation against the truth, and map its errors: all steps of `eval overlaps`, `scores` and `errors`.
+    """Measure a segmentation against the truth, and map its errors: all of `eval overlaps`, `scores`, `errors`.
 
     Writes `scores.json`, and a layer whose two channels show where objects are split, and where segments merge.
     """
