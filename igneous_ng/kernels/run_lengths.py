@@ -11,11 +11,12 @@ Lengths are whole numbers of `1 / PER_NM` nm, so that they add up exactly in any
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 PER_NM = 1000
 KINDS = ("correct", "split", "merged", "omitted")
 
@@ -58,7 +59,8 @@ class Runs:
 def lengths(points: Array, edges: Array) -> Array:
     """The length of each of ``edges`` [m, 2] between ``points`` [n, 3] in nm, in units of ``1 / PER_NM`` nm."""
     x, y, z = (points[edges[:, 1]] - points[edges[:, 0]]).astype(np.float64).T
-    return np.rint(np.sqrt(x * x + y * y + z * z) * PER_NM).astype(np.int64)
+    found: Array = np.rint(np.sqrt(x * x + y * y + z * z) * PER_NM).astype(np.int64)
+    return found
 
 
 def of_skeleton(segments: Array, edges: Array, long: Array, merging: Array) -> Runs:
