@@ -6,8 +6,8 @@
 
 `accuracy` learns and chooses thresholds on slices 0 to 99 of `fib25/train_z000-124.npz` of the test data
 (IGNEOUS_NG_TEST_DATA, or ../shared/data) and measures on slices 100 to 124, which are segmented alone. `given` are the
-supervoxels that come with these data, joined by the mean affinity of `sheet`, and by the truth itself, which is the best
-that can be made of them. `piriform` are real affinities against the segmentation that others made of them. `known` are
+supervoxels that come with these data, joined by the mean affinity of `sheet`, and by the truth itself, which is the
+best that can be made of them. `piriform` are real affinities against the segmentation that others made of them. `known` are
 affinities of the truth with noise, whose errors are known to be next to none. `speed` tells CPU seconds a voxel and an
 edge, 250 x 250 x 250 voxels from the image to segments by two processes, memory for 512 x 512 x 512, and growth.
 
@@ -233,7 +233,8 @@ def tested(bench: Bench, name: str, affinities: tuple[str, str], given: bool) ->
     found = json.loads(local(f"{out}.errors/scores.json").read_text())
     one, figures = found["one"], (found["one"]["voi"], found["own"]["arand"])
     print(f"{name}, slices {CUT} to 124: VOI {one['voi']:.3f} (split {one['voi_split']:.3f}, "
-          f"merge {one['voi_merge']:.3f}), ARAND {figures[1]:.4f}; {found['unassigned'] / found['voxels']:.2%} in no segment")  # fmt: skip
+          f"merge {one['voi_merge']:.3f}), ARAND {figures[1]:.4f}; "
+          f"{found['unassigned'] / found['voxels']:.2%} in no segment")  # fmt: skip
     oracle = min(other.scores({"thresholds": (t,)}) for t in THRESHOLDS)
     print(f"{name}, with the best threshold of slices {CUT} to 124: VOI {oracle[0]:.3f}, ARAND {oracle[1]:.4f}")
     mapped = measured(other.pairs, *by_truth(other.pairs))
