@@ -7,9 +7,9 @@
 `accuracy` learns and chooses thresholds on slices 0 to 99 of `fib25/train_z000-124.npz` of the test data
 (IGNEOUS_NG_TEST_DATA, or ../shared/data) and measures on slices 100 to 124, which are segmented alone. `given` are the
 supervoxels that come with these data, joined by the mean affinity of `sheet`, and by the truth itself, which is the
-best that can be made of them. `piriform` are real affinities against the segmentation that others made of them. `known` are
-affinities of the truth with noise, whose errors are known to be next to none. `speed` tells CPU seconds a voxel and an
-edge, 250 x 250 x 250 voxels from the image to segments by two processes, memory for 512 x 512 x 512, and growth.
+best that can be made of them. `piriform` are real affinities against the segmentation that others made of them. `known`
+are affinities of the truth with noise, whose errors are known to be next to none. `speed` tells CPU seconds a voxel and
+an edge, 250 x 250 x 250 voxels from the image to segments by two processes, memory for 512 x 512 x 512, and growth.
 
 Fields such as `watershed.low=0.05` or `train trees.samples=160000` go to the stage `segment watershed`, `segment train
 trees` ...; `folder=DIR` (kept, else temporary) to the benchmark itself.
@@ -294,7 +294,7 @@ def known(bench: Bench, amounts: list[str]) -> None:
     floor = measured(pairs, np.arange(parts.max() + 1), np.arange(parts.max() + 1))
     print(f"known: objects in {parts.max()} connected parts: VOI {floor[0]:.4f}, ARAND {floor[1]:.5f}", flush=True)
     rng = np.random.default_rng(0)
-    for amount in map(float, amounts or ("0", "0.3", "0.6", "0.9")):
+    for amount in map(float, amounts or ("0", "0.2", "0.4", "0.6")):
         noise = rng.uniform(0, amount, (*truth.shape, 3))
         sure = np.where(np.stack(joined, axis=-1), 1 - noise, noise)
         layer = bench.supervoxels(bench.layer(f"known{amount}", np.rint(255 * sure).astype(np.uint8)))
