@@ -176,6 +176,15 @@ class Evaluation:
             raise DataError(f"{self.layer}: there are no scores yet; run `eval scores {self.layer}`")
         return dict(found)
 
+    def put_unassigned(self, voxels: int) -> None:
+        """Write how many voxels lie in no segment: alone, for maps depend on it and not on other scores."""
+        self.io.put_json(f"{self.url}/unassigned.json", voxels)
+
+    @property
+    def unassigned(self) -> int:
+        """What :meth:`put_unassigned` wrote."""
+        return int(self._get(f"{self.url}/unassigned.json"))
+
     def _blocks(self, unit: int) -> str:
         return f"{self.url}/blocks/{unit}"
 

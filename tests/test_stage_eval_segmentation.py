@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igneous_ng import cli, run
+from igneous_ng import cli, redo, run
 from igneous_ng.census import Shuffle
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.evaluations import tops
@@ -22,6 +22,7 @@ from igneous_ng.geometry import Vec3
 from igneous_ng.io import IO
 from igneous_ng.kernels import contingency, partition_scores
 from igneous_ng.stages.eval_segmentation import Errors, EvalSegmentation, Overlaps, Scores
+from igneous_ng.store import Store
 from tests.layers import create, files, whole
 
 Array = npt.NDArray[Any]
@@ -76,7 +77,8 @@ def single(segments: Array) -> Array:
 
 def random(seed: int, shape: tuple[int, ...], objects: int = 5, segments: int = 7) -> tuple[Array, Array]:
     rng = np.random.default_rng(seed)
-    names = np.append(0, rng.integers(1, 2**63, segments - 1)).astype(np.uint64)
+    near = np.uint64(2**56) + rng.permutation(segments - 1).astype(np.uint64)  # as ids of supervoxels are
+    names = np.append(np.uint64(0), near)
     truth = rng.integers(0, objects, shape).astype(np.uint32)
     noise = rng.integers(0, segments, shape)
     return names[np.where(rng.random(shape) < 0.5, truth % segments, noise)], truth
@@ -307,6 +309,34 @@ def test_sums_are_exact_for_any_numbers() -> None:
     sums = partition_scores.of_objects(table)[0] + partition_scores.of_segments(table)[0]
     assert sums.truth_square == n**2
     assert partition_scores.scores(sums)["own"]["arand"] == 0
+
+
+@pytest.mark.long
+def test_a_redo_gives_what_is_made_anew(tmp_path: Path) -> None:
+    segments, truth = random(4, (32, 16, 16), 30, 40)
+    evaluated(tmp_path, segments, truth, block=(1, 1, 1), cell=(8, 8, 8))
+    layer = f"file://{tmp_path}/errors"
+    before = results(tmp_path / "errors")
+    assert not units_again(layer)
+    segments[1:3, 1:3, 1:3] = 77
+    io = IO()
+    volume = io.volume(f"file://{tmp_path}/segments", 0)
+    io.write(volume, volume.bounds, np.asfortranarray(segments[..., None]))
+    again = units_again(layer)
+    assert again["eval overlaps", 0] == 1
+    after = results(tmp_path / "errors")
+    assert after != before
+    evaluated(tmp_path, segments, truth, "anew", block=(1, 1, 1), cell=(8, 8, 8))
+    assert after == results(tmp_path / "anew")
+
+
+def units_again(layer: str) -> dict[tuple[str, int], int]:
+    """How many units of each stage and level a redo runs."""
+    found = dict[tuple[str, int], int]()
+    for wave, _ in redo.carried_out(redo.Redo(Store(), [layer]), lambda wave: run.inline(wave.stage, wave.subset)):
+        key = wave.stage.name, int(getattr(wave.stage, "level", 0))
+        found[key] = found.get(key, 0) + len(wave.subset)
+    return found
 
 
 def test_it_is_a_command(tmp_path: Path) -> None:

@@ -75,8 +75,8 @@ def summed(tables: Iterable[Table]) -> Table:
     rows = {name: np.concatenate([t[name] for t in given]).astype(kind, copy=False) for name, kind in TYPES.items()}
     order = np.lexsort((rows["place"], -rows["most"], rows["other"], rows["one"]))
     rows = {name: column[order] for name, column in rows.items()}
-    new = (np.diff(rows["one"], prepend=0) != 0) | (np.diff(rows["other"], prepend=0) != 0)
-    new[:1] = True
+    new = np.ones(len(order), bool)
+    new[1:] = (rows["one"][1:] != rows["one"][:-1]) | (rows["other"][1:] != rows["other"][:-1])
     starts = np.flatnonzero(new)
     totals = np.add.reduceat(rows["count"], starts) if len(starts) else rows["count"]
     return {name: column[starts] for name, column in rows.items()} | {"count": totals}

@@ -45,8 +45,6 @@ class Evaluating(Masked):
     cell: Vec3 = opt((256, 256, 256), "Voxels of one task, rounded up to 8 blocks along each axis.")
     fill_missing: bool = opt(False, "Read missing chunks as 0.")
 
-    makes_data = False
-
     def check(self) -> None:
         """There are blocks and cells, and the map has a place of its own."""
         super().check()
@@ -211,8 +209,6 @@ def _near(labels: Array, truth: Volume, reach: float) -> Array:
 class Step(Stage):
     """What the later steps have in common: they follow the plan of `eval overlaps`."""
 
-    makes_data = False
-
     layer: LayerUrl = arg("Layer that `eval overlaps` was given to create.")
 
     def home(self) -> str:
@@ -280,6 +276,7 @@ class Scores(Step, name="eval scores"):
         if self.level == len(tops(made.side(SIDES[0]).parts)) - 1:
             found: Any = io.get_json(self._url(io, self.level, 0))
             io.put_json(f"{self.layer}/scores.json", scored(found, made.plan))
+            made.put_unassigned(found["sums"]["unassigned"])
         made.done(f"scores-{self.level}")
 
     def said(self, io: IO) -> str:
@@ -347,8 +344,8 @@ def _costs(made: Evaluation, pairs: dict[str, Array]) -> tuple[Array, Array]:
     """What a voxel of each pair of labels adds to split and to merge, in bits."""
     both, which = np.unique(np.stack([pairs["one"], pairs["other"]], axis=1), axis=0, return_inverse=True)
     common, whole = _totals(made, SIDES[0], both[:, 0], both[:, 1])
-    segments = np.full(len(both), made.scores["unassigned"])
     some = both[:, 1] > 0
+    segments = np.full(len(both), 0 if some.all() else made.unassigned)
     segments[some] = _totals(made, SIDES[1], both[some, 1], both[some, 0])[1]
     logs = [np.array([math.log2(n) for n in column.tolist()]) for column in (common, whole, segments)]
     at = which.ravel()

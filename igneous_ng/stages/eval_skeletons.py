@@ -35,8 +35,6 @@ _DIGITS = 3  # of nm
 class OnSkeletons(Stage):
     """The fields that say what is compared, and how."""
 
-    makes_data = False
-
     segmentation: LayerUrl = arg("Layer of segments; 0 is none.")
     skeletons: LayerUrl = arg("Layer with the true skeletons, their folder, or one of SWC files in micrometres.")
     out: LayerUrl = arg("Folder to write run_lengths.json to.")
