@@ -236,7 +236,7 @@ def tested(bench: Bench, name: str, affinities: tuple[str, str], given: bool) ->
           f"merge {one['voi_merge']:.3f}), ARAND {figures[1]:.4f}; "
           f"{found['unassigned'] / found['voxels']:.2%} in no segment")  # fmt: skip
     oracle = min(other.scores({"thresholds": (t,)}) for t in THRESHOLDS)
-    print(f"{name}, with the best threshold of slices {CUT} to 124: VOI {oracle[0]:.3f}, ARAND {oracle[1]:.4f}")
+    print(f"{name}, with the best plain threshold of slices {CUT} to 124: VOI {oracle[0]:.3f}, ARAND {oracle[1]:.4f}")
     mapped = measured(other.pairs, *by_truth(other.pairs))
     print(f"{name}, joined by the truth: VOI {mapped[0]:.3f}, ARAND {mapped[1]:.4f}", flush=True)
     if name in GOALS:
