@@ -54,6 +54,20 @@ WATERSHED, AGGLOMERATION = 15.0, 0.5  # millions of voxels, of edges, a second a
 WHOLE = {"sheet": 60.0, "net": 90.0}  # seconds for 250 x 250 x 250 voxels on two cores
 MEMORY = 6e9  # bytes for 512 x 512 x 512 voxels
 
+ALONE = """
+import json, sys
+from pathlib import Path
+from igneous_ng import catalog
+from igneous_ng.io import IO
+io, stage = IO(), catalog.load(sys.argv[1])(**json.loads(sys.argv[2]))
+stage.prepare(io)
+for unit in stage.units(io):
+    stage.execute(unit, io)
+stage.finish(io)
+lines = Path("/proc/self/status").read_text().splitlines()
+print(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")))
+"""  # a stage in a process of its own, and the most memory that it took
+
 Rules = dict[str, Any]
 
 
@@ -388,12 +402,8 @@ def memory(bench: Bench, affinities: np.ndarray) -> None:
         "graph": {"layer": layer},
     }
     for step, given in fields.items():
-        code = ("import json, resource, sys; from igneous_ng import catalog, run; "
-                f"run.inline(catalog.load('segment {step}')(**json.loads(sys.argv[1]), memory=12_000_000_000)); "
-                "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)")  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", code, json.dumps(given)], stdout=subprocess.PIPE, text=True, check=True
-        )
+        words = [sys.executable, "-c", ALONE, f"segment {step}", json.dumps(given)]
+        done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
         verdict(f"{step} of 512 x 512 x 512, GB", (int(done.stdout.split()[-1]) / 1e9,), (MEMORY / 1e9,))
 
 
