@@ -22,7 +22,7 @@ OVERLAP = (16, 16, 6)
 """Nodes, and sections, that a subdomain is solved beyond what it owns."""
 HELD = (2, 2, DISTANCES)
 """Around these, nodes and sections that are held."""
-_WIDE = 16  # nodes: what is wider is told by displacements from before
+_WIDE = 12  # nodes: what is wider is told by displacements from before
 _UNKNOWN = 10.0  # pixels: how sure it is that a section without links moves as its neighbours do
 _PARTS = 2  # of a coarse node along x and y: links at nodes alone would smooth the other end only
 _LEAST = 1e-4  # of a spring, for its inverse
