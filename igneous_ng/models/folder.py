@@ -1,0 +1,98 @@
+"""The folder of a model: ``model.json``, which says what it takes and gives, and beside it what it learnt.
+
+Nothing in it is ever unpickled. ONNX files and tables of trees are data. A TorchScript file is a program, though one
+without access to Python: use those of people you trust. ``torch.export`` files (``.pt2``) are not read at all, for
+torch unpickles parts of them (torch 2.13, ``torch/export/pt2_archive/_package.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from igneous_ng.errors import DataError, SpecError
+from igneous_ng.geometry import Vec3f, vec
+from igneous_ng.io import IO
+from igneous_ng.models.base import Shape
+from igneous_ng.models.greys import Greys
+
+FILES = {"trees": "trees.npz", "onnx": "model.onnx", "torch": "model.ts"}
+"""What a model of each kind learnt, below its folder."""
+_TYPE = "igneous_ng_model"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What ``model.json`` says.
+
+    ``resolution`` is that of the training images in nm, ``levels`` are their grey values: where given, others are made
+    comparable before they are shown to the model. Patches share ``overlap`` of their trusted part where nothing else
+    is asked for: 0 is enough for a model whose margin holds all that it looks at. ``made`` says how it came to be.
+    """
+
+    kind: str
+    shape: Shape
+    resolution: Vec3f
+    levels: Greys | None = None
+    overlap: float = 0.5
+    made: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """In JSON's types."""
+        shape = {"patch": list(self.shape.patch), "margin": list(self.shape.margin), "channels": self.shape.channels}
+        levels = None if self.levels is None else self.levels.to_json()
+        about = {"resolution": list(self.resolution), "levels": levels, "overlap": self.overlap, "made": self.made}
+        return {"@type": _TYPE, "kind": self.kind, **shape, **about}
+
+    @classmethod
+    def parse(cls, raw: Any, where: str) -> Card:
+        """What :meth:`to_json` gave; DataError, naming ``where``, for another value."""
+        try:
+            shape = Shape(vec(raw["patch"]), vec(raw["margin"]), int(raw["channels"]))
+            x, y, z = map(float, raw["resolution"])
+            levels = raw.get("levels")
+            greys = None if levels is None else Greys.parse(levels, where)
+            card = cls(raw["kind"], shape, (x, y, z), greys, float(raw.get("overlap", 0.5)), dict(raw.get("made", {})))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{where}: not a model's description ({error!r}); see docs/design/025") from error
+        if card.kind not in FILES:
+            raise DataError(f"{where}: a model of kind {card.kind!r}; there are {', '.join(FILES)}")
+        if wrong := _wrong(card):
+            raise DataError(f"{where}: {wrong}; see docs/design/025")
+        return card
+
+
+def _wrong(card: Card) -> str:
+    """What in a card cannot be; empty where all can."""
+    shape = card.shape
+    if shape.channels not in (1, 3):
+        return f"{shape.channels} channels; boundaries are 1, affinities 3"
+    if min(shape.margin) < 0 or any(n <= 2 * m for n, m in zip(shape.patch, shape.margin, strict=True)):
+        return f"patches of {shape.patch} with margins of {shape.margin} leave nothing that is to be trusted"
+    if not min(card.resolution) > 0:
+        return f"voxels of {card.resolution} nm"
+    return "" if 0 <= card.overlap < 1 else f"an overlap of {card.overlap:g}, which is a part of 1, below 1"
+
+
+def write(io: IO, url: str, card: Card, data: bytes) -> None:
+    """Store a model: what it learnt first, so that who finds ``model.json`` finds all."""
+    io.put(f"{url}/{FILES[card.kind]}", data)
+    io.put_json(f"{url}/model.json", card.to_json())
+
+
+def read(io: IO, url: str) -> Card:
+    """What the model at ``url`` says of itself; SpecError where there is none."""
+    where = f"{url}/model.json"
+    raw = io.get_json(where)
+    if raw is None:
+        raise SpecError(f"{where}: there is no model here; give `sheet`, `net`, or the URL of a model's folder")
+    return Card.parse(raw, where)
+
+
+def learnt(io: IO, url: str, card: Card) -> bytes:
+    """What the model learnt, as stored; DataError where it is not there."""
+    where = f"{url}/{FILES[card.kind]}"
+    data = io.get(where)
+    if data is None:
+        raise DataError(f"{where} is missing, though model.json is there; copy or train the model again")
+    return data

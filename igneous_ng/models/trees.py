@@ -1,0 +1,64 @@
+"""A model of boosted trees, which says by features of a voxel's surroundings how surely it is boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from igneous_ng.errors import DataError
+from igneous_ng.geometry import Vec3
+from igneous_ng.kernels import boosted_trees
+from igneous_ng.kernels.boosted_trees import Forest
+from igneous_ng.kernels.voxel_features import Bank
+from igneous_ng.models.base import Shape
+
+Array = npt.NDArray[Any]
+_INSIDE = 64  # voxels of a patch along each axis that are not margin
+
+
+@dataclass(frozen=True)
+class Trees:
+    """A model of one channel, boundary, and of finite support: patches need not overlap by more than their margin."""
+
+    bank: Bank
+    forest: Forest
+    backend: str = "numpy"
+
+    @property
+    def shape(self) -> Shape:
+        """What goes in and what comes out."""
+        return shape_of(self.bank)
+
+    def predict(self, patch: Array) -> Array:
+        """As :meth:`igneous_ng.models.base.Model.predict`, for patches of any shape; 0 in the margin."""
+        found = np.zeros((*patch.shape, 1), np.float32, order="F")
+        features = self.bank.of(patch)
+        inside = tuple(slice(m, n - m) for m, n in zip(self.bank.margin, patch.shape, strict=True))
+        rows = features.reshape(-1, features.shape[3], order="F")
+        found[(*inside, 0)] = self.forest.predict(rows).reshape(features.shape[:3], order="F")
+        return found
+
+    def to_bytes(self) -> bytes:
+        """The file ``trees.npz``."""
+        bank = {name: np.array(value) for name, value in vars(self.bank).items()}
+        return boosted_trees.to_bytes(bank | self.forest.pack())
+
+    @classmethod
+    def parse(cls, data: bytes, where: str) -> Trees:
+        """What :meth:`to_bytes` gave; DataError, naming ``where``, for other files."""
+        arrays = boosted_trees.from_bytes(data, where)
+        try:
+            x, y, z = arrays["resolution"].tolist()
+            bank = Bank((x, y, z), tuple(arrays["scales"].tolist()), tuple(arrays["textures"].tolist()))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{where}: it does not say which features are meant ({error!r}); train again") from error
+        return cls(bank, Forest.unpack(arrays, bank.count, where))
+
+
+def shape_of(bank: Bank) -> Shape:
+    """What a model of these features takes and gives."""
+    patch: Vec3 = (_INSIDE + 2 * bank.margin[0], _INSIDE + 2 * bank.margin[1], _INSIDE + 2 * bank.margin[2])
+    return Shape(patch, bank.margin, 1)

@@ -1,0 +1,199 @@
+"""Models that tell cells apart, learnt from labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from igneous_ng.errors import ConfigurationError, DataError, SpecError
+from igneous_ng.geometry import Box, Vec3, vec
+from igneous_ng.io import IO
+from igneous_ng.kernels import boosted_trees, boundaries
+from igneous_ng.kernels.boosted_trees import Growth
+from igneous_ng.kernels.voxel_features import Bank
+from igneous_ng.models import folder
+from igneous_ng.models.folder import Card
+from igneous_ng.models.greys import Greys
+from igneous_ng.models.trees import Trees, shape_of
+from igneous_ng.stage import Layer, LayerUrl, Stage, arg, opt
+from igneous_ng.training import blocks
+from igneous_ng.training.blocks import Pair
+
+if TYPE_CHECKING:
+    from igneous_ng.training.fitting import Sample
+
+Array = npt.NDArray[Any]
+_CELL = (64, 64, 64)
+_CLASSES = (boundaries.BOUNDARY, boundaries.INSIDE)
+_SCALE_LIMIT = 8
+_SAMPLE_COPIES = 40  # bytes of each sample and feature beside the feature itself: bins, histograms, sorting
+_SMALL = 100_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Stage):
+    """What both kinds of training are told."""
+
+    image: LayerUrl = arg("Image to learn from.")
+    labels: LayerUrl = arg("What its voxels are: a segmentation, 0 being unknown.")
+    model: LayerUrl = arg("Folder of the model to write.")
+    mip: int = opt(0, "Level of both layers to read.")
+    roi: Box | None = opt(None, "Only this box, in voxels of the level; by default all.")
+    held: Box | None = opt(None, "Box that nothing is learnt from; the model is measured there.")
+    seed: int = opt(0, "Which voxels are looked at; the same seed gives the same model.")
+
+    def check(self) -> None:
+        """There is something to read."""
+        if self.mip < 0 or self.seed < 0:
+            raise SpecError(f"{self.name}: mip {self.mip} and seed {self.seed}; both count from 0 up")
+
+    def home(self) -> str:
+        """Records lie with the model."""
+        return self.model
+
+    def units(self, io: IO) -> Sequence[int]:
+        """One: a model is one thing."""
+        return range(1)
+
+    def said(self, io: IO) -> str:
+        """How good it is where nothing was learnt."""
+        made = folder.read(io, self.model).made
+        words = ", ".join(f"{name} {value}" for name, value in made.get("held", {}).items())
+        return f"{self.model}: {words}" if words else f"{self.model}: nothing was held back to measure it with"
+
+    def learnable(self, io: IO) -> tuple[Pair, Box]:
+        """What is learnt from, and where; SpecError where that is nothing."""
+        pair = Pair.open(io, self.image, self.labels, self.mip)
+        bounds = pair.bounds & self.roi if self.roi else pair.bounds
+        if self.held and not (self.held & pair.bounds).voxels:
+            raise SpecError(f"{self.name}: {self.held} is held back, and layers have only {pair.bounds}")
+        if not any(part.voxels for part in blocks.less(bounds, self.held)):
+            raise SpecError(
+                f"{self.name}: of {bounds} nothing is left to learn from; give another roi, or hold less back"
+            )
+        return pair, bounds
+
+    def parts(self, bounds: Box, cell: Vec3, count: int) -> list[Box]:
+        """The blocks that are learnt from."""
+        return blocks.chosen(bounds, self.held, cell, count, self.seed)
+
+    def held_parts(self, pair: Pair, cell: Vec3, count: int) -> list[Box]:
+        """The blocks that it is measured by."""
+        return blocks.chosen(self.held & pair.bounds, None, cell, count, self.seed) if self.held else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTrees(Training, name="segment train trees"):
+    """Train boosted trees that find boundaries by what the surroundings of voxels look like: a minute's work.
+
+    Learns from as many voxels of boundaries as of insides, drawn from many blocks. Writes `trees.npz` and `model.json`,
+    to be used by `segment infer --model`.
+    """
+
+    painted: bool = opt(False, "The labels are painted: 1 is boundary, 2 inside, 0 unknown.")
+    samples: int = opt(80_000, "Voxels to learn from, half of them boundary.")
+    blocks: int = opt(64, "At most so many blocks are looked at.")
+    trees: int = opt(120, "How many trees.")
+    leaves: int = opt(31, "Leaves of a tree at most.")
+    rate: float = opt(0.12, "How much each tree counts.")
+    scales: tuple[float, ...] = opt((7.0, 16.0, 35.0, 50.0), "Scales of features in nm.")
+    textures: tuple[float, ...] = opt((7.0, 16.0), "Scales of structure tensors in nm.")
+
+    def check(self) -> None:
+        """Trees of some leaves, of some samples and features."""
+        super().check()
+        if not (2 <= self.samples and 1 <= self.blocks and 1 <= self.trees <= 10_000 and 2 <= self.leaves <= 256):
+            raise SpecError(f"{self.name}: give samples, blocks, trees and 2 to 256 leaves")
+        if not 0 < self.rate <= 1:
+            raise SpecError(f"{self.name}.rate: {self.rate:g}; give a fraction above 0, at most 1")
+        scales = (*self.scales, *self.textures)
+        if not self.scales or len(scales) > 2 * _SCALE_LIMIT or not all(0 < scale <= 10_000 for scale in scales):
+            raise SpecError(f"{self.name}: scales {scales}; give some, each above 0 and at most 10000 nm")
+
+    def prepare(self, io: IO) -> None:
+        """There are an image and labels."""
+        self.learnable(io)
+
+    def peak_bytes(self, unit: int, io: IO) -> int:
+        """A block with its margin, and all samples."""
+        bank = self._bank(Pair.open(io, self.image, self.labels, self.mip))
+        patch = vec(n + 2 * m for n, m in zip(_CELL, bank.margin, strict=True))
+        block = bank.peak_bytes(patch) + prod(patch) * 16 + prod(_CELL) * 40
+        return _SMALL + block + self.samples * (bank.count * 16 + _SAMPLE_COPIES)
+
+    def execute(self, unit: int, io: IO) -> None:
+        """Draw samples, grow trees, measure them, and write the model."""
+        pair, bounds = self.learnable(io)
+        bank, parts = self._bank(pair), self.parts(bounds, _CELL, self.blocks)
+        levels = _levels(io, pair, parts, self.image)
+        features, truth = self._drawn(io, pair, parts, bank)
+        growth = Growth(trees=self.trees, leaves=self.leaves, rate=self.rate)
+        model = Trees(bank, boosted_trees.fit(features, truth, growth))
+        made: dict[str, Any] = {"by": self.name, "samples": len(truth), "seed": self.seed}
+        if self.held:
+            features, truth = self._drawn(io, pair, self.held_parts(pair, _CELL, self.blocks), bank)
+            said = model.forest.predict(features)
+            right = float(((said > 0.5) == truth).mean())
+            made["held"] = {"loss": round(boosted_trees.loss(said, truth), 5), "right": round(right, 5)}
+        io.note(**{key: value for key, value in made.items() if key != "by"})
+        card = Card("trees", shape_of(bank), pair.image.resolution, levels, overlap=0.0, made=made)
+        folder.write(io, self.model, card, model.to_bytes())
+
+    def _bank(self, pair: Pair) -> Bank:
+        return Bank(pair.image.resolution, self.scales, self.textures)
+
+    def _drawn(self, io: IO, pair: Pair, parts: list[Box], bank: Bank) -> tuple[Array, Array]:
+        """Features [n, f] of voxels of both classes, as many of each, and which are boundary."""
+        quota, drawn = -(-self.samples // (2 * len(parts))), []
+        for number, part in enumerate(parts):
+            what = self._classes(io, pair, part)
+            rng = np.random.default_rng((self.seed, number))
+            at = np.concatenate([_some(rng, what, one, 4 * quota) for one in _CLASSES])
+            if len(at):
+                rows = bank.of(pair.grey(io, part, bank.margin)).reshape(-1, bank.count, order="F")
+                drawn.append((rows[at], what[at] == boundaries.BOUNDARY))
+        return _balanced(np.random.default_rng((self.seed, len(parts))), drawn, self.samples // 2, self.labels)
+
+    def _classes(self, io: IO, pair: Pair, part: Box) -> Array:
+        """What the voxels of a block are, in one row, x fastest."""
+        if self.painted:
+            found = pair.truth(io, part)
+            if found.max() > boundaries.INSIDE:
+                raise DataError(f"{self.labels}: {part} is painted with {found.max()}; there are only 0, 1 and 2")
+            return found.ravel(order="F").astype(np.uint8)
+        wide = part.grow((2, 2, 2), (2, 2, 2)) & pair.labels.bounds
+        found = boundaries.classes(pair.truth(io, wide), pair.image.resolution)
+        return found[part.slices(wide.lo)].ravel(order="F")
+
+
+def _some(rng: np.random.Generator, what: Array, one: int, count: int) -> Array:
+    """At most ``count`` voxels of a class, in order."""
+    there = np.flatnonzero(what == one)
+    return np.sort(rng.permutation(there)[:count]) if len(there) > count else there
+
+
+def _balanced(
+    rng: np.random.Generator, drawn: list[tuple[Array, Array]], count: int, where: str
+) -> tuple[Array, Array]:
+    """At most ``count`` samples of each class, as many of each."""
+    features = np.concatenate([rows for rows, _ in drawn]) if drawn else np.zeros((0, 1), np.float32)
+    truth = np.concatenate([flags for _, flags in drawn]) if drawn else np.zeros(0, bool)
+    found = [np.flatnonzero(truth == flag) for flag in (True, False)]
+    least = min(count, *map(len, found))
+    if not least:
+        raise DataError(
+            f"{where}: {len(found[0])} voxels of boundaries and {len(found[1])} of insides were found; both are needed: "
+            "label more, or look at more blocks"
+        )
+    kept = np.sort(np.concatenate([rng.permutation(one)[:least] for one in found]))
+    return np.asfortranarray(features[kept]), truth[kept]
+
+
+def _levels(io: IO, pair: Pair, parts: list[Box], where: str) -> Greys:
+    """How bright the blocks are that are learnt from."""
+    return blocks.levels((pair.grey(io, part) for part in parts), where)
