@@ -44,7 +44,7 @@ def bordering(labels: Array, resolution: Vec3f) -> Array:
 
 
 def affinities(labels: Array, resolution: Vec3f, distances: tuple[int, ...] = (1,)) -> tuple[Array, Array]:
-    """For each distance along x, y and z: which voxels are of one cell with the one so far before, and where that is known.
+    """For each distance along x, y and z: which voxels are of one cell with that so far before; where it is known.
 
     Both bool [x, y, z, 3 * distances]. Voxels at a border belong to no cell, so that borders are thick enough to be
     seen; and it is known nowhere where one of both is 0.

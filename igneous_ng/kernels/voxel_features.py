@@ -1,9 +1,9 @@
 """What a voxel and its surroundings look like, in numbers: what trees decide by.
 
 At each of some scales, in nm: the smoothed image, the size of its gradient, its Laplacian, the eigenvalues of its
-Hessian; at some of them those of the structure tensor, too (Sommer et al. 2011, "ilastik"). Scales are lengths, so voxels may be
-of any shape: along an axis whose voxels are much larger than the scale next to nothing is smoothed, and differences
-count little. All of it is of finite support.
+Hessian; at some of them those of the structure tensor, too (Sommer et al. 2011, "ilastik"). Scales are lengths, so
+voxels may be of any shape: along an axis whose voxels are much larger than the scale next to nothing is smoothed, and
+differences count little. All of it is of finite support.
 """
 
 from __future__ import annotations

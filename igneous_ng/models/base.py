@@ -26,6 +26,17 @@ class Shape:
     channels: int
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What a model may compute on: ``device`` is ``cpu``, ``cuda``, or ``auto``: cuda where there is one.
+
+    With ``half``, networks compute in 16 bits, where their kind can.
+    """
+
+    device: str = "cpu"
+    half: bool = False
+
+
 class Model(Protocol):
     """A model that is loaded. The same patch gives the same bytes, whatever else was asked before."""
 

@@ -25,9 +25,10 @@ _TYPE = "igneous_ng_model"
 class Card:
     """What ``model.json`` says.
 
-    ``resolution`` is that of the training images in nm, ``levels`` are their grey values: where given, others are made
-    comparable before they are shown to the model. Patches share ``overlap`` of their trusted part where nothing else
-    is asked for: 0 is enough for a model whose margin holds all that it looks at. ``made`` says how it came to be.
+    ``resolution`` is that of the training images in nm, ``levels`` are their grey values: where given, others are
+    made comparable before they are shown to the model. Patches share ``overlap`` of their trusted part where nothing
+    else is asked for: 0 is enough for a model whose margin holds all that it looks at. Predicting takes
+    ``bytes_per_voxel`` of a patch. ``made`` says how it came to be.
     """
 
     kind: str
@@ -35,14 +36,16 @@ class Card:
     resolution: Vec3f
     levels: Greys | None = None
     overlap: float = 0.5
+    bytes_per_voxel: int = 1000
     made: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """In JSON's types."""
         shape = {"patch": list(self.shape.patch), "margin": list(self.shape.margin), "channels": self.shape.channels}
         levels = None if self.levels is None else self.levels.to_json()
-        about = {"resolution": list(self.resolution), "levels": levels, "overlap": self.overlap, "made": self.made}
-        return {"@type": _TYPE, "kind": self.kind, **shape, **about}
+        about = {"resolution": list(self.resolution), "levels": levels, "made": self.made}
+        costs = {"overlap": self.overlap, "bytes_per_voxel": self.bytes_per_voxel}
+        return {"@type": _TYPE, "kind": self.kind, **shape, **costs, **about}
 
     @classmethod
     def parse(cls, raw: Any, where: str) -> Card:
@@ -50,9 +53,9 @@ class Card:
         try:
             shape = Shape(vec(raw["patch"]), vec(raw["margin"]), int(raw["channels"]))
             x, y, z = map(float, raw["resolution"])
-            levels = raw.get("levels")
-            greys = None if levels is None else Greys.parse(levels, where)
-            card = cls(raw["kind"], shape, (x, y, z), greys, float(raw.get("overlap", 0.5)), dict(raw.get("made", {})))
+            levels = None if raw.get("levels") is None else Greys.parse(raw["levels"], where)
+            costs = float(raw.get("overlap", cls.overlap)), int(raw.get("bytes_per_voxel", cls.bytes_per_voxel))
+            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, dict(raw.get("made", {})))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where}: not a model's description ({error!r}); see docs/design/025") from error
         if card.kind not in FILES:
@@ -71,6 +74,8 @@ def _wrong(card: Card) -> str:
         return f"patches of {shape.patch} with margins of {shape.margin} leave nothing that is to be trusted"
     if not min(card.resolution) > 0:
         return f"voxels of {card.resolution} nm"
+    if card.bytes_per_voxel < 1:
+        return f"{card.bytes_per_voxel} bytes per voxel"
     return "" if 0 <= card.overlap < 1 else f"an overlap of {card.overlap:g}, which is a part of 1, below 1"
 
 

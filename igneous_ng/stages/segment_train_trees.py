@@ -1,31 +1,28 @@
-"""Models that tell cells apart, learnt from labelled images."""
+"""Trees that find boundaries, learnt from labelled images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.errors import ConfigurationError, DataError, SpecError
+from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels import boosted_trees, boundaries
 from igneous_ng.kernels.boosted_trees import Growth
 from igneous_ng.kernels.voxel_features import Bank
+from igneous_ng.learning import Learning
 from igneous_ng.models import folder
 from igneous_ng.models.folder import Card
 from igneous_ng.models.greys import Greys
 from igneous_ng.models.trees import Trees, shape_of
-from igneous_ng.stage import Layer, LayerUrl, Stage, arg, opt
+from igneous_ng.stage import opt
 from igneous_ng.training import blocks
 from igneous_ng.training.blocks import Pair
-
-if TYPE_CHECKING:
-    from igneous_ng.training.fitting import Sample
 
 Array = npt.NDArray[Any]
 _CELL = (64, 64, 64)
@@ -36,59 +33,7 @@ _SMALL = 100_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(Stage):
-    """What both kinds of training are told."""
-
-    image: LayerUrl = arg("Image to learn from.")
-    labels: LayerUrl = arg("What its voxels are: a segmentation, 0 being unknown.")
-    model: LayerUrl = arg("Folder of the model to write.")
-    mip: int = opt(0, "Level of both layers to read.")
-    roi: Box | None = opt(None, "Only this box, in voxels of the level; by default all.")
-    held: Box | None = opt(None, "Box that nothing is learnt from; the model is measured there.")
-    seed: int = opt(0, "Which voxels are looked at; the same seed gives the same model.")
-
-    def check(self) -> None:
-        """There is something to read."""
-        if self.mip < 0 or self.seed < 0:
-            raise SpecError(f"{self.name}: mip {self.mip} and seed {self.seed}; both count from 0 up")
-
-    def home(self) -> str:
-        """Records lie with the model."""
-        return self.model
-
-    def units(self, io: IO) -> Sequence[int]:
-        """One: a model is one thing."""
-        return range(1)
-
-    def said(self, io: IO) -> str:
-        """How good it is where nothing was learnt."""
-        made = folder.read(io, self.model).made
-        words = ", ".join(f"{name} {value}" for name, value in made.get("held", {}).items())
-        return f"{self.model}: {words}" if words else f"{self.model}: nothing was held back to measure it with"
-
-    def learnable(self, io: IO) -> tuple[Pair, Box]:
-        """What is learnt from, and where; SpecError where that is nothing."""
-        pair = Pair.open(io, self.image, self.labels, self.mip)
-        bounds = pair.bounds & self.roi if self.roi else pair.bounds
-        if self.held and not (self.held & pair.bounds).voxels:
-            raise SpecError(f"{self.name}: {self.held} is held back, and layers have only {pair.bounds}")
-        if not any(part.voxels for part in blocks.less(bounds, self.held)):
-            raise SpecError(
-                f"{self.name}: of {bounds} nothing is left to learn from; give another roi, or hold less back"
-            )
-        return pair, bounds
-
-    def parts(self, bounds: Box, cell: Vec3, count: int) -> list[Box]:
-        """The blocks that are learnt from."""
-        return blocks.chosen(bounds, self.held, cell, count, self.seed)
-
-    def held_parts(self, pair: Pair, cell: Vec3, count: int) -> list[Box]:
-        """The blocks that it is measured by."""
-        return blocks.chosen(self.held & pair.bounds, None, cell, count, self.seed) if self.held else []
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainTrees(Training, name="segment train trees"):
+class TrainTrees(Learning, name="segment train trees"):
     """Train boosted trees that find boundaries by what the surroundings of voxels look like: a minute's work.
 
     Learns from as many voxels of boundaries as of insides, drawn from many blocks. Writes `trees.npz` and `model.json`,
@@ -107,7 +52,7 @@ class TrainTrees(Training, name="segment train trees"):
     def check(self) -> None:
         """Trees of some leaves, of some samples and features."""
         super().check()
-        if not (2 <= self.samples and 1 <= self.blocks and 1 <= self.trees <= 10_000 and 2 <= self.leaves <= 256):
+        if not (self.samples >= 2 and self.blocks >= 1 and 1 <= self.trees <= 10_000 and 2 <= self.leaves <= 256):
             raise SpecError(f"{self.name}: give samples, blocks, trees and 2 to 256 leaves")
         if not 0 < self.rate <= 1:
             raise SpecError(f"{self.name}.rate: {self.rate:g}; give a fraction above 0, at most 1")
@@ -129,11 +74,12 @@ class TrainTrees(Training, name="segment train trees"):
     def execute(self, unit: int, io: IO) -> None:
         """Draw samples, grow trees, measure them, and write the model."""
         pair, bounds = self.learnable(io)
-        bank, parts = self._bank(pair), self.parts(bounds, _CELL, self.blocks)
+        bank = self._bank(pair)
+        parts = blocks.chosen(bounds, self.held, _CELL, self.blocks, self.seed)
         levels = _levels(io, pair, parts, self.image)
         features, truth = self._drawn(io, pair, parts, bank)
         growth = Growth(trees=self.trees, leaves=self.leaves, rate=self.rate)
-        model = Trees(bank, boosted_trees.fit(features, truth, growth))
+        model = Trees(bank, boosted_trees.fit(features, truth, growth), shape_of(bank))
         made: dict[str, Any] = {"by": self.name, "samples": len(truth), "seed": self.seed}
         if self.held:
             features, truth = self._drawn(io, pair, self.held_parts(pair, _CELL, self.blocks), bank)
@@ -141,11 +87,18 @@ class TrainTrees(Training, name="segment train trees"):
             right = float(((said > 0.5) == truth).mean())
             made["held"] = {"loss": round(boosted_trees.loss(said, truth), 5), "right": round(right, 5)}
         io.note(**{key: value for key, value in made.items() if key != "by"})
-        card = Card("trees", shape_of(bank), pair.image.resolution, levels, overlap=0.0, made=made)
+        card = Card(
+            "trees", model.shape, pair.image.resolution, levels, 0.0, self._answering(bank, model.shape.patch), made
+        )
         folder.write(io, self.model, card, model.to_bytes())
 
     def _bank(self, pair: Pair) -> Bank:
         return Bank(pair.image.resolution, self.scales, self.textures)
+
+    @staticmethod
+    def _answering(bank: Bank, patch: Vec3) -> int:
+        """Bytes that a voxel of a patch takes when the model is used."""
+        return bank.peak_bytes(patch) // prod(patch) + 16
 
     def _drawn(self, io: IO, pair: Pair, parts: list[Box], bank: Bank) -> tuple[Array, Array]:
         """Features [n, f] of voxels of both classes, as many of each, and which are boundary."""
@@ -187,8 +140,8 @@ def _balanced(
     least = min(count, *map(len, found))
     if not least:
         raise DataError(
-            f"{where}: {len(found[0])} voxels of boundaries and {len(found[1])} of insides were found; both are needed: "
-            "label more, or look at more blocks"
+            f"{where}: {len(found[0])} voxels of boundaries and {len(found[1])} of insides were found; both are "
+            "needed: label more, or look at more blocks"
         )
     kept = np.sort(np.concatenate([rng.permutation(one)[:least] for one in found]))
     return np.asfortranarray(features[kept]), truth[kept]
