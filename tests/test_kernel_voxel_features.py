@@ -34,7 +34,7 @@ def bends(smoothed: np.ndarray, scale: float, resolution: tuple[float, float, fl
 
 
 def smoothed(grey: np.ndarray, scale: float, resolution: tuple[float, float, float]) -> np.ndarray:
-    return gaussian_filter(grey.astype(float), [scale / r for r in resolution], truncate=3.0)
+    return np.asarray(gaussian_filter(grey.astype(float), [scale / r for r in resolution], truncate=3.0))
 
 
 def defined(bank: Bank, grey: np.ndarray) -> np.ndarray:

@@ -129,7 +129,14 @@ def test_what_is_exported_answers_as_torch_does_and_does_not_say_where_it_was_ma
 @pytest.mark.long
 def test_a_stopped_training_goes_on_to_the_same_bytes(layers: tuple[str, str], tmp_path: Path) -> None:
     torch()
-    common = {"image": layers[0], "labels": layers[1], "held": HELD, "steps": 6, "checkpoint": 4, **SMALL}
+    common: dict[str, Any] = {
+        "image": layers[0],
+        "labels": layers[1],
+        "held": HELD,
+        "rounds": 6,
+        "checkpoint": 4,
+        **SMALL,
+    }
     whole = TrainNet(model=str(tmp_path / "whole"), **common)
     run.inline(whole)
     part = TrainNet(model=str(tmp_path / "part"), minutes=1e-9, **common)
@@ -150,7 +157,7 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(layers: tuple[str, str], t
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"steps": 0}, "at least 1"),
+        ({"rounds": 0}, "at least 1"),
         ({"distances": (2,)}, "first of distances"),
         ({"patch": (18, 16, 16)}, "multiples of 4"),
         ({"share": 1.0}, "fractions above 0"),
@@ -207,8 +214,8 @@ def test_two_images_are_drawn_as_often_as_asked(layers: tuple[str, str], tmp_pat
     dim = segmentations.layer(tmp_path / "dim", (grey // 2 + 1)[..., np.newaxis])
     known = segmentations.layer(tmp_path / "known", labels[..., np.newaxis])
     stage = TrainNet(
-        image=layers[0], labels=layers[1], model=str(tmp_path / "m"), second_image=Layer(dim), second_labels=Layer(known),
-        share=0.4, held=Box((50, -7, 0), (67, 41, 44)), **SMALL,
+        image=layers[0], labels=layers[1], model=str(tmp_path / "m"), second_image=Layer(dim),
+        second_labels=Layer(known), share=0.4, held=Box((50, -7, 0), (67, 41, 44)), **SMALL,
     )  # fmt: skip
     samples, levels = stage._samples(IO())
     assert sum(one.weight * one.grey.size for one in samples[-1:]) == pytest.approx(0.4)

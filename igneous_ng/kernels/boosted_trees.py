@@ -44,9 +44,7 @@ class Forest:
 
     def predict(self, features: Array) -> Array:
         """The probability of class 1, float32 [n], by float32 ``features`` [n, f]; each is of its own row alone."""
-        return native.predict(
-            features, self.feature, self.threshold, self.left, self.value, self.roots, np.float32(self.base)
-        )
+        return native.predict(features, self.feature, self.threshold, self.left, self.value, self.roots, self.base)
 
     def pack(self) -> dict[str, Array]:
         """The parts by name, for a file."""
@@ -91,7 +89,7 @@ def loss(probability: Array, truth: Array) -> float:
 def to_bytes(arrays: dict[str, Array]) -> bytes:
     """Arrays as a file of numpy's; the same arrays give the same bytes."""
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy takes any names
     return file.getvalue()
 
 

@@ -33,9 +33,9 @@ class Trees:
         """As :meth:`igneous_ng.models.base.Model.predict`, 0 in the margin of its features."""
         found = np.zeros((*patch.shape, 1), np.float32, order="F")
         features = self.bank.of(patch)
-        inside = tuple(slice(m, n - m) for m, n in zip(self.bank.margin, patch.shape, strict=True))
+        x, y, z = (slice(m, n - m) for m, n in zip(self.bank.margin, patch.shape, strict=True))
         rows = features.reshape(-1, features.shape[3], order="F")
-        found[(*inside, 0)] = self.forest.predict(rows).reshape(features.shape[:3], order="F")
+        found[x, y, z, 0] = self.forest.predict(rows).reshape(features.shape[:3], order="F")
         return found
 
     def to_bytes(self) -> bytes:

@@ -56,7 +56,7 @@ class TrainNet(Learning, name="segment train net"):
     second_image: Layer | None = opt(None, "Another image to learn from, of about the same resolution.")
     second_labels: Layer | None = opt(None, "Its labels.")
     share: float = opt(0.25, "The part of the patches that is of the second image.")
-    steps: int = opt(20_000, "Steps of the training.")
+    rounds: int = opt(30_000, "Steps of the training.")
     minutes: float | None = opt(None, "Stop after so long, and write what was learnt; run again to go on.")
     checkpoint: int = opt(500, "Steps between states that are stored.")
     width: int = opt(12, "Channels at full resolution.")
@@ -73,7 +73,7 @@ class TrainNet(Learning, name="segment train net"):
     def check(self) -> None:
         """The fields go together."""
         super().check()
-        counts = (self.steps, self.checkpoint, self.width, self.batch, self.blocks, self.threads, *self.distances)
+        counts = (self.rounds, self.checkpoint, self.width, self.batch, self.blocks, self.threads, *self.distances)
         if min(counts) < 1 or not self.distances or self.distances[0] != 1:
             raise SpecError(f"{self.name}: counts are at least 1, and the first of distances is 1")
         if min(self.patch) < 16 or any(n % 4 for n in self.patch):
@@ -125,7 +125,7 @@ class TrainNet(Learning, name="segment train net"):
         resolution = pair.image.resolution
         plan = network.Plan(self.width, network.pools(resolution), 3 * len(self.distances), levels)
         recipe = fitting.Recipe(
-            resolution, self.patch, self.batch, self.steps, self.rate, self.distances, self.seed
+            resolution, self.patch, self.batch, self.rounds, self.rate, self.distances, self.seed
         )  # fmt: skip
         training = fitting.Training(recipe, plan, samples, self._device())
         state = self._state(io)
@@ -137,7 +137,7 @@ class TrainNet(Learning, name="segment train net"):
         """Steps until all are done or the time is over; the state is stored now and then, and at the end."""
         end = math.inf if self.minutes is None else time.monotonic() + 60 * self.minutes
         before = training.step
-        while training.step < self.steps and time.monotonic() < end:
+        while training.step < self.rounds and time.monotonic() < end:
             training.advance()
             if training.step % self.checkpoint == 0:
                 self._store(training, io)
