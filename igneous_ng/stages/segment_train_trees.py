@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 _CELL = (64, 64, 64)
 _CLASSES = (boundaries.BOUNDARY, boundaries.INSIDE)
 _SCALE_LIMIT = 8
-_SAMPLE_COPIES = 40  # bytes of each sample and feature beside the feature itself: bins, histograms, sorting
+_DRAWN, _BESIDE = 48, 100  # bytes of a sample for each feature, drawn fourfold and then put together; and beside them
 _SMALL = 100_000_000
 
 
@@ -69,7 +69,7 @@ class TrainTrees(Learning, name="segment train trees"):
         bank = self._bank(Pair.open(io, self.image, self.labels, self.mip))
         patch = vec(n + 2 * m for n, m in zip(_CELL, bank.margin, strict=True))
         block = bank.peak_bytes(patch) + prod(patch) * 16 + prod(_CELL) * 40
-        return _SMALL + block + self.samples * (bank.count * 16 + _SAMPLE_COPIES)
+        return _SMALL + block + self.samples * (bank.count * _DRAWN + _BESIDE)
 
     def execute(self, unit: int, io: IO) -> None:
         """Draw samples, grow trees, measure them, and write the model."""
