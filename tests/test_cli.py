@@ -256,3 +256,11 @@ def test_the_options_of_execute_make_its_policy(monkeypatch: pytest.MonkeyPatch)
     assert policy.roots == ("s3://b/a", "file:///x")
     CliRunner().invoke(main, ["execute", "fq://q"])
     assert seen[1][1] == Policy()
+
+
+def test_a_stage_of_three_words_is_a_command() -> None:
+    shown = CliRunner().invoke(main, ["segment", "train", "--help"])
+    assert shown.exit_code == 0
+    assert "Train boosted trees" in shown.output
+    assert "segment train net" in CliRunner().invoke(main, ["segment", "--help"]).output
+    assert CliRunner().invoke(main, ["segment", "train", "none"]).exit_code == 2

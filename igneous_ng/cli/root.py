@@ -21,13 +21,16 @@ DEAD, WRONG, CONFIGURATION, INTERNAL, PREEMPTED = 1, 2, 64, 70, 75
 
 
 class Area(click.Group):
-    """The commands of one area, ``image create`` and so on; a stage is imported when its command is."""
+    """The commands of one area, ``image create`` and so on; a stage is imported when its command is.
+
+    A stage of more words, ``segment train net``, is in an area of the area.
+    """
 
     def __init__(self, area: str) -> None:
         self.area = area
-        stages = [name.split()[1] for name in catalog.everything() if name.startswith(f"{area} ")]
-        self.verbs = sorted([*stages, *_ASIDE.get(area, ())])
-        super().__init__(area, help=f"{', '.join(self.verbs)}: see igneous-ng {area} VERB --help.")
+        stages = {name.removeprefix(f"{area} ").split()[0] for name in _below(area)}
+        self.verbs = sorted({*stages, *_ASIDE.get(area, ())})
+        super().__init__(area.split()[-1], help=f"{', '.join(self.verbs)}: see igneous-ng {area} VERB --help.")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs of this area."""
@@ -38,15 +41,23 @@ class Area(click.Group):
         name = f"{self.area} {cmd_name}"
         if cmd_name in _ASIDE.get(self.area, ()):
             return _ASIDE[self.area][cmd_name]
-        return command(catalog.load(name)) if name in catalog.everything() else None
+        if name in catalog.everything():
+            return command(catalog.load(name))
+        return Area(name) if _below(name) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing their stages."""
         aside = {verb: found.get_short_help_str(80) for verb, found in _ASIDE.get(self.area, {}).items()}
         said = _summaries()
-        rows = [(verb, aside.get(verb) or said[f"{self.area} {verb}"]) for verb in self.verbs]
+        parted = {verb: ", ".join(_below(f"{self.area} {verb}")) for verb in self.verbs}
+        rows = [(verb, aside.get(verb) or said.get(f"{self.area} {verb}") or parted[verb]) for verb in self.verbs]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _below(area: str) -> list[str]:
+    """The stages of an area."""
+    return [name for name in catalog.everything() if name.startswith(f"{area} ")]
 
 
 class Main(click.Group):

@@ -1,0 +1,164 @@
+"""How the network learns: patches, loss, steps, and states that it goes on from.
+
+Step k draws its patches from a generator of the seed and k alone, so a training that was stopped goes on as if it had
+not been. On processors the same seed, data and number of threads give the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from igneous_ng.errors import DataError
+from igneous_ng.geometry import Vec3, Vec3f
+from igneous_ng.kernels import boundaries
+from igneous_ng.training import augmentation
+from igneous_ng.training.network import Net, Plan
+
+Array = npt.NDArray[Any]
+_CROP = 4  # voxels at each side of a patch whose surroundings the network knows too little of
+_JOINED = 0.6  # how much voxels of one cell count, against boundaries
+_FAR = 0.3  # how much affinities over distances count, against those of neighbours
+_WARM, _LAST = 0.02, 0.02  # the part of the steps until the full rate; the part of that at the end
+_SETTLED = 0.7  # of all steps: from here on norms are constants
+_DECAY = 1e-4
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training is: all on which its result depends, beside the data and the network's plan."""
+
+    resolution: Vec3f
+    patch: Vec3
+    batch: int
+    steps: int
+    rate: float
+    distances: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A block of training data: float32 grey values and labels [x, y, z], and how often it is drawn."""
+
+    grey: Array
+    labels: Array
+    weight: float
+
+
+class Training:
+    """A network that learns from samples, step by step, on a ``device`` of torch."""
+
+    def __init__(self, recipe: Recipe, plan: Plan, samples: list[Sample], device: str) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.plan, self.samples, self.device = recipe, plan, samples, device
+        self.net = Net(plan).to(device)
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), recipe.rate, weight_decay=_DECAY)
+        self.step = 0
+        weights = np.array([sample.weight * sample.grey.size for sample in samples])
+        self._odds = weights / weights.sum()
+
+    def advance(self) -> float:
+        """One step; the loss of its batch."""
+        self.net.train()
+        if self.step >= _SETTLED * self.recipe.steps:
+            self.net.settle()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate * self._pace()
+        rng = np.random.default_rng((self.recipe.seed, self.step))
+        drawn = [self._draw(rng) for _ in range(self.recipe.batch)]
+        grey, joined, known = (self._tensor(parts) for parts in zip(*drawn, strict=True))
+        loss = _loss(self.net(grey.unsqueeze(1)), joined, known)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def score(self, held: list[Sample]) -> dict[str, float]:
+        """Of what is held back: the mean logistic loss of affinities, the parts of cuts missed, and of false ones."""
+        self.net.eval()
+        sums = np.sum([self._tally(sample) for sample in held], axis=0)
+        entropy, cuts, missed, joins, false = sums.tolist()
+        found = {
+            "loss": entropy / max(cuts + joins, 1),
+            "missed": missed / max(cuts, 1),
+            "false": false / max(joins, 1),
+        }
+        return {name: round(value, 5) for name, value in found.items()}
+
+    def state(self) -> dict[str, Array]:
+        """All that it goes on from, by name."""
+        found = {f"net/{name}": _plain(value) for name, value in self.net.state_dict().items()}
+        for at, moments in self.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer/{at}/{name}": _plain(value) for name, value in moments.items()}
+        return found | {"step": np.array(self.step)}
+
+    def resume(self, state: dict[str, Array], where: str) -> None:
+        """Go on from what :meth:`state` gave; DataError, naming ``where``, where that is of another network."""
+        try:
+            net = {name[4:]: torch.from_numpy(value) for name, value in state.items() if name.startswith("net/")}
+            self.net.load_state_dict(net)
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _moments(state)})
+            self.step = int(state["step"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise DataError(f"{where}: not a state of this training ({error}); remove it to begin anew") from error
+
+    def _pace(self) -> float:
+        """The part of the full rate at this step."""
+        part = self.step / self.recipe.steps
+        return float(min(1.0, (part + 1 / self.recipe.steps) / _WARM) * max(_LAST, 0.5 * (1 + np.cos(np.pi * part))))
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+        """Grey values, affinities and where these are known, of one patch, [z, y, x] last."""
+        recipe = self.recipe
+        sample = self.samples[int(rng.choice(len(self.samples), p=self._odds))]
+        at = [int(rng.integers(n - p + 1)) for n, p in zip(sample.grey.shape, recipe.patch, strict=True)]
+        box = tuple(slice(a, a + p) for a, p in zip(at, recipe.patch, strict=True))
+        grey, labels = augmentation.turned(rng, recipe.resolution, sample.grey[box], sample.labels[box])
+        grey = augmentation.shaded(rng, grey, self.plan.levels.spread, recipe.resolution)
+        joined, known = boundaries.affinities(labels, recipe.resolution, recipe.distances)
+        return grey.T, joined.T, known.T
+
+    def _tally(self, sample: Sample) -> Array:
+        """Sums over a block: of the loss, of cuts, those missed, joins, those not seen."""
+        box = tuple(slice(0, n - n % s) for n, s in zip(sample.grey.shape, self.plan.stride, strict=True))
+        parts = boundaries.affinities(sample.labels[box], self.recipe.resolution)
+        joined, known = (self._tensor([part.T]) for part in parts)
+        with torch.inference_mode():
+            logits = self.net(self._tensor([sample.grey[box].T]).unsqueeze(1))[:, :3]
+            each = functional.binary_cross_entropy_with_logits(logits, joined, known, reduction="none")
+            cut, join, said = known * (1 - joined), known * joined, (logits > 0).to(known.dtype)
+            sums = each.sum(), cut.sum(), (cut * said).sum(), join.sum(), (join * (1 - said)).sum()
+        return np.array([float(one) for one in sums])
+
+    def _tensor(self, parts: Any) -> Any:
+        return torch.from_numpy(np.ascontiguousarray(np.stack(parts), np.float32)).to(self.device)
+
+
+def _loss(logits: Any, joined: Any, known: Any) -> Any:
+    """Of the middle of patches, neighbours first."""
+    middle = (..., *[slice(_CROP, -_CROP)] * 3)
+    weight = known * (_JOINED * joined + 1 - joined)
+    weight[:, 3:] *= _FAR
+    each = functional.binary_cross_entropy_with_logits(logits, joined, weight, reduction="none")
+    return each[middle].sum() / weight[middle].sum().clamp(min=1)
+
+
+def _plain(value: Any) -> Array:
+    return np.asarray(value.detach().cpu().numpy())
+
+
+def _moments(state: dict[str, Array]) -> dict[int, dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    for name, value in state.items():
+        if name.startswith("optimizer/"):
+            _, at, what = name.split("/")
+            found.setdefault(int(at), {})[what] = torch.from_numpy(value)
+    return found
