@@ -4,12 +4,14 @@
     python bench/segment.py known [NOISE ...]
     python bench/segment.py speed [STAGE.FIELD=VALUE ...]
 
-`accuracy` learns and chooses thresholds on slices 0 to 99 of `fib25/train_z000-124.npz` of the test data
-(IGNEOUS_NG_TEST_DATA, or ../shared/data) and measures on slices 100 to 124, which are segmented alone. `given` are the
-supervoxels that come with these data, joined by the mean affinity of `sheet`, and by the truth itself, which is the
-best that can be made of them. `piriform` are real affinities against the segmentation that others made of them. `known`
-are affinities of the truth with noise, whose errors are known to be next to none. `speed` tells CPU seconds a voxel and
-an edge, 250 x 250 x 250 voxels from the image to segments by two processes, memory for 512 x 512 x 512, and growth.
+`accuracy` learns and chooses rules on slices 0 to 99 of `fib25/train_z000-124.npz` of the test data
+(IGNEOUS_NG_TEST_DATA, or ../shared/data) and measures on slices 100 to 124, which are segmented alone. Rules are those
+of the least mean VOI of slices 0 to 49 and 50 to 99; trees that are asked about one half learnt from the other. `given`
+are the supervoxels that come with these data, joined by the mean affinity of `sheet`, and by the truth itself, which is
+the best that can be made of them. `piriform` are real affinities against the segmentation that others made of them.
+`known` are affinities of the truth with noise, whose errors are known to be next to none. `speed` tells CPU seconds a
+voxel and an edge, 250 x 250 x 250 voxels from the image to segments by two processes, memory for 512 x 512 x 512, and
+growth.
 
 Fields such as `watershed.low=0.05` or `train trees.samples=160000` go to the stage `segment watershed`, `segment train
 trees` ...; `folder=DIR` (kept, else temporary) to the benchmark itself.
@@ -26,9 +28,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 from scipy import ndimage
-from segment_places import CUT, DATA, Bench, local, verdict
+from segment_places import CUT, DATA, SLABS, Bench, local, verdict
 from segment_speed import speed
-from segment_tried import THRESHOLDS, Tried, by_truth, measured
+from segment_tried import THRESHOLDS, Tried, by_truth, chosen, measured, together
 
 from igneous_ng.errors import SpecError
 from igneous_ng.kernels import contingency
@@ -36,22 +38,21 @@ from igneous_ng.kernels import contingency
 GOALS = {"trees": (1.9, 0.13), "net": (1.5, 0.08)}  # VOI and adapted Rand error, on other slices of the specimen
 
 
-def tested(bench: Bench, name: str, affinities: tuple[str, str], given: bool) -> None:
-    """Choose on the first part, measure on the second; and say what would be the best there."""
+def tested(bench: Bench, name: str, affinities: list[str], given: bool) -> None:
+    """Choose on all slabs but the last, measure on that; and say what would be the best there."""
     truths, stored = bench.fib("labels"), bench.fib("supervoxels")
-    boxes = slice(0, CUT), slice(CUT, None)
     layers = [
-        bench.supervoxels(url, stored[:, :, box] if given else None) for url, box in zip(affinities, boxes, strict=True)
+        bench.supervoxels(url, stored[:, :, slice(*slab)] if given else None)
+        for url, slab in zip(affinities, SLABS, strict=True)
     ]
-    tried = Tried(bench, layers[0], truths[:, :, :CUT])
-    rules = tried.chosen()
-    on = tried.scores(rules)
-    print(f"{name}: {rules}; on slices 0 to {CUT - 1} VOI {on[0]:.3f}, ARAND {on[1]:.4f}", flush=True)
-    other = Tried(bench, layers[1], truths[:, :, CUT:])
-    bench.do("segment agglomerate", layer=layers[1], agglomeration="chosen", **rules)
-    out = f"{layers[1]}.segments"
-    bench.do("segment relabel", supervoxels=layers[1], layer=out, agglomeration="chosen")
-    truth = bench.parts("truth", truths)[1]
+    *tried, other = (Tried(bench, url, truths[:, :, slice(*slab)]) for url, slab in zip(layers, SLABS, strict=True))
+    rules = chosen(tried)
+    on = together(tried, rules)
+    print(f"{name}: {rules}; where they were chosen VOI {on[0]:.3f}, ARAND {on[1]:.4f}", flush=True)
+    bench.do("segment agglomerate", layer=layers[-1], agglomeration="chosen", **rules)
+    out = f"{layers[-1]}.segments"
+    bench.do("segment relabel", supervoxels=layers[-1], layer=out, agglomeration="chosen")
+    truth = bench.slab("truth", truths, SLABS[-1])
     bench.do("eval segmentation", segmentation=out, truth=truth, layer=f"{out}.errors")
     found = json.loads(local(f"{out}.errors/scores.json").read_text())
     one, figures = found["one"], (found["one"]["voi"], found["own"]["arand"])

@@ -21,6 +21,7 @@ from igneous_ng.segmentation import Supervoxels
 DATA = Path(os.environ.get("IGNEOUS_NG_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 FIB = DATA / "fib25" / "train_z000-124.npz"
 CUT = 100  # slices below it are learnt from
+SLABS = (0, 50), (50, CUT), (CUT, 125)  # rules are chosen on all but the last, which is what is measured
 
 
 @dataclass
@@ -59,23 +60,31 @@ class Bench:
         with np.load(FIB) as found:
             return np.asfortranarray(found[what].transpose(2, 1, 0))
 
-    def parts(self, name: str, voxels: np.ndarray) -> tuple[str, str]:
-        """Layers of the slices to choose by, and of those to measure on."""
-        return self.layer(f"{name}.chosen", voxels[:, :, :CUT]), self.layer(f"{name}.tested", voxels[:, :, CUT:], CUT)
+    def slab(self, name: str, voxels: np.ndarray, slices: tuple[int, int]) -> str:
+        """A layer of some of the slices of ``voxels``."""
+        return self.layer(f"{name}.{slices[0]}", voxels[:, :, slice(*slices)], slices[0])
 
-    def affinities(self, model: str) -> tuple[str, str]:
-        """What a model says of both parts; the image is read as a whole."""
-        image = self.layer("em", self.fib("em"))
-        out, fields = self.url(f"{model}.affinities"), {"model": model}
+    def affinities(self, model: str) -> list[str]:
+        """What a model says of each of :data:`SLABS`; the image is read as a whole."""
         if model == "trees":
-            fields["model"] = self.url("trees.model")
-            labels = self.layer("labels", self.fib("labels"))
-            box = Box((0, 0, 0), (250, 250, CUT))
-            seconds = self.do("segment train trees", image=image, labels=labels, model=fields["model"], roi=box)
-            print(f"{model}: trained in {seconds:.1f} CPU s", flush=True)
-        seconds = self.do("segment infer", image=image, layer=out, **fields)
-        print(f"{model}: inferred in {seconds:.1f} CPU s", flush=True)
-        return self.parts(f"{model}.parts", values(out))
+            return [self.slab(model, values(self._by_trees(slab)), slab) for slab in SLABS]
+        said = values(self._inferred(model, model))
+        return [self.slab(f"{model}.slab", said, slab) for slab in SLABS]
+
+    def _by_trees(self, slab: tuple[int, int]) -> str:
+        """What trees say that learnt from the slices below the cut without those of a slab."""
+        image, labels = self.layer("em", self.fib("em")), self.layer("labels", self.fib("labels"))
+        url, (lo, hi) = self.url(f"trees.without.{slab[0]}"), slab
+        below, held = Box((0, 0, 0), (250, 250, CUT)), Box((0, 0, lo), (250, 250, hi))
+        seconds = self.do("segment train trees", image=image, labels=labels, model=url, roi=below, held=held)
+        print(f"trees: trained in {seconds:.1f} CPU s", flush=True)
+        return self._inferred(f"trees.without.{slab[0]}.whole", url)
+
+    def _inferred(self, name: str, model: str) -> str:
+        image, out = self.layer("em", self.fib("em")), self.url(f"{name}.affinities")
+        seconds = self.do("segment infer", image=image, layer=out, model=model)
+        print(f"{name}: inferred in {seconds:.1f} CPU s", flush=True)
+        return out
 
     def supervoxels(self, affinities: str, given: np.ndarray | None = None, **fields: Any) -> str:
         """Supervoxels and their graph; those ``given`` instead of the watershed's."""

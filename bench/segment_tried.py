@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,8 @@ from igneous_ng.kernels import contingency, partition_scores
 from igneous_ng.segmentation import Supervoxels
 
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-GUARDS = tuple(itertools.product((1_000, 5_000, 20_000), (0.1, 0.2)))  # size, above the threshold
-SMALL = tuple(itertools.product((50, 200, 800), (0.1, 0.2, 0.3)))  # size, below the threshold
+GUARDS = tuple(itertools.product((1_000, 5_000, 20_000), (0.1, 0.2, 0.3)))  # size, above the threshold
+SMALL = tuple(itertools.product((100, 300, 1_000), (0.05, 0.1, 0.2)))  # size, below the threshold
 
 Rules = dict[str, Any]
 
@@ -47,21 +48,28 @@ class Tried:
         shutil.rmtree(local(known.agglomeration_url(name)))
         return measured(self.pairs, ids, segments)
 
-    def chosen(self) -> Rules:
-        """The rules of the least VOI: a threshold, then a guard with each threshold near it, then the small ones."""
-        best = self.best([{"thresholds": (t,)} for t in THRESHOLDS])
-        at = THRESHOLDS.index(best["thresholds"][0])
-        near = THRESHOLDS[max(at - 2, 0) : at + 1]
-        guarded = [{"thresholds": (t,), "guard_size": size, "guard_threshold": round(min(t + more, 1.0), 3)}
-                   for t in near for size, more in GUARDS]  # fmt: skip
-        best = self.best([best, *guarded])
-        smaller = [{**best, "small_size": size, "small_threshold": round(best["thresholds"][0] - less, 3)}
-                   for size, less in SMALL if best["thresholds"][0] > less]  # fmt: skip
-        return self.best([best, *smaller])
 
-    def best(self, asked: list[Rules]) -> Rules:
-        """Those of the least VOI."""
-        return min(asked, key=lambda rules: self.scores(rules)[0])
+def chosen(tried: Sequence[Tried]) -> Rules:
+    """The rules of the least VOI: a threshold, then a guard with each threshold near it, then the small ones."""
+    best = _best(tried, [{"thresholds": (t,)} for t in THRESHOLDS])
+    at = THRESHOLDS.index(best["thresholds"][0])
+    near = THRESHOLDS[max(at - 3, 0) : at + 1]
+    guarded = [{"thresholds": (t,), "guard_size": size, "guard_threshold": round(min(t + more, 1.0), 3)}
+               for t in near for size, more in GUARDS]  # fmt: skip
+    best = _best(tried, [best, *guarded])
+    smaller = [{**best, "small_size": size, "small_threshold": round(best["thresholds"][0] - less, 3)}
+               for size, less in SMALL if best["thresholds"][0] > less]  # fmt: skip
+    return _best(tried, [best, *smaller])
+
+
+def together(tried: Sequence[Tried], rules: Rules) -> tuple[float, float]:
+    """The means of VOI and of adapted Rand errors."""
+    voi, arand = np.mean([one.scores(rules) for one in tried], axis=0)
+    return float(voi), float(arand)
+
+
+def _best(tried: Sequence[Tried], asked: list[Rules]) -> Rules:
+    return min(asked, key=lambda rules: together(tried, rules)[0])
 
 
 def measured(pairs: contingency.Table, ids: np.ndarray, segments: np.ndarray) -> tuple[float, float]:
