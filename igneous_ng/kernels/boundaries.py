@@ -6,27 +6,25 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import maximum_filter, minimum_filter
+from scipy.ndimage import minimum_filter
 
 from igneous_ng.geometry import Vec3f
 
 Array = npt.NDArray[Any]
 UNKNOWN, BOUNDARY, INSIDE = 0, 1, 2
 """What a voxel is, as people paint it."""
-_CLEAR = 2.5  # voxels, of the smallest side: what is so far from any boundary is surely inside
 _THICK = 2.0  # along an axis whose voxels are so much larger than others nothing is known of what lies between
 
 
 def classes(labels: Array, resolution: Vec3f) -> Array:
-    """What each voxel of a segmentation is, uint8: boundary beside another label, inside far from all, else unknown.
+    """What each voxel of a segmentation is, uint8: boundary beside another label, else inside.
 
-    A voxel of label 0 is unknown, and nothing is said of what it is beside.
+    Thin processes have no voxel that is far from all others, so that all of a cell is to be learnt. Voxels of label 0
+    are unknown, and so are those around them, unless they touch another label, too.
     """
     found = np.zeros(labels.shape, np.uint8, order="F")
-    reach = [int(_CLEAR * min(resolution) / r) for r in resolution]
-    size = [2 * n + 1 for n in reach]
-    clear = minimum_filter(labels, size) == maximum_filter(labels, size)
-    found[clear & (labels != 0)] = INSIDE
+    size = [3 if _close(resolution, axis) else 1 for axis in range(3)]
+    found[minimum_filter(labels != 0, size)] = INSIDE
     found[bordering(labels, resolution)] = BOUNDARY
     return found
 
@@ -35,12 +33,17 @@ def bordering(labels: Array, resolution: Vec3f) -> Array:
     """Which voxels touch one of another label; none of them is 0. Not along axes with much larger voxels."""
     found = np.zeros(labels.shape, bool, order="F")
     for axis in range(3):
-        if resolution[axis] < _THICK * min(resolution):
+        if _close(resolution, axis):
             before, after = _sides(labels, axis)
             differ = (before != after) & (before != 0) & (after != 0)
             for half in _sides(found, axis):
                 half |= differ
     return found
+
+
+def _close(resolution: Vec3f, axis: int) -> bool:
+    """Whether neighbours along an axis are near enough to tell of each other."""
+    return resolution[axis] < _THICK * min(resolution)
 
 
 def affinities(labels: Array, resolution: Vec3f, distances: tuple[int, ...] = (1,)) -> tuple[Array, Array]:

@@ -41,8 +41,8 @@ class Bank:
     @property
     def margin(self) -> Vec3:
         """How many voxels around one its features are of, along each axis."""
-        reaches = [np.add(_radii(self, s), 1) for s in self.scales]
-        reaches += [np.add(_radii(self, s), 1) + _radii(self, s * _WIDER) for s in self.textures]
+        reaches = [np.add(reach(self.resolution, s), 1) for s in self.scales]
+        reaches += [np.add(reach(self.resolution, s), 1) + reach(self.resolution, s * _WIDER) for s in self.textures]
         return vec(np.max(reaches, axis=0))
 
     def of(self, grey: Array) -> Array:
@@ -64,26 +64,29 @@ class Bank:
         """Features in order, with as much of their margin as each has."""
         yield grey[..., np.newaxis]
         for scale in self.scales:
-            smoothed = self._smooth(grey, scale)[..., 0]
-            yield smoothed[..., np.newaxis]
-            yield native.shapes(smoothed, *self._unit(scale))
+            image = smoothed(grey, self.resolution, scale)
+            yield image[..., np.newaxis]
+            yield native.shapes(image, *self._unit(scale))
         for scale in self.textures:
-            products = native.products(self._smooth(grey, scale)[..., 0], *self._unit(scale))
-            wide = [self._smooth(products[..., i], scale * _WIDER) for i in range(products.shape[3])]
+            products = native.products(smoothed(grey, self.resolution, scale), *self._unit(scale))
+            wide = [smoothed(products[..., i], self.resolution, scale * _WIDER) for i in range(products.shape[3])]
             del products
-            yield native.eigenvalues(np.concatenate(wide, axis=3))
-
-    def _smooth(self, grey: Array, scale: float) -> Array:
-        x, y, z = (_half(scale / r) for r in self.resolution)
-        return native.smooth(grey, x, y, z)
+            yield native.eigenvalues(np.stack(wide, axis=3))
 
     def _unit(self, scale: float) -> Vec3f:
         x, y, z = (scale / r for r in self.resolution)
         return x, y, z
 
 
-def _radii(bank: Bank, scale: float) -> list[int]:
-    return [len(_half(scale / r)) - 1 for r in bank.resolution]
+def smoothed(grey: Array, resolution: Vec3f, scale: float) -> Array:
+    """Float32 ``grey`` [x, y, z] by a Gaussian of ``scale`` nm; smaller by its :func:`reach` at each side."""
+    found: Array = native.smooth(grey, *(_half(scale / r) for r in resolution))[..., 0]
+    return found
+
+
+def reach(resolution: Vec3f, scale: float) -> Vec3:
+    """How many voxels away a Gaussian of ``scale`` nm looks, along each axis."""
+    return vec(len(_half(scale / r)) - 1 for r in resolution)
 
 
 def _half(sigma: float) -> list[float]:

@@ -27,7 +27,7 @@ from igneous_ng.training.blocks import Pair
 Array = npt.NDArray[Any]
 _CELL = (64, 64, 64)
 _CLASSES = (boundaries.BOUNDARY, boundaries.INSIDE)
-_SCALE_LIMIT = 8
+_SCALE_LIMIT, _SCALE_MOST = 8, 10_000  # so many scales, of so many nm
 _DRAWN, _BESIDE = 48, 100  # bytes of a sample for each feature, drawn fourfold and then put together; and beside them
 _SMALL = 100_000_000
 
@@ -48,6 +48,7 @@ class TrainTrees(Learning, name="segment train trees"):
     rate: float = opt(0.12, "How much each tree counts.")
     scales: tuple[float, ...] = opt((7.0, 16.0, 35.0, 50.0), "Scales of features in nm.")
     textures: tuple[float, ...] = opt((7.0, 16.0), "Scales of structure tensors in nm.")
+    blur: float = opt(7.0, "What is said of voxels is smoothed by a Gaussian of so many nm; 0: not at all.")
 
     def check(self) -> None:
         """Trees of some leaves, of some samples and features."""
@@ -56,9 +57,11 @@ class TrainTrees(Learning, name="segment train trees"):
             raise SpecError(f"{self.name}: give samples, blocks, trees and 2 to 256 leaves")
         if not 0 < self.rate <= 1:
             raise SpecError(f"{self.name}.rate: {self.rate:g}; give a fraction above 0, at most 1")
+        if not 0 <= self.blur <= _SCALE_MOST:
+            raise SpecError(f"{self.name}.blur: {self.blur:g}; give 0 to {_SCALE_MOST} nm")
         scales = (*self.scales, *self.textures)
-        if not self.scales or len(scales) > 2 * _SCALE_LIMIT or not all(0 < scale <= 10_000 for scale in scales):
-            raise SpecError(f"{self.name}: scales {scales}; give some, each above 0 and at most 10000 nm")
+        if not self.scales or len(scales) > 2 * _SCALE_LIMIT or not all(0 < scale <= _SCALE_MOST for scale in scales):
+            raise SpecError(f"{self.name}: scales {scales}; give some, each above 0 and at most {_SCALE_MOST} nm")
 
     def prepare(self, io: IO) -> None:
         """There are an image and labels."""
@@ -79,7 +82,7 @@ class TrainTrees(Learning, name="segment train trees"):
         levels = _levels(io, pair, parts, self.image)
         features, truth = self._drawn(io, pair, parts, bank)
         growth = Growth(trees=self.trees, leaves=self.leaves, rate=self.rate)
-        model = Trees(bank, boosted_trees.fit(features, truth, growth), shape_of(bank))
+        model = Trees(bank, boosted_trees.fit(features, truth, growth), self.blur, shape_of(bank, self.blur))
         made: dict[str, Any] = {"by": self.name, "samples": len(truth), "seed": self.seed}
         if self.held:
             features, truth = self._drawn(io, pair, self.held_parts(pair, _CELL, self.blocks), bank)
@@ -119,7 +122,7 @@ class TrainTrees(Learning, name="segment train trees"):
             if found.max() > boundaries.INSIDE:
                 raise DataError(f"{self.labels}: {part} is painted with {found.max()}; there are only 0, 1 and 2")
             return found.ravel(order="F").astype(np.uint8)
-        wide = part.grow((2, 2, 2), (2, 2, 2)) & pair.labels.bounds
+        wide = part.grow((1, 1, 1), (1, 1, 1)) & pair.labels.bounds
         found = boundaries.classes(pair.truth(io, wide), pair.image.resolution)
         return found[part.slices(wide.lo)].ravel(order="F")
 
