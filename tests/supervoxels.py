@@ -14,7 +14,7 @@ from igneous_ng.io import IO
 from igneous_ng.kernels import supervoxel_ids
 from igneous_ng.segmentation import Plan, Supervoxels
 from igneous_ng.store import Compression
-from tests.segmentations import Sets, faces
+from tests.segmentations import Sets, faces, joins
 
 OFFSET = (-7, 3, -100)
 
@@ -72,19 +72,6 @@ def make(layer: str, io: IO, aff: np.ndarray, leaf: Vec3, limits: tuple[float, f
     write_leaves(made)
     made.known.done("graph")
     return made
-
-
-def joins(aff: np.ndarray, low: float, high: float) -> set[tuple[int, int]]:
-    """Pairs of voxels, the later one first, that are of one basin: one is over the best face of the other."""
-    best: dict[int, tuple[int, int, tuple[int, int]]] = {}
-    found = set()
-    for p, q, value, face in faces(aff):
-        if value > 255 * low:
-            for voxel in (p, q):
-                best[voxel] = min(best.get(voxel, (1, 0, (0, 0))), (-value, face, (p, q)))
-        if value >= 255 * high:
-            found.add((p, q))
-    return found | {pair for _, _, pair in best.values()}
 
 
 def places(plan: Plan) -> np.ndarray:
