@@ -47,8 +47,8 @@ def limits(low: float, high: float) -> Limits:
 def basins(affinities: Array, within: Limits, base: int) -> Basins:
     """The basins of a block, called ``base + 1`` and on in the order of their first voxels.
 
-    ``affinities`` are those of the block, of 1 voxel before it and of 2 behind it along each axis. A voxel without a face above the
-    lower limit is 0. A face that leads out of the block can be the best of a voxel; it joins nothing here.
+    ``affinities`` are those of the block, of 1 voxel before it and of 2 behind it along each axis. A voxel without a
+    face above the lower limit is 0. A face that leads out of the block can be the best of a voxel; it joins nothing.
     """
     return Basins(*native.basins(affinities, *within, base))
 

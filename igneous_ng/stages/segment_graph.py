@@ -95,8 +95,8 @@ class Graph(Stage, name="segment graph"):
     def _read(self, io: IO, leaf: Box) -> tuple[Array, Array]:
         """Affinities of a leaf and 2 voxels around; ids of it and of the voxels before.
 
-        A mask is known from its zeros: a voxel that is in no supervoxel has no face above the lower limit, or is masked.
-        So such voxels may lose their faces, and the best faces of others and the sums that decide stay what they were.
+        A mask is known from its zeros: a voxel that is in no supervoxel is masked, or has no face above the lower
+        limit. So such voxels may lose their faces: the best faces of others and the sums that decide stay as they were.
         """
         plan = self._plan(io)
         around, before = leaf.grow((2, 2, 2), (2, 2, 2)), leaf.grow((1, 1, 1), (0, 0, 0)) & plan.bounds

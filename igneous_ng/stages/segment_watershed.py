@@ -109,7 +109,7 @@ class Watershed(Masked, name="segment watershed"):
         return Affinities(self.affinities, self.mip, self.axes, self.fill_missing)
 
     def _read(self, io: IO, leaf: Box) -> Array:
-        """The affinities of a leaf and around it, cut as the mask says; nothing is read where all of the leaf is cut."""
+        """The affinities of a leaf and around it, cut as the mask says; nothing is read where the leaf is all cut."""
         box, resolution = leaf.grow((1, 1, 1), (2, 2, 2)), self._source.volume(io).resolution
         left_out = self.excluded(io, box.grow((1, 1, 1), (0, 0, 0)), resolution)
         if left_out is None:
