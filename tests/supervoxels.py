@@ -62,11 +62,21 @@ class Memory(IO):
         return url in self.objects
 
 
-def make(layer: str, io: IO, aff: np.ndarray, leaf: Vec3, limits: tuple[float, float] = (0.0, 1.0)) -> Made:
-    """The plan, the pieces and the graphs of a layer, in the bounds that begin at ``OFFSET``."""
+def make(
+    layer: str,
+    io: IO,
+    aff: np.ndarray,
+    leaf: Vec3,
+    limits: tuple[float, float] = (0.0, 1.0),
+    joined: set[tuple[int, int]] | None = None,
+) -> Made:
+    """The plan, the pieces and the graphs of a layer, in the bounds that begin at ``OFFSET``.
+
+    ``joined`` are pairs of voxels of one basin; by default those that the affinities join.
+    """
     low, high = limits
     plan = Plan(Affinities("file:///nowhere", 0), Box.sized(OFFSET, vec(aff.shape[:3])), leaf, low, high, {})
-    joined = joins(aff, low, high)
+    joined = joins(aff, low, high) if joined is None else joined
     made = Made(io, layer, plan, numbered(aff, joined, plan), aff, joined)
     made.known.begin(plan)
     write_leaves(made)
