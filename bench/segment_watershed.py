@@ -87,7 +87,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 def kernels(name: str, aff: Array) -> None:
     """Both kernels on the whole volume."""
-    around = np.pad(aff, [(1, 1), (1, 1), (1, 1), (0, 0)])
+    around = np.pad(aff, [(2, 2), (2, 2), (2, 2), (0, 0)])
     around, behind = np.asfortranarray(around), np.asfortranarray(around[1:, 1:, 1:])
     bounds = Box((0, 0, 0), vec(aff.shape[:3]))
     basins, first = timed(lambda: watershed.basins(behind, LIMITS, 0))

@@ -54,11 +54,16 @@ class Affinities:
         inside = box & volume.bounds
         known = inside.grow((1, 1, 1), (0, 0, 0)) & volume.bounds if volume.channels == 1 else inside
         values = _bytes(io.read(volume, known), f"{self.layer} mip {self.mip}, {known}")
-        found = np.zeros((*box.shape, 3), np.uint8, order="F")
-        three = values[..., self.axes] if volume.channels == 3 else joined(values[..., 0], known, inside)
-        found[inside.slices(box.lo)] = three
-        _cut(found, box, volume.bounds)
-        return found
+        if volume.channels == 1:
+            values = joined(values[..., 0], known, inside)
+        elif self.axes != (0, 1, 2):
+            values = np.asfortranarray(values[..., self.axes])
+        if inside != box:
+            found = np.zeros((*box.shape, 3), np.uint8, order="F")
+            found[inside.slices(box.lo)] = values
+            values = found
+        _cut(values, box, volume.bounds)
+        return values
 
     def peak_bytes(self, io: IO, box: Box) -> int:
         """The most bytes that :meth:`read` holds."""
@@ -81,7 +86,10 @@ def joined(boundary: Array, known: Box, inside: Box) -> Array:
     sure[known.slices(wide.lo)] = FULL - boundary
     own = sure[1:, 1:, 1:]
     before = sure[:-1, 1:, 1:], sure[1:, :-1, 1:], sure[1:, 1:, :-1]
-    return np.stack([np.minimum(own, one) for one in before], axis=-1)
+    found = np.empty((*inside.shape, 3), np.uint8, order="F")
+    for axis, one in enumerate(before):
+        np.minimum(own, one, out=found[..., axis])
+    return found
 
 
 def _cut(values: Array, box: Box, bounds: Box) -> None:

@@ -54,22 +54,29 @@ def canonical(labels: np.ndarray) -> np.ndarray:
 
 
 def watershed(aff: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Basins of the whole volume, canonical: each voxel joins over its best face above ``low``, and over all from
-    ``high`` on; faces are ordered by falling affinity, then by rising number."""
-    shape, sets = aff.shape[:3], Sets()
-    best: dict[int, tuple[int, int, int]] = {}
-    for p, q, value, face in faces(aff):
-        if value > 255 * low:
-            for voxel, other in ((p, q), (q, p)):
-                best[voxel] = min(best.get(voxel, (1, 0, 0)), (-value, face, other))
-        if value >= 255 * high:
-            sets.join(p, q)
-    for voxel, (_, _, other) in best.items():
-        sets.join(voxel, other)
+    """Basins of the whole volume, canonical: see :func:`joins`."""
+    shape, sets, pairs = aff.shape[:3], Sets(), joins(aff, low, high)
+    for p, q in pairs:
+        sets.join(p, q)
     out = np.zeros(int(np.prod(shape)), np.int64)
-    for voxel in best:
+    for voxel in {voxel for pair in pairs for voxel in pair}:
         out[voxel] = sets.root(voxel) + 1
     return canonical(out.reshape(shape, order="F"))
+
+
+def joins(aff: np.ndarray, low: float, high: float) -> set[tuple[int, int]]:
+    """Pairs of voxels, the later one first, that are of one basin: each voxel joins over its best face above ``low``,
+    and over all from ``high`` on. Faces are ordered by falling affinity, then by falling sum of the affinities above
+    ``low`` of all faces of both voxels (twice that of the face itself), then by rising number."""
+    known = [one for one in faces(aff) if one[2] > 255 * low]
+    total = dict[int, int]()
+    for p, q, value, _ in known:
+        total[p], total[q] = total.get(p, 0) + value, total.get(q, 0) + value
+    best: dict[int, tuple[int, int, int, tuple[int, int]]] = {}
+    for p, q, value, face in known:
+        rank = (-value, -total[p] - total[q], face, (p, q))
+        best[p], best[q] = min(best.get(p, rank), rank), min(best.get(q, rank), rank)
+    return {(p, q) for p, q, value, _ in faces(aff) if value >= 255 * high} | {rank[3] for rank in best.values()}
 
 
 def faces(aff: np.ndarray) -> list[tuple[int, int, int, int]]:

@@ -14,7 +14,7 @@ from igneous_ng.io import IO
 from igneous_ng.kernels import supervoxel_ids
 from igneous_ng.segmentation import Plan, Supervoxels
 from igneous_ng.store import Compression
-from tests.segmentations import Sets, faces
+from tests.segmentations import Sets, faces, joins
 
 OFFSET = (-7, 3, -100)
 
@@ -62,29 +62,26 @@ class Memory(IO):
         return url in self.objects
 
 
-def make(layer: str, io: IO, aff: np.ndarray, leaf: Vec3, limits: tuple[float, float] = (0.0, 1.0)) -> Made:
-    """The plan, the pieces and the graphs of a layer, in the bounds that begin at ``OFFSET``."""
+def make(
+    layer: str,
+    io: IO,
+    aff: np.ndarray,
+    leaf: Vec3,
+    limits: tuple[float, float] = (0.0, 1.0),
+    joined: set[tuple[int, int]] | None = None,
+) -> Made:
+    """The plan, the pieces and the graphs of a layer, in the bounds that begin at ``OFFSET``.
+
+    ``joined`` are pairs of voxels of one basin; by default those that the affinities join.
+    """
     low, high = limits
     plan = Plan(Affinities("file:///nowhere", 0), Box.sized(OFFSET, vec(aff.shape[:3])), leaf, low, high, {})
-    joined = joins(aff, low, high)
+    joined = joins(aff, low, high) if joined is None else joined
     made = Made(io, layer, plan, numbered(aff, joined, plan), aff, joined)
     made.known.begin(plan)
     write_leaves(made)
     made.known.done("graph")
     return made
-
-
-def joins(aff: np.ndarray, low: float, high: float) -> set[tuple[int, int]]:
-    """Pairs of voxels, the later one first, that are of one basin: one is over the best face of the other."""
-    best: dict[int, tuple[int, int, tuple[int, int]]] = {}
-    found = set()
-    for p, q, value, face in faces(aff):
-        if value > 255 * low:
-            for voxel in (p, q):
-                best[voxel] = min(best.get(voxel, (1, 0, (0, 0))), (-value, face, (p, q)))
-        if value >= 255 * high:
-            found.add((p, q))
-    return found | {pair for _, _, pair in best.values()}
 
 
 def places(plan: Plan) -> np.ndarray:

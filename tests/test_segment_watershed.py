@@ -258,8 +258,8 @@ def test_edges_of_any_counted_regions(seed: int, before: tuple[bool, bool, bool]
     ids[:] = rng.choice(np.array([0, 3, 1 << 58, (1 << 62) + 5], np.uint64), ids.shape)
     ids[leaf.slices()] = np.where(own > 0, own + np.uint64(base), 0)
     aff = segmentations.affinities(bounds.shape, 16, seed, 0.5)
-    around = np.zeros((*(n + 2 for n in shape), 3), np.uint8, order="F")
-    around[tuple(slice(1 - a, -1) for a in lo)] = aff
+    around = np.zeros((*(n + 4 for n in shape), 3), np.uint8, order="F")
+    around[tuple(slice(2 - a, -2) for a in lo)] = aff
     found = region_graph.edges(around, ids, watershed.limits(0.3, 0.8), leaf, bounds, True)
     flat, first = ids.ravel(order="F").tolist(), np.arange(ids.size).reshape(ids.shape, order="F")[leaf.slices()]
     mine, wanted = set(first.ravel().tolist()), dict[tuple[int, int], Edge]()

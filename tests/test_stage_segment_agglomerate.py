@@ -181,7 +181,7 @@ def test_a_node_that_is_too_large_is_refused_with_advice(tmp_path: Path) -> None
 
 
 def changed(made: Made) -> np.ndarray:
-    """The affinities, with those between supervoxels in the first leaf taken away, so that its supervoxels stay."""
+    """The affinities, with those between supervoxels in the first leaf taken away."""
     aff, ids = made.aff.copy(order="F"), made.ids
     for x, y, z, axis in itertools.product(*map(range, LEAF), range(3)):
         before = [x, y, z]
@@ -202,7 +202,7 @@ def ran(layer: str) -> dict[tuple[str, int, int], int]:
 
 def test_a_redo_makes_again_the_ancestors_of_what_changed_and_who_hears_of_it(tmp_path: Path) -> None:
     made = begun(tmp_path / "old", volume())
-    fresh = begun(tmp_path / "fresh", changed(made))
+    fresh = supervoxels.make(f"file://{tmp_path}/fresh", IO(), changed(made), LEAF, joined=made.joined)
     agglomerate(fresh.layer)
     agglomerate(made.layer)
     before = tables(tmp_path / "old")

@@ -17,7 +17,7 @@ _COLUMNS = ("u", "v", "sum", "num", "key", "must", "max", "bins")
 def edges(affinities: Array, ids: Array, within: Limits, leaf: Box, bounds: Box, histogram: bool) -> dict[str, Array]:
     """The edges of the faces that belong to the voxels of ``leaf``: those to the voxels before them.
 
-    affinities: uint8 ``[x, y, z, 3]`` in Fortran order, of the leaf and 1 voxel around. ids: uint64 ``[x, y, z]``, of
+    affinities: uint8 ``[x, y, z, 3]`` in Fortran order, of the leaf and 2 voxels around. ids: uint64 ``[x, y, z]``, of
     the leaf and the voxels before it that are inside of ``bounds``; 0 is no region.
 
     Columns, by ascending (u, v): u < v; sum and num, of affinities and faces; key, the smallest number of a face,

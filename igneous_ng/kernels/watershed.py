@@ -1,9 +1,11 @@
 """Basins of affinities: every voxel joins over its best face. Arrays in, arrays out.
 
 One round of Boruvka's minimum spanning tree; Zlateski and Seung (2015, arXiv 1505.00249) take the same steepest ascent,
-with plateaus that are divided. Here faces are in a strict order, by falling affinity, then by rising number, and there
-are no plateaus: of equal faces of a voxel those before it count first, then x, y, z. Affinities are uint8
-``[x, y, z, 3]`` in Fortran order; channel a at p is the face of p and the voxel before it along a.
+with plateaus that are divided. Here faces are in a strict order, and there are no plateaus: by falling affinity, then
+by falling sum of the affinities above the lower limit of all faces of both voxels, then by rising number. So of equal
+faces of a voxel that counts first whose other voxel is joined best, which leads inwards where boundaries of grey values
+make most faces equal; then those before it, then x, y, z. Affinities are uint8 ``[x, y, z, 3]`` in Fortran order;
+channel a at p is the face of p and the voxel before it along a.
 """
 
 from __future__ import annotations
@@ -45,8 +47,8 @@ def limits(low: float, high: float) -> Limits:
 def basins(affinities: Array, within: Limits, base: int) -> Basins:
     """The basins of a block, called ``base + 1`` and on in the order of their first voxels.
 
-    ``affinities`` are those of the block and of 1 voxel behind it along each axis. A voxel without a face above the
-    lower limit is 0. A face that leads out of the block can be the best of a voxel; it joins nothing here.
+    ``affinities`` are those of the block, of 1 voxel before it and of 2 behind it along each axis. A voxel without a
+    face above the lower limit is 0. A face that leads out of the block can be the best of a voxel; it joins nothing.
     """
     return Basins(*native.basins(affinities, *within, base))
 

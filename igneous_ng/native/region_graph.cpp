@@ -155,13 +155,13 @@ class Edges {
   uint32_t count_ = 0;
 };
 
-// A block of regions with those before it, and its affinities with those around it.
+// A block of regions with those before it, and its affinities with those of 2 voxels around it.
 class Block {
  public:
   Block(const Affinities& aff, const Regions& ids, int low, int high, int64_t number, Vec3 steps)
       : aff_(aff.data()), ids_(ids.data()), low_(low), high_(high), number_(number), steps_(steps) {
     for (int a = 0; a < 3; ++a) {
-      shape_[a] = aff.shape(a) - 2;
+      shape_[a] = aff.shape(a) - 4;
       before_[a] = ids.shape(a) - shape_[a];
       id_step_[a] = ids.strides(a) / static_cast<int64_t>(sizeof(uint64_t));
       aff_step_[a] = aff.strides(a);
@@ -183,7 +183,7 @@ class Block {
     return ids_ + (at[0] + before_[0]) * id_step_[0] + (at[1] + before_[1]) * id_step_[1] + (at[2] + before_[2]) * id_step_[2];
   }
   const uint8_t* aff(const Vec3& at) const {
-    return aff_ + (at[0] + 1) * aff_step_[0] + (at[1] + 1) * aff_step_[1] + (at[2] + 1) * aff_step_[2];
+    return aff_ + (at[0] + 2) * aff_step_[0] + (at[1] + 2) * aff_step_[1] + (at[2] + 2) * aff_step_[2];
   }
 
   Names names() const {
@@ -253,19 +253,39 @@ class Block {
     return best(at) == axis + 3;
   }
 
-  // The best face of a voxel: 0 to 2 are those before it along x, y, z, 3 to 5 those behind.
+  // The best face of a voxel: 0 to 2 are those before it along x, y, z, 3 to 5 those behind. Of its highest that to the
+  // voxel of the highest sum; of these the first.
   int best(const Vec3& at) const {
     const uint8_t* own = aff(at);
-    int found = 0, top = -1;
+    int found = 0;
+    std::pair<int, int> top{-1, -1};
     for (int face = 0; face < 6; ++face) {
-      const int axis = face % 3;
-      const uint8_t value = own[axis * channel_ + (face < 3 ? 0 : aff_step_[axis])];
-      if (value > top) {
-        top = value;
+      const int value = across(own, face);
+      if (value < top.first) continue;
+      const int64_t step = aff_step_[face % 3];
+      const std::pair<int, int> one{value, sum(own + (face < 3 ? -step : step))};
+      if (one > top) {
+        top = one;
         found = face;
       }
     }
     return found;
+  }
+
+  // The sum of the faces of a voxel that may join.
+  int sum(const uint8_t* own) const {
+    int total = 0;
+    for (int face = 0; face < 6; ++face) {
+      const int value = across(own, face);
+      if (value > low_) total += value;
+    }
+    return total;
+  }
+
+  // The affinity of a face of a voxel.
+  int across(const uint8_t* own, int face) const {
+    const int axis = face % 3;
+    return own[axis * channel_ + (face < 3 ? 0 : aff_step_[axis])];
   }
 
   const uint8_t* aff_;
@@ -304,9 +324,9 @@ py::tuple edges(const Affinities& aff, const Regions& ids, std::pair<int, int> l
   if (aff.ndim() != 4 || ids.ndim() != 3 || aff.shape(3) != 3) throw std::invalid_argument("give affinities [x, y, z, 3] and regions [x, y, z]");
   py::ssize_t voxels = 1;
   for (int a = 0; a < 3; ++a) {
-    const py::ssize_t length = aff.shape(a) - 2;
+    const py::ssize_t length = aff.shape(a) - 4;
     if (length < 1 || ids.shape(a) < length || ids.shape(a) > length + 1)
-      throw std::invalid_argument("affinities are of a block and 1 voxel around; regions of the block and at most 1 voxel before");
+      throw std::invalid_argument("affinities are of a block and 2 voxels around; regions of the block and at most 1 voxel before");
     voxels *= length;
   }
   if (voxels >= std::numeric_limits<uint32_t>::max() / 3) throw std::invalid_argument("a block of 2^32 faces or more; use smaller leaves");

@@ -1,8 +1,8 @@
 // Basins of a block of affinities: the voxels that are joined when each joins over its best face.
 //
-// The faces that join are known from the voxel and its six neighbours (one round of Boruvka's minimum spanning tree, on
-// faces in a strict order). A row of voxels is cut into runs that are joined along x; runs of neighbouring rows are
-// united in Tarjan's sets, with path halving. A set is called by its first run, so basins are numbered by first voxels.
+// The faces that join are known from the voxel, its six neighbours and theirs (one round of Boruvka's minimum spanning
+// tree, on faces in a strict order). A row of voxels is cut into runs that are joined along x; runs of neighbouring rows
+// are united in Tarjan's sets, with path halving. A set is called by its first run, so basins are numbered by first voxels.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -63,49 +63,70 @@ struct Basins {
   std::vector<uint8_t> faces;
 };
 
-// Affinities [nx + 1, ny + 1, nz + 1, 3] of a block and of the voxels behind it.
+// Affinities [nx + 3, ny + 3, nz + 3, 3] of a block, of the voxel before it and of the two behind it along each axis.
 class Shed {
  public:
   Shed(const Affinities& aff, int low, int high, uint64_t* out)
       : data_(aff.data()), wide_(aff.shape(0)), plane_(wide_ * aff.shape(1)), channel_(plane_ * aff.shape(2)),
-        nx_(wide_ - 1), ny_(aff.shape(1) - 1), nz_(aff.shape(2) - 1),
+        nx_(wide_ - 3), ny_(aff.shape(1) - 3), nz_(aff.shape(2) - 3),
         low_(static_cast<uint8_t>(low)), high_(static_cast<uint8_t>(high)), out_(out),
-        best_(2 * nx_ * ny_, kNone), joins_(nx_) {}
+        sums_(3 * (nx_ + 2) * (ny_ + 2)), best_(2 * nx_ * ny_, kNone), joins_(nx_) {}
 
   Basins run(uint64_t base) {
-    for (int64_t z = 0; z < nz_; ++z)
+    sum(-1);
+    sum(0);
+    for (int64_t z = 0; z < nz_; ++z) {
+      sum(z + 1);
       for (int64_t y = 0; y < ny_; ++y) {
         choose(y, z);
         join(y, z);
         tie(y, z);
       }
+    }
     const auto [number, count] = std::move(sets_).number();
     return name(number, count, base);
   }
 
  private:
-  const uint8_t* row(int axis, int64_t y, int64_t z) const { return data_ + axis * channel_ + z * plane_ + y * wide_; }
+  const uint8_t* row(int axis, int64_t y, int64_t z) const {
+    return data_ + axis * channel_ + (z + 1) * plane_ + (y + 1) * wide_ + 1;
+  }
+  uint16_t* sums(int64_t y, int64_t z) { return sums_.data() + ((z + 1) % 3 * (ny_ + 2) + y + 1) * (nx_ + 2) + 1; }
   uint8_t* best(int64_t y, int64_t z) { return best_.data() + ((z & 1) * ny_ + y) * nx_; }
 
-  // The best face of each voxel of a row: the first of the highest, for the faces are in the order of their numbers.
+  // The sums of the faces of each voxel of a plane, and of the voxels around it, that may join; times 8.
+  void sum(int64_t z) {
+    const uint8_t low = low_;
+    const auto counted = [low](uint8_t value) { return static_cast<uint16_t>(value > low ? value : 0); };
+    for (int64_t y = -1; y <= ny_; ++y) {
+      const uint8_t *x0 = row(0, y, z), *y0 = row(1, y, z), *z0 = row(2, y, z);
+      const uint8_t *y1 = row(1, y + 1, z), *z1 = row(2, y, z + 1);
+      uint16_t* to = sums(y, z);
+      for (int64_t x = -1; x <= nx_; ++x)
+        to[x] = static_cast<uint16_t>((counted(x0[x]) + counted(y0[x]) + counted(z0[x]) + counted(x0[x + 1]) + counted(y1[x]) + counted(z1[x])) << 3);
+    }
+  }
+
+  // The best face of each voxel of a row. Of its highest that to the voxel of the highest sum; of these the first, for
+  // the faces are in the order of their numbers.
   void choose(int64_t y, int64_t z) {
     const uint8_t *x0 = row(0, y, z), *y0 = row(1, y, z), *z0 = row(2, y, z);
     const uint8_t *x1 = x0 + 1, *y1 = row(1, y + 1, z), *z1 = row(2, y, z + 1);
+    const uint16_t *own = sums(y, z), *yb = sums(y - 1, z), *zb = sums(y, z - 1), *ya = sums(y + 1, z), *za = sums(y, z + 1);
     uint8_t* to = best(y, z);
     const uint8_t low = low_;
     for (int64_t x = 0; x < nx_; ++x) {
-      uint8_t top = x0[x], face = 0;
-      face = y0[x] > top ? 1 : face;
-      top = std::max(top, y0[x]);
-      face = z0[x] > top ? 2 : face;
-      top = std::max(top, z0[x]);
-      face = x1[x] > top ? 3 : face;
-      top = std::max(top, x1[x]);
-      face = y1[x] > top ? 4 : face;
-      top = std::max(top, y1[x]);
-      face = z1[x] > top ? 5 : face;
-      top = std::max(top, z1[x]);
-      to[x] = top > low ? face : kNone;
+      const uint8_t top = std::max({x0[x], y0[x], z0[x], x1[x], y1[x], z1[x]});
+      const auto rank = [top](uint8_t value, uint16_t sum, int order) {
+        return static_cast<int16_t>(value == top ? sum | order : 0);
+      };
+      int16_t found = rank(x0[x], own[x - 1], 5);
+      found = std::max(found, rank(y0[x], yb[x], 4));
+      found = std::max(found, rank(z0[x], zb[x], 3));
+      found = std::max(found, rank(x1[x], own[x + 1], 2));
+      found = std::max(found, rank(y1[x], ya[x], 1));
+      found = std::max(found, rank(z1[x], za[x], 0));
+      to[x] = static_cast<uint8_t>(top > low ? 5 - (found & 7) : kNone);
     }
   }
 
@@ -174,7 +195,8 @@ class Shed {
   int64_t wide_, plane_, channel_, nx_, ny_, nz_;
   uint8_t low_, high_;
   uint64_t* out_;
-  std::vector<uint8_t> best_;  // of two planes
+  std::vector<uint16_t> sums_;  // of three planes
+  std::vector<uint8_t> best_;   // of two
   std::vector<uint8_t> joins_;
   Sets sets_;
 };
@@ -185,10 +207,10 @@ py::array_t<T> array_of(const std::vector<T>& values) {
 }
 
 py::tuple basins(const Affinities& aff, int low, int high, uint64_t base) {
-  if (aff.ndim() != 4 || aff.shape(3) != 3 || std::min({aff.shape(0), aff.shape(1), aff.shape(2)}) < 2)
-    throw std::invalid_argument("give affinities [x, y, z, 3] of a block and of the voxels behind it");
+  if (aff.ndim() != 4 || aff.shape(3) != 3 || std::min({aff.shape(0), aff.shape(1), aff.shape(2)}) < 4)
+    throw std::invalid_argument("give affinities [x, y, z, 3] of a block, of 1 voxel before it and of 2 behind it");
   if (low < 0 || low >= high || high > 255) throw std::invalid_argument("limits are from 0 to 255, the lower one first");
-  const py::ssize_t nx = aff.shape(0) - 1, ny = aff.shape(1) - 1, nz = aff.shape(2) - 1;
+  const py::ssize_t nx = aff.shape(0) - 3, ny = aff.shape(1) - 3, nz = aff.shape(2) - 3;
   if (nx * ny * nz >= std::numeric_limits<uint32_t>::max()) throw std::invalid_argument("a block of 2^32 voxels or more; use smaller leaves");
   py::array_t<uint64_t, py::array::f_style> out({nx, ny, nz});
   uint64_t* const to = out.mutable_data();

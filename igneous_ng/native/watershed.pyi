@@ -8,8 +8,8 @@ def basins(
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
     """The basins of a block: base + 1, base + 2, ... in the order of first voxels, [x, y, z] in Fortran order.
 
-    aff: [nx + 1, ny + 1, nz + 1, 3] in Fortran order, of the block and the voxels behind it. Each voxel joins over its
-    best face if that is above low, and over faces from high on; faces that lead out of the block join nothing. Of each
-    basin the voxels, the faces of the block that it touches (bits 0 to 5: x-, x+, y-, y+, z-, z+), and the linear
-    index of its first voxel in the block, x fastest.
+    aff: [nx + 3, ny + 3, nz + 3, 3] in Fortran order, of the block, 1 voxel before it and 2 behind it. Each voxel joins
+    over its best face if that is above low, and over faces from high on; faces that lead out of the block join nothing.
+    Of each basin the voxels, the faces of the block that it touches (bits 0 to 5: x-, x+, y-, y+, z-, z+), and the
+    linear index of its first voxel in the block, x fastest.
     """

@@ -59,7 +59,7 @@ class Graph(Stage, name="segment graph"):
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """The affinities as they are read, or with the supervoxels and the edges."""
         plan = self._plan(io)
-        around = unit.grow((1, 1, 1), (1, 1, 1))
+        around = unit.grow((2, 2, 2), (2, 2, 2))
         pieces = Supervoxels(io, self.layer).size("pieces", plan.at(unit)) // _PIECE
         border = sum(unit.voxels // n for n in unit.shape)
         edges = min(_EDGES * pieces + border, 3 * unit.voxels)
@@ -93,13 +93,13 @@ class Graph(Stage, name="segment graph"):
         return Supervoxels(io, self.layer).plan
 
     def _read(self, io: IO, leaf: Box) -> tuple[Array, Array]:
-        """Affinities of a leaf and 1 voxel around; ids of it and of the voxels before.
+        """Affinities of a leaf and 2 voxels around; ids of it and of the voxels before.
 
-        A mask is known from its zeros: a voxel that is in a supervoxel has its best face with another such voxel, so
-        all others may lose their faces, and the best faces stay what they were.
+        A mask is known from its zeros: a voxel that is in no supervoxel is masked, or has no face above the lower
+        limit. So such voxels may lose their faces: the best faces of others and the sums that decide stay as they were.
         """
         plan = self._plan(io)
-        around, before = leaf.grow((1, 1, 1), (1, 1, 1)), leaf.grow((1, 1, 1), (0, 0, 0)) & plan.bounds
+        around, before = leaf.grow((2, 2, 2), (2, 2, 2)), leaf.grow((1, 1, 1), (0, 0, 0)) & plan.bounds
         affinities, volume = plan.affinities.read(io, around), io.volume(self.layer, 0)
         if plan.mask["mask"] is None:
             return affinities, io.read(volume, before)[..., 0]

@@ -70,8 +70,8 @@ class Watershed(Masked, name="segment watershed"):
 
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """The affinities as they are read, or with the supervoxels."""
-        read = self._source.peak_bytes(io, unit.grow((0, 0, 0), (1, 1, 1)))
-        wide = unit.grow((1, 1, 1), (1, 1, 1))
+        read = self._source.peak_bytes(io, unit.grow((1, 1, 1), (2, 2, 2)))
+        wide = unit.grow((2, 2, 2), (2, 2, 2))
         masking = self.mask_bytes(io, wide, self._source.volume(io).resolution)
         return _SMALL + max(read, unit.voxels * _HELD) + masking
 
@@ -109,12 +109,12 @@ class Watershed(Masked, name="segment watershed"):
         return Affinities(self.affinities, self.mip, self.axes, self.fill_missing)
 
     def _read(self, io: IO, leaf: Box) -> Array:
-        """The affinities of a leaf and the voxels behind it, cut as the mask says; nothing is read where all is cut."""
-        box, resolution = leaf.grow((0, 0, 0), (1, 1, 1)), self._source.volume(io).resolution
+        """The affinities of a leaf and around it, cut as the mask says; nothing is read where the leaf is all cut."""
+        box, resolution = leaf.grow((1, 1, 1), (2, 2, 2)), self._source.volume(io).resolution
         left_out = self.excluded(io, box.grow((1, 1, 1), (0, 0, 0)), resolution)
         if left_out is None:
             return self._source.read(io, box)
-        count = int(np.count_nonzero(left_out[1:-1, 1:-1, 1:-1]))
+        count = int(np.count_nonzero(left_out[2:-2, 2:-2, 2:-2]))
         io.note(masked_voxels=count)
         if count == leaf.voxels:
             return np.zeros((*box.shape, 3), np.uint8, order="F")
