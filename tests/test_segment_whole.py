@@ -119,9 +119,9 @@ def test_a_redo_changes_what_the_affinities_change(tmp_path: Path) -> None:
     now = results(tmp_path / "old")
     assert now == results(tmp_path / "fresh")
     assert now != before
-    assert units["segment watershed"] == 1
+    assert units["segment watershed"] <= 2
     assert units["segment graph"] <= 2
-    assert units["segment relabel"] == 1
+    assert units["segment relabel"] <= 2
     far = [name for name in now if name.endswith("4-0-0") or "/16-20_" in name]
     assert len(far) > 4
     assert all(before[name] == now[name] for name in far)
