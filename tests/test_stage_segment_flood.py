@@ -37,7 +37,7 @@ def flooded(folder: Path, name: str, labels: np.ndarray, offset: Vec3 = (0, 0, 0
     return layers.whole(folder / name)[..., 0]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.tuples(*[st.integers(33, 70)] * 3), st.booleans())
 def test_subvolumes_that_are_joined_give_the_objects_that_are_there(seed: int, shape: Vec3, twice: bool) -> None:
     truth = floods.tubes(shape, seed)

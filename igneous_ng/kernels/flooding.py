@@ -169,7 +169,10 @@ class _Canvas:
         self._logits = np.full(grey.shape, self._nothing, np.float32, order="F")
 
     def grown(self, start: Vec3) -> tuple[Box, Array]:
-        """The object of a seed: a box of voxels of ``free``, and which of them are the object's."""
+        """The object of a seed: a box of voxels of ``free``, and which of them are the object's.
+
+        Those are connected with the seed within ``free``: what the model saw to be joined beyond it is joined there.
+        """
         rules, logits = self._rules, self._logits
         logits[vec(a + r for a, r in zip(start, rules.radius, strict=True))] = logit(_SEED)
         whole = Box((0, 0, 0), vec(self.free.shape))
@@ -178,7 +181,7 @@ class _Canvas:
             seen |= Box.sized(at, rules.field)
         known = seen.shift(vec(-r for r in rules.radius)) & whole  # fields begin a radius before their middles
         mask = logits[known.shift(rules.radius).slices()] >= rules.claim
-        mask &= self.free[known.slices()]
+        mask = _holding(mask & self.free[known.slices()], vec(a - o for a, o in zip(start, known.lo, strict=True)))
         logits[(seen | Box.sized(start, rules.field)).slices()] = self._nothing
         return known, mask
 
@@ -236,6 +239,14 @@ class _Face:
         places = np.indices(box.shape).reshape(3, -1, order="F").T + np.array(lo)
         order = np.argsort((places**2).sum(axis=1), kind="stable")
         return cls(box.shift(rules.radius), order, places[order])
+
+
+def _holding(mask: Array, at: Vec3) -> Array:
+    """The connected part of ``mask`` that holds a voxel; nothing where that is not in it."""
+    if not mask.size or not mask[at]:
+        return np.zeros_like(mask)
+    parts = components.painted(mask.view(np.uint8), 26)
+    return np.asarray(parts == parts[at])
 
 
 def _reaches(mask: Array, box: Box, shape: tuple[int, ...], cut: tuple[bool, ...]) -> bool:
