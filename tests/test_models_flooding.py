@@ -40,7 +40,7 @@ def test_a_card_says_that_it_floods_and_reads_the_same_again() -> None:
 
 
 def test_models_are_not_taken_for_what_they_are_not(tmp_path: Path) -> None:
-    sources = floods.stored(tmp_path, floods.tubes((20, 20, 20)))
+    sources: dict[str, Any] = dict(floods.stored(tmp_path, floods.tubes((20, 20, 20))))
     folder.write(IO(), f"file://{tmp_path}/model", CARD, b"none")
     with pytest.raises(SpecError, match="for `segment flood auto`"):
         run.plan(Infer(image=sources["image"], layer=f"file://{tmp_path}/x", model=str(tmp_path / "model")))
@@ -88,7 +88,7 @@ def test_a_network_adds_to_logits_which_stay_within_limits() -> None:
 def test_a_torchscript_network_gets_grey_values_and_logits() -> None:
     torch = pytest.importorskip("torch", reason="the extra `torch` is optional")
 
-    class Plain(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
+    class Plain(torch.nn.Module):  # type: ignore[misc, name-defined]  # torch has no types here
         def forward(self, seen: Any) -> Any:
             return 2 * seen[:, :1] - seen[:, 1:]
 
