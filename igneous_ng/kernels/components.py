@@ -40,6 +40,10 @@ class Runs:
         lo = vec(n - 1 if a == axis and side > 0 else 0 for a, n in enumerate(shape))
         return native.window(self.lengths, self.ids, shape, lo, vec(1 if a == axis else n for a, n in enumerate(shape)))
 
+    def window(self, shape: Vec3, box: Box) -> Array:
+        """The components of the voxels of ``box`` of the block, uint32 [x, y, z]."""
+        return native.window(self.lengths, self.ids, shape, box.lo, box.shape)
+
 
 @dataclass(frozen=True)
 class Parts:

@@ -52,6 +52,20 @@ class Model(Protocol):
         ...
 
 
+class Flooding(Protocol):
+    """A model that floods and is loaded. The same field of view gives the same bytes, whatever was asked before."""
+
+    backend: str
+    """What computes, for records, as of a :class:`Model`."""
+
+    def step(self, grey: Array, logits: Array) -> Array:
+        """How surely voxels are of the object then, as logits, float32 [x, y, z].
+
+        ``grey`` are float32 grey values from 0 to 1 of a field of view [x, y, z], ``logits`` what was known before.
+        """
+        ...
+
+
 def grey(voxels: Array) -> Array:
     """Grey values from 0 to 1, float32, of an image of integers or of floats that are so already."""
     if voxels.dtype.kind == "f":

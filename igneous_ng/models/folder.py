@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.geometry import Vec3f, vec
+from igneous_ng.geometry import Vec3, Vec3f, vec
 from igneous_ng.io import IO
 from igneous_ng.models.base import Shape
 from igneous_ng.models.greys import Greys
@@ -28,7 +28,8 @@ class Card:
     ``resolution`` is that of the training images in nm, ``levels`` are their grey values: where given, others are
     made comparable before they are shown to the model. Patches share ``overlap`` of their trusted part where nothing
     else is asked for: 0 is enough for a model whose margin holds all that it looks at. Predicting takes
-    ``bytes_per_voxel`` of a patch. ``made`` says how it came to be.
+    ``bytes_per_voxel`` of a patch. ``made`` says how it came to be. A model that floods has ``deltas``, by which its
+    field of view, the patch, moves.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Card:
     overlap: float = 0.5
     bytes_per_voxel: int = 1000
     made: dict[str, Any] = field(default_factory=dict)
+    deltas: Vec3 | None = None
 
     def to_json(self) -> dict[str, Any]:
         """In JSON's types."""
@@ -45,7 +47,8 @@ class Card:
         levels = None if self.levels is None else self.levels.to_json()
         about = {"resolution": list(self.resolution), "levels": levels, "made": self.made}
         costs = {"overlap": self.overlap, "bytes_per_voxel": self.bytes_per_voxel}
-        return {"@type": _TYPE, "kind": self.kind, **shape, **costs, **about}
+        moving = {} if self.deltas is None else {"task": "flood", "deltas": list(self.deltas)}
+        return {"@type": _TYPE, "kind": self.kind, **moving, **shape, **costs, **about}
 
     @classmethod
     def parse(cls, raw: Any, where: str) -> Card:
@@ -55,7 +58,8 @@ class Card:
             x, y, z = map(float, raw["resolution"])
             levels = None if raw.get("levels") is None else Greys.parse(raw["levels"], where)
             costs = float(raw.get("overlap", cls.overlap)), int(raw.get("bytes_per_voxel", cls.bytes_per_voxel))
-            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, dict(raw.get("made", {})))
+            deltas = vec(raw["deltas"]) if raw.get("task") == "flood" else None
+            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, dict(raw.get("made", {})), deltas)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where}: not a model's description ({error!r}); see docs/design/025") from error
         if card.kind not in FILES:
@@ -74,9 +78,22 @@ def _wrong(card: Card) -> str:
         return f"patches of {shape.patch} with margins of {shape.margin} leave nothing that is to be trusted"
     if not min(card.resolution) > 0:
         return f"voxels of {card.resolution} nm"
+    if card.deltas is not None and (wrong := _unmoved(shape, card.deltas)):
+        return wrong
     if card.bytes_per_voxel < 1:
         return f"{card.bytes_per_voxel} bytes per voxel"
     return "" if 0 <= card.overlap < 1 else f"an overlap of {card.overlap:g}, which is a part of 1, below 1"
+
+
+def _unmoved(shape: Shape, deltas: Vec3) -> str:
+    """What in a model that floods cannot be; empty where all can."""
+    if shape.channels != 1 or max(shape.margin) > 0 or any(n % 2 == 0 for n in shape.patch):
+        return (
+            f"a field of view of {shape.patch}, margins {shape.margin}, {shape.channels} channels; 1, odd, without any"
+        )
+    if any(not 1 <= d <= n // 2 for n, d in zip(shape.patch, deltas, strict=True)):
+        return f"a field of view of {shape.patch} that moves by {deltas}; move by 1 voxel to half of it"
+    return ""
 
 
 def write(io: IO, url: str, card: Card, data: bytes) -> None:

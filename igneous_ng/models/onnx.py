@@ -24,7 +24,7 @@ _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class Network:
-    """A network from float ``[1, 1, z, y, x]`` to ``[1, channel, z, y, x]``, of fixed or free sizes."""
+    """A network from float ``[1, c, z, y, x]`` to ``[1, channel, z, y, x]``, of fixed or free sizes; c is mostly 1."""
 
     def __init__(self, session: Any, shape: Shape) -> None:
         self.shape, self._session = shape, session
@@ -34,9 +34,13 @@ class Network:
 
     def predict(self, patch: Array) -> Array:
         """See :class:`igneous_ng.models.base.Model`."""
-        values = patch.T[np.newaxis, np.newaxis].astype(_TYPES[self._input.type], copy=False)
+        return self.answer(patch[..., np.newaxis])
+
+    def answer(self, given: Array) -> Array:
+        """What the network says of float32 ``[x, y, z, channel]``; as many channels as its shape says."""
+        values = given.T[np.newaxis].astype(_TYPES[self._input.type], copy=False)
         found = self._session.run(None, {self._input.name: np.ascontiguousarray(values)})[0]
-        wanted = (1, self.shape.channels, *reversed(patch.shape))
+        wanted = (1, self.shape.channels, *values.shape[2:])
         if found.shape != wanted:
             raise DataError(f"the network gives {found.shape} where its model.json promises {wanted}; mend either")
         return np.asarray(found[0].astype(np.float32, copy=False).T)
@@ -81,7 +85,7 @@ def _threads() -> int:
 def _check(session: Any, shape: Shape) -> None:
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 5:
-        raise DataError("a network takes one float array [1, 1, z, y, x]; export it so")
+        raise DataError("a network takes one float array [1, channel, z, y, x]; export it so")
     sizes = inputs[0].shape[2:]
     for size, side in zip(sizes, reversed(shape.patch), strict=True):
         if isinstance(size, int) and size != side:

@@ -10,8 +10,8 @@ from typing import cast
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Vec3, Vec3f
 from igneous_ng.io import IO
-from igneous_ng.models import folder, sheet
-from igneous_ng.models.base import Machine, Model
+from igneous_ng.models import folder, level, recurrent, sheet
+from igneous_ng.models.base import Flooding, Machine, Model
 from igneous_ng.models.folder import Card
 from igneous_ng.store import digest
 
@@ -25,7 +25,7 @@ def card(io: IO, name: str, resolution: Vec3f, extent: Vec3) -> Card:
     if name == "sheet":
         return sheet.card(resolution, extent)
     if name != "net":
-        return folder.read(io, name)
+        return _untasked(folder.read(io, name), name)
     where = _PACKAGED / "model.json"
     if not where.exists():
         raise SpecError(
@@ -34,9 +34,25 @@ def card(io: IO, name: str, resolution: Vec3f, extent: Vec3) -> Card:
     return Card.parse(json.loads(where.read_text()), str(where))
 
 
+def flooding(io: IO, name: str, resolution: Vec3f) -> Card:
+    """What a model that floods says of itself, to voxels of ``resolution``; SpecError where there is none."""
+    if name == level.NAME:
+        return level.card(resolution)
+    found = folder.read(io, name)
+    if found.deltas is None:
+        raise SpecError(f"{name}: a model of affinities, for `segment infer`; `segment train flood` makes what floods")
+    return found
+
+
+def _untasked(found: Card, name: str) -> Card:
+    if found.deltas is not None:
+        raise SpecError(f"{name}: a model that floods, for `segment flood auto`; `segment train net` makes others")
+    return found
+
+
 def learnt(io: IO, name: str, card: Card) -> bytes:
     """What the model learnt; nothing of one that learns nothing. What comes with the package is code, not data."""
-    if name == "sheet":
+    if name in ("sheet", level.NAME):
         return b""
     return (_PACKAGED / folder.FILES[card.kind]).read_bytes() if name == "net" else folder.learnt(io, name, card)
 
@@ -46,6 +62,13 @@ def load(data: bytes, card: Card, machine: Machine) -> Model:
     if card.kind == "sheet":
         return sheet.Sheet(card)
     return cast(Model, import_module(f"igneous_ng.models.{card.kind}").load(data, card, machine))
+
+
+def load_flooding(data: bytes, card: Card, machine: Machine) -> Flooding:
+    """The model that floods which learnt ``data``."""
+    if card.kind == level.NAME:
+        return level.Level()
+    return recurrent.Recurrent(import_module(f"igneous_ng.models.{card.kind}").load(data, card, machine))
 
 
 def check_same(data: bytes, known: str, name: str) -> None:

@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 
 class Network:
-    """A network from ``[1, 1, z, y, x]`` to ``[1, channel, z, y, x]``."""
+    """A network from ``[1, c, z, y, x]`` to ``[1, channel, z, y, x]``; c is mostly 1."""
 
     def __init__(self, module: Any, shape: Shape, device: str, half: bool) -> None:
         self.shape, self.backend = shape, f"torch-{device}"
@@ -29,12 +29,16 @@ class Network:
 
     def predict(self, patch: Array) -> Array:
         """See :class:`igneous_ng.models.base.Model`."""
+        return self.answer(patch[..., np.newaxis])
+
+    def answer(self, given: Array) -> Array:
+        """What the network says of float32 ``[x, y, z, channel]``; as many channels as its shape says."""
         torch = _torch()
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact:
-            values = torch.from_numpy(np.ascontiguousarray(patch.T))[None, None].to(self._device)
+            values = torch.from_numpy(np.ascontiguousarray(given.T))[None].to(self._device)
             found = self._module(values.half() if self._half else values).float().cpu().numpy()
-        wanted = (1, self.shape.channels, *reversed(patch.shape))
+        wanted = (1, self.shape.channels, *values.shape[2:])
         if found.shape != wanted:
             raise DataError(f"the network gives {found.shape} where its model.json promises {wanted}; mend either")
         return np.asarray(found[0].T)

@@ -34,6 +34,26 @@ def to_onnx(net: Answering) -> bytes:
     with warnings.catch_warnings():  # of what torch does not like in itself
         warnings.simplefilter("ignore")
         made = torch.onnx.export(net, (example,), dynamo=True, dynamic_shapes=any_side, verbose=False, **names)
+    return _checked(made, example, net)
+
+
+def flooding(net: Any, field: Vec3) -> bytes:
+    """A network that floods in ONNX, for fields of view of this shape; as :func:`to_onnx`.
+
+    ``grey`` [1, 2, z, y, x], grey values and logits, in; ``change`` [1, 1, z, y, x] of the logits out.
+    """
+    net = net.cpu().eval().requires_grad_(requires_grad=False)
+    example = torch.rand(1, 2, *reversed(field), generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = torch.onnx.export(
+            net, (example,), dynamo=True, verbose=False, input_names=["grey"], output_names=["change"]
+        )
+    return _checked(made, example, net)
+
+
+def _checked(made: Any, example: Any, net: Any) -> bytes:
+    """What was exported, as bytes; DataError where it answers otherwise than in torch."""
     model = made.model_proto
     _strip(model)
     data: bytes = model.SerializeToString(deterministic=True)
