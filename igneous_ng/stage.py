@@ -37,10 +37,18 @@ class Layer(str):
         if scheme not in SCHEMES:
             raise SpecError(f"layer {text!r}: no store is called {scheme}://; there are: {', '.join(SCHEMES)}")
         if scheme == "file" and path:
-            path = os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - undoes "..", and follows no links
+            path = _absolute(path)
         if not path.strip("/"):
             raise SpecError(f"layer {text!r} names no place; write a folder, or scheme://bucket/path")
         return cls(f"{scheme}://{path.rstrip('/')}")
+
+
+def _absolute(path: str) -> str:
+    """A path from the root on, ``..`` and ``~`` undone, no link followed; SpecError for the home of nobody."""
+    try:
+        return os.path.abspath(Path(path).expanduser())  # noqa: PTH100
+    except RuntimeError:
+        raise SpecError(f"{path!r} begins with the home of a user that there is not; write the whole path") from None
 
 
 LayerUrl = Annotated[str, Layer]

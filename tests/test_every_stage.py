@@ -33,9 +33,11 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def values(field: dataclasses.Field[Any], hint: Any) -> st.SearchStrategy[Any]:
-    """Values of a field, its default among them."""
+    """Values of a field; of most fields its default, for few strange values together are legal."""
     drawn = of_type(hint)
-    return drawn if field.default is dataclasses.MISSING else st.one_of(st.just(field.default), drawn)
+    if field.default is dataclasses.MISSING:
+        return drawn
+    return st.integers(0, 3).flatmap(lambda turn: drawn if turn == 3 else st.just(field.default))
 
 
 def of_type(hint: Any) -> st.SearchStrategy[Any]:
@@ -67,7 +69,7 @@ def any_of(cls: type[Stage]) -> st.SearchStrategy[Stage]:
 
 relaxed = settings(
     deadline=None,
-    max_examples=40,
+    max_examples=20,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
 each = pytest.mark.parametrize("name", list(catalog.entries()))

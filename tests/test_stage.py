@@ -115,6 +115,8 @@ def test_a_bare_path_is_absolute_from_here_or_from_home(tmp_path: Path, monkeypa
     assert Layer.parse("a/b/") == f"file://{tmp_path}/a/b"
     assert Layer.parse("file://a") == f"file://{tmp_path}/a"
     assert Layer.parse("~/a") == f"file://{tmp_path}/home/a"
+    with pytest.raises(SpecError, match="home of a user that there is not"):
+        Layer.parse("~nobody-of-this-name/a")
 
 
 @settings(deadline=None)

@@ -57,7 +57,7 @@ def torture(url: str, kills: int, workers: int, seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("count", "kills"),
-    [(600, 40), pytest.param(10_000, 1_000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])],
+    [(400, 25), pytest.param(10_000, 1_000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])],
 )
 def test_nothing_is_lost_torn_or_done_twice(drill: Any, tmp_path: Path, count: int, kills: int) -> None:
     url = f"fq://{tmp_path}/queue"
