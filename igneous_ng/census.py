@@ -60,6 +60,24 @@ class Shuffle:
         depth = self.depth(level)
         return unit >> depth, unit & ((1 << depth) - 1)
 
+    def portions(self, level: int) -> int:
+        """Tasks of the next level that read each file of a level."""
+        return 1 << self.depth(level + 1) - self.depth(level)
+
+    def homes(self, level: int, labels: Array) -> Array:
+        """Which portion of its file each of ``labels`` is in, at a level."""
+        depth = self.depth(level)
+        found: Array = bucket_of(labels, self.portions(level) << depth) >> depth
+        return found
+
+    def below(self, level: int, unit: int) -> list[tuple[int, int, int, int]]:
+        """What a task reads: level, group, part, and which portion of that file."""
+        group, part = self.of(level, unit)
+        depth = self.depth(level - 1)
+        first = group << _BITS
+        groups = range(first, min(first + (1 << _BITS), self.groups(level - 1)))
+        return [(level - 1, one, part & ((1 << depth) - 1), part >> depth) for one in groups]
+
 
 @dataclass(frozen=True)
 class Census:
@@ -76,12 +94,10 @@ class Census:
 
     def store(self, level: int, unit: int, labels: Array, numbers: Array) -> None:
         """Write what a task found: ``labels`` without repeats, and the ``numbers`` [n, reductions] of each."""
-        depth = self.shuffle.depth(level)
-        after = self.shuffle.depth(level + 1)
-        home = bucket_of(labels, 1 << after) >> depth
+        home = self.shuffle.homes(level, labels)
         order = np.lexsort((labels, home))
         rows = np.column_stack([labels.astype("<u8"), numbers.astype("<u8")])[order]
-        ends = np.searchsorted(home[order], np.arange((1 << after - depth) + 1))
+        ends = np.searchsorted(home[order], np.arange(self.shuffle.portions(level) + 1))
         crcs = [zlib.crc32(rows[a:b].tobytes()) for a, b in itertools.pairwise(ends)]
         head = np.concatenate([ends, crcs]).astype("<u8")
         self.io.put(self._name(level, *self.shuffle.of(level, unit)), head.tobytes() + rows.tobytes())
@@ -89,7 +105,7 @@ class Census:
 
     def merge(self, level: int, unit: int) -> None:
         """Put together what the level below found of one part of the labels."""
-        rows = np.concatenate([self._read(*place) for place in self._below(level, unit)])
+        rows = np.concatenate([self._read(*place) for place in self.shuffle.below(level, unit)])
         rows = rows[np.argsort(rows[:, 0], kind="stable")]
         starts = np.flatnonzero(np.append(True, rows[1:, 0] != rows[:-1, 0])[: len(rows)])
         totals = np.empty((len(starts), len(self.reductions)), np.uint64)
@@ -100,7 +116,7 @@ class Census:
 
     def merge_bytes(self, level: int, unit: int) -> int:
         """The most bytes that :meth:`merge` holds."""
-        spans = [self._span(*place) for place in self._below(level, unit)]
+        spans = [self._span(*place) for place in self.shuffle.below(level, unit)]
         return _COPIES * sum(stop - start for start, stop, _ in spans)
 
     def of(self, labels: Array) -> Array:
@@ -136,17 +152,9 @@ class Census:
         start, stop, _ = self._span(self.shuffle.top, 0, part, 0)
         return stop - start
 
-    def _below(self, level: int, unit: int) -> list[tuple[int, int, int, int]]:
-        """What a task reads: level, group, part, and which portion of that file."""
-        group, part = self.shuffle.of(level, unit)
-        depth = self.shuffle.depth(level - 1)
-        first = group << _BITS
-        groups = range(first, min(first + (1 << _BITS), self.shuffle.groups(level - 1)))
-        return [(level - 1, one, part & ((1 << depth) - 1), part >> depth) for one in groups]
-
     def _span(self, level: int, group: int, part: int, portion: int) -> tuple[int, int, int]:
         """Where a portion of a file starts and stops, and its checksum."""
-        portions = 1 << self.shuffle.depth(level + 1) - self.shuffle.depth(level)
+        portions = self.shuffle.portions(level)
         head = _WORD * (2 * portions + 1)
         url = self._name(level, group, part)
         words = np.frombuffer(self._get(url, (0, head)), "<u8").astype(np.int64)

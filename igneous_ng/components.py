@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import columns
-from igneous_ng.geometry import Box, Grid, Vec3, ceil_div, vec
-from igneous_ng.io import IO
+from igneous_ng import desks
+from igneous_ng.desks import Gridded, agree
+from igneous_ng.errors import DataError
+from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.kernels import components
 from igneous_ng.kernels.unions import Answer, Table, find
 from igneous_ng.tree import Tree
@@ -28,7 +28,7 @@ _FAN = 4  # cells that a node of the tree joins along each axis
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Gridded):
     """What all phases follow, as `ccl label` wrote it."""
 
     source: str
@@ -59,27 +59,12 @@ class Plan:
         """All cells."""
         return Grid(self.bounds, self.cell)
 
-    @property
-    def shape(self) -> Vec3:
-        """Cells along each axis."""
-        return vec(ceil_div(n, c) for n, c in zip(self.bounds.shape, self.cell, strict=True))
-
-    def at(self, cell: Box) -> Vec3:
-        """The position of a cell in the grid."""
-        return vec((a - o) // c for a, o, c in zip(cell.lo, self.bounds.lo, self.cell, strict=True))
-
-    def box(self, at: Vec3) -> Box:
-        """The cell at a position of the grid."""
-        lo = vec(o + i * c for o, i, c in zip(self.bounds.lo, at, self.cell, strict=True))
-        return Box.sized(lo, self.cell) & self.bounds
-
 
 @dataclass(frozen=True)
-class Desk:
+class Desk(desks.Desk):
     """The folder ``LAYER/ccl``, where the phases leave what the next ones need."""
 
-    io: IO
-    layer: str
+    again = "run the phases of ccl again, from `ccl label` on"
 
     @property
     def url(self) -> str:
@@ -88,13 +73,7 @@ class Desk:
 
     def begin(self, plan: Plan) -> None:
         """Write the plan, or accept the same; SpecError says in what another one differs."""
-        url, new = f"{self.url}/plan.json", plan.to_json()
-        old = self.io.get_json(url)
-        if old is None:
-            self.io.put_json(url, new)
-        elif differing := [key for key in new if old.get(key) != new[key]]:
-            said = "; ".join(f"{key} {old.get(key)} there, {new[key]} asked for" for key in differing)
-            raise SpecError(f"{url}: cells were labelled otherwise ({said}); ask for the same, or remove {self.url}")
+        agree(self.io, f"{self.url}/plan.json", plan.to_json(), "cells were labelled", f"remove {self.url}")
 
     @cached_property
     def plan(self) -> Plan:
@@ -108,39 +87,6 @@ class Desk:
     def tree(self) -> Tree:
         """The tree over the cells; its payload are voxels."""
         return Tree(self.plan.shape, _FAN, f"{self.url}/tree", ("sum",))
-
-    def done(self, phase: str) -> None:
-        """Enter that a phase is finished."""
-        self.io.put_json(f"{self.url}/done/{phase}.json", {})
-
-    def need(self, phase: str, command: str) -> None:
-        """DataError unless a phase is finished."""
-        if not self.io.exists(f"{self.url}/done/{phase}.json"):
-            raise DataError(f"{self.url}: `{command}` has not finished; wait for it, or run it")
-
-    def put(self, what: str, at: Vec3, **arrays: Array) -> None:
-        """Write what is known of a cell."""
-        self.io.put(self._name(what, at), columns.pack(arrays))
-
-    def read(self, what: str, at: Vec3, names: Sequence[str] | None = None) -> dict[str, Array]:
-        """What :meth:`put` wrote, or only the arrays called ``names``."""
-        url = self._name(what, at)
-        return columns.unpack(self.get(url), url, names)
-
-    def get(self, url: str, span: tuple[int, int] | None = None) -> bytes:
-        """An object that must be there."""
-        data = self.io.get(url, span)
-        if data is None:
-            raise DataError(f"{url} is missing; run the phases of ccl again, from `ccl label` on")
-        return data
-
-    def size(self, what: str, at: Vec3) -> int:
-        """Bytes of what :meth:`read` gives."""
-        url = self._name(what, at)
-        return columns.size(self.get(url, columns.HEAD_SPAN), url)
-
-    def _name(self, what: str, at: Vec3) -> str:
-        return f"{self.url}/{what}/{'-'.join(map(str, at))}"
 
     # What a cell tells the tree, and the tree a cell.
 
@@ -163,6 +109,10 @@ class Desk:
     def table_bytes(self, at: Vec3) -> int:
         """The most bytes that :meth:`table` and what comes of it take."""
         return 8 * self.size("parts", at) + self.size("faces", at)
+
+    def tables_bytes(self, cells: Sequence[Vec3]) -> int:
+        """The most bytes that the tables of some cells, and what comes of them, take."""
+        return sum(map(self.table_bytes, cells))
 
     def _contacts(self, at: Vec3, there: Vec3, direction: Vec3, values: Array) -> tuple[Array, Array]:
         """The pairs of components of one value that touch, and the keys of the neighbour's."""

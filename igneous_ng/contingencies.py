@@ -24,7 +24,6 @@ from igneous_ng.kernels import contingency
 from igneous_ng.kernels.contingency import ROW, Table
 
 Array = npt.NDArray[Any]
-_BITS = 6  # of the hash that a level of the shuffle takes: 64 groups become one
 _WORD = 8  # bytes
 _COPIES = 6  # of the pairs held at once: as read, together, sorted, summed, packed
 
@@ -44,9 +43,7 @@ class Contingency:
 
     def store(self, level: int, unit: int, table: Table) -> None:
         """Write what a task counted."""
-        depth = self.shuffle.depth(level)
-        portions = 1 << self.shuffle.depth(level + 1) - depth
-        home = bucket_of(table["one"], portions << depth) >> depth
+        portions, home = self.shuffle.portions(level), self.shuffle.homes(level, table["one"])
         chosen = [np.flatnonzero(home == portion) for portion in range(portions)]
         packed = [columns.pack({name: table[name][rows] for name in contingency.TYPES}) for rows in chosen]
         ends = itertools.accumulate(map(len, packed), initial=_WORD * (2 * portions + 1))
@@ -56,11 +53,11 @@ class Contingency:
 
     def merge(self, level: int, unit: int) -> None:
         """Add up what the level below found of one part of the labels."""
-        self.store(level, unit, contingency.summed(self._read(*place) for place in self._below(level, unit)))
+        self.store(level, unit, contingency.summed(self._read(*place) for place in self.shuffle.below(level, unit)))
 
     def merge_bytes(self, level: int, unit: int) -> int:
         """The most bytes that :meth:`merge` holds."""
-        return _COPIES * ROW * sum(self._span(*place)[2] for place in self._below(level, unit))
+        return _COPIES * ROW * sum(self._span(*place)[2] for place in self.shuffle.below(level, unit))
 
     def part(self, number: int) -> Table:
         """A part of the table of the whole volume."""
@@ -76,17 +73,9 @@ class Contingency:
         for number in np.unique(home).tolist():
             look(self.part(number), np.flatnonzero(home == number))
 
-    def _below(self, level: int, unit: int) -> list[tuple[int, int, int, int]]:
-        """What a task reads: level, group, part, and which portion of that file."""
-        group, part = self.shuffle.of(level, unit)
-        depth = self.shuffle.depth(level - 1)
-        first = group << _BITS
-        groups = range(first, min(first + (1 << _BITS), self.shuffle.groups(level - 1)))
-        return [(level - 1, one, part & ((1 << depth) - 1), part >> depth) for one in groups]
-
     def _span(self, level: int, group: int, part: int, portion: int) -> tuple[int, int, int]:
         """Where a portion of a file starts and stops, and its pairs."""
-        portions = 1 << self.shuffle.depth(level + 1) - self.shuffle.depth(level)
+        portions = self.shuffle.portions(level)
         url = self._name(level, group, part)
         words = np.frombuffer(self._get(url, (0, _WORD * (2 * portions + 1))), "<u8").astype(np.int64)
         if len(words) != 2 * portions + 1:

@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from igneous_ng.census import Shuffle
 from igneous_ng.contingencies import Contingency
+from igneous_ng.desks import Desk, agree
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import columns
 from igneous_ng.formats.info import IMAGE, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, ceil_div, vec
-from igneous_ng.io import IO
 from igneous_ng.kernels import partition_scores
 from igneous_ng.kernels.partition_scores import Sums
 
@@ -109,11 +109,10 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Desk):
     """A layer, the map of errors, with the scores, and its folder `eval`, where steps leave what the next ones need."""
 
-    io: IO
-    layer: str
+    again = "run the steps of the evaluation again, from `eval overlaps` on"
 
     @property
     def url(self) -> str:
@@ -122,13 +121,7 @@ class Evaluation:
 
     def begin(self, plan: Plan) -> None:
         """Write the plan, or accept the same; SpecError says in what another one differs."""
-        url, new = f"{self.url}/plan.json", plan.to_json()
-        old = self.io.get_json(url)
-        if old is None:
-            self.io.put_json(url, new)
-        elif differing := [key for key in new if old.get(key) != new[key]]:
-            said = "; ".join(f"{key} {old.get(key)} there, {new[key]} asked for" for key in differing)
-            raise SpecError(f"{url}: evaluated otherwise ({said}); ask for the same, or name another layer")
+        agree(self.io, f"{self.url}/plan.json", plan.to_json(), "evaluated", "name another layer")
 
     @cached_property
     def plan(self) -> Plan:
@@ -147,26 +140,17 @@ class Evaluation:
         """One of the two tables."""
         return Contingency(self.io, f"{self.url}/{name}", self.shuffle)
 
-    def done(self, phase: str) -> None:
-        """Enter that a phase is finished."""
-        self.io.put_json(f"{self.url}/done/{phase}.json", {})
-
-    def need(self, phase: str, command: str) -> None:
-        """DataError unless a phase is finished."""
-        if not self.io.exists(f"{self.url}/done/{phase}.json"):
-            raise DataError(f"{self.url}: `{command} {self.layer}` has not finished; wait for it, or run it")
-
     def put_blocks(self, unit: int, table: dict[str, Array]) -> None:
         """Write the pairs of each block of a cell."""
         self.io.put(self._blocks(unit), columns.pack(table))
 
     def blocks(self, unit: int) -> dict[str, Array]:
         """What :meth:`put_blocks` wrote."""
-        return columns.unpack(self._get(self._blocks(unit)), self._blocks(unit))
+        return columns.unpack(self.get(self._blocks(unit)), self._blocks(unit))
 
     def blocks_bytes(self, unit: int) -> int:
         """Bytes of what :meth:`blocks` gives."""
-        return columns.size(self._get(self._blocks(unit), columns.HEAD_SPAN), self._blocks(unit))
+        return columns.size(self.get(self._blocks(unit), columns.HEAD_SPAN), self._blocks(unit))
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -183,16 +167,10 @@ class Evaluation:
     @property
     def unassigned(self) -> int:
         """What :meth:`put_unassigned` wrote."""
-        return int(self._get(f"{self.url}/unassigned.json"))
+        return int(self.get(f"{self.url}/unassigned.json"))
 
     def _blocks(self, unit: int) -> str:
         return f"{self.url}/blocks/{unit}"
-
-    def _get(self, url: str, span: tuple[int, int] | None = None) -> bytes:
-        data = self.io.get(url, span)
-        if data is None:
-            raise DataError(f"{url} is missing; run the steps of the evaluation again, from `eval overlaps` on")
-        return data
 
 
 def rounded(cell: Vec3, block: Vec3) -> Vec3:

@@ -6,7 +6,7 @@ object of a subvolume that has voxels in the cell has a key: the place in the vo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng import desks
+from igneous_ng.desks import Gridded, agree
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import columns
-from igneous_ng.geometry import Box, Grid, Vec3, ceil_div, vec
-from igneous_ng.io import IO
+from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.kernels import components, flooding
 from igneous_ng.kernels.components import Runs
 from igneous_ng.kernels.unions import Answer, Table, find
@@ -29,7 +29,7 @@ _COMPARED = 64  # bytes held per voxel that two subvolumes share, while they are
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Gridded):
     """What all phases follow: where objects are looked for, and ``asked``, on which they depend besides."""
 
     bounds: Box
@@ -55,20 +55,6 @@ class Plan:
         """All cells."""
         return Grid(self.bounds, self.cell)
 
-    @property
-    def shape(self) -> Vec3:
-        """Cells along each axis."""
-        return vec(ceil_div(n, c) for n, c in zip(self.bounds.shape, self.cell, strict=True))
-
-    def at(self, cell: Box) -> Vec3:
-        """The position of a cell in the grid."""
-        return vec((a - o) // c for a, o, c in zip(cell.lo, self.bounds.lo, self.cell, strict=True))
-
-    def box(self, at: Vec3) -> Box:
-        """The cell at a position of the grid."""
-        lo = vec(o + i * c for o, i, c in zip(self.bounds.lo, at, self.cell, strict=True))
-        return Box.sized(lo, self.cell) & self.bounds
-
     def around(self, cell: Box) -> Box:
         """The subvolume of a cell."""
         return cell.grow(self.overlap, self.overlap) & self.bounds
@@ -87,11 +73,10 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Desk:
+class Desk(desks.Desk):
     """The folder ``LAYER/flood``, where the phases leave what the next ones need."""
 
-    io: IO
-    layer: str
+    again = "run the phases again, from `segment flood fill` on"
 
     @property
     def url(self) -> str:
@@ -100,15 +85,7 @@ class Desk:
 
     def begin(self, plan: Plan) -> None:
         """Write the plan, or accept the same; SpecError says in what another one differs."""
-        url, new = f"{self.url}/plan.json", plan.to_json()
-        old = self.io.get_json(url)
-        if old is None:
-            self.io.put_json(url, new)
-        elif old != new:
-            before, after = ({**one, **one["asked"]} for one in (old, new))
-            keys = [key for key in after if key != "asked" and before.get(key) != after[key]]
-            said = "; ".join(f"{key} {before.get(key)} there, {after[key]} asked for" for key in keys)
-            raise SpecError(f"{url}: it was begun otherwise ({said}); ask for the same, or remove {self.url}")
+        agree(self.io, f"{self.url}/plan.json", plan.to_json(), "it was begun", f"remove {self.url}")
 
     @cached_property
     def plan(self) -> Plan:
@@ -123,32 +100,24 @@ class Desk:
         """The tree over the cells; its payload are voxels."""
         return Tree(self.plan.shape, _FAN, f"{self.url}/tree", ("sum",))
 
-    def done(self, phase: str) -> None:
-        """Enter that a phase is finished."""
-        self.io.put_json(f"{self.url}/done/{phase}.json", {})
-
-    def need(self, phase: str, command: str) -> None:
-        """DataError unless a phase is finished."""
-        if not self.io.exists(f"{self.url}/done/{phase}.json"):
-            raise DataError(f"{self.url}: `{command}` has not finished; wait for it, or run it")
-
     def keep(self, cell: Box, labels: Array) -> int:
         """Write the labels of a cell's subvolume, and which of them are in the cell; returns how many are."""
         plan = self.plan
         lengths, ids = flooding.runs(labels)
         names, first, sizes = flooding.firsts(labels[cell.slices(plan.around(cell).lo)])
         keys = components.global_index(first, cell, plan.bounds)
-        self._put("runs", plan.at(cell), lengths=lengths, ids=ids.astype(np.min_scalar_type(ids.max(initial=0))))
-        self._put("objects", plan.at(cell), label=names, key=keys, size=sizes)
+        small = ids.astype(np.min_scalar_type(ids.max(initial=0)))
+        self.put("runs", plan.at(cell), {"lengths": lengths, "ids": small})
+        self.put("objects", plan.at(cell), {"label": names, "key": keys, "size": sizes})
         return len(names)
 
     def objects(self, at: Vec3) -> dict[str, Array]:
         """The objects of a cell: ``label`` in its subvolume, ascending, ``key``, and ``size`` in the cell."""
-        return self._read("objects", at)
+        return self.read("objects", at)
 
     def labels(self, at: Vec3, box: Box) -> Array:
         """The labels of ``box`` that the subvolume of a cell gave, uint32 [x, y, z]."""
-        return self._window(self._read("runs", at), at, box)
+        return self._window(self.read("runs", at), at, box)
 
     def wholes(self, at: Vec3, answer: Answer) -> tuple[dict[str, Array], Array, Array]:
         """The objects of a cell, and of each the key and the voxels of the whole object."""
@@ -162,7 +131,7 @@ class Desk:
     def table(self, at: Vec3) -> Table:
         """The objects of a cell that are those of other cells, and which."""
         plan, own = self.plan, self.objects(at)
-        mine, pairs = self._read("runs", at), [np.zeros((0, 2), np.uint64)]
+        mine, pairs = self.read("runs", at), [np.zeros((0, 2), np.uint64)]
         for there in plan.beside(at):
             common = plan.around(plan.box(at)) & plan.around(plan.box(there))
             theirs = self.objects(there)
@@ -182,30 +151,13 @@ class Desk:
         held = 2 * max([self.size("runs", one) for one in (at, *plan.beside(at))])
         return _COMPARED * shared + held + 27 * 8 * self.size("objects", at)
 
-    def size(self, what: str, at: Vec3) -> int:
-        """Bytes of ``runs`` or ``objects`` of a cell."""
-        url = self._name(what, at)
-        return columns.size(self._get(url, columns.HEAD_SPAN), url)
+    def tables_bytes(self, cells: Sequence[Vec3]) -> int:
+        """The most bytes that the tables of some cells, and what comes of them, take."""
+        return max(map(self.table_bytes, cells)) + 16 * sum(self.size("objects", one) for one in cells)
 
     def _window(self, runs: dict[str, Array], at: Vec3, box: Box) -> Array:
         around = self.plan.around(self.plan.box(at))
         return Runs(**runs).window(around.shape, box.shift(vec(-o for o in around.lo)))
-
-    def _put(self, what: str, at: Vec3, **arrays: Array) -> None:
-        self.io.put(self._name(what, at), columns.pack(arrays))
-
-    def _read(self, what: str, at: Vec3) -> dict[str, Array]:
-        url = self._name(what, at)
-        return columns.unpack(self._get(url), url)
-
-    def _get(self, url: str, span: tuple[int, int] | None = None) -> bytes:
-        data = self.io.get(url, span)
-        if data is None:
-            raise DataError(f"{url} is missing; run the phases again, from `segment flood fill` on")
-        return data
-
-    def _name(self, what: str, at: Vec3) -> str:
-        return f"{self.url}/{what}/{'-'.join(map(str, at))}"
 
 
 def _keyed(pairs: Array, own: dict[str, Array], theirs: dict[str, Array]) -> Array:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng.desks import agree
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import fragments, remaps
 from igneous_ng.formats.fragments import Piece
@@ -94,15 +95,7 @@ class Shelf:
 
     def begin(self, plan: Plan) -> None:
         """Write the plan, or accept the same; SpecError says in what another one differs."""
-        url, new = f"{self.url}/plan.json", plan.to_json()
-        old = self.io.get_json(url)
-        if old is None:
-            self.io.put_json(url, new)
-            return
-        other = old if isinstance(old, dict) else {}
-        if differing := [key for key in new if other.get(key) != new[key]]:
-            said = "; ".join(f"{key} {other.get(key)} there, {new[key]} asked for" for key in differing)
-            raise SpecError(f"{url}: pieces were forged otherwise ({said}); ask for the same, or give another --dir")
+        agree(self.io, f"{self.url}/plan.json", plan.to_json(), "pieces were forged", "give another --dir")
 
     def plan(self, kind: str) -> Plan:
         """The plan of what was forged here; DataError if there is none or it is of another kind."""

@@ -139,6 +139,20 @@ class Grid(Sequence[Box]):
         start = vec(-a for a in self.bounds.lo)
         return roi.shift(start) // self.cell if roi.voxels else Box((0, 0, 0), (0, 0, 0))
 
+    @property
+    def counts(self) -> Vec3:
+        """Cells along each axis, all that there are."""
+        return vec(ceil_div(n, c) for n, c in zip(self.bounds.shape, self.cell, strict=True))
+
+    def at(self, cell: Box) -> Vec3:
+        """The place of a cell among all, counted from 0 along each axis."""
+        return vec((a - o) // c for a, o, c in zip(cell.lo, self.bounds.lo, self.cell, strict=True))
+
+    def box(self, at: Vec3) -> Box:
+        """The cell at a place."""
+        lo = vec(o + i * c for o, i, c in zip(self.bounds.lo, at, self.cell, strict=True))
+        return Box.sized(lo, self.cell) & self.bounds
+
     def __len__(self) -> int:
         return self._cells().voxels
 
@@ -153,9 +167,7 @@ class Grid(Sequence[Box]):
             raise IndexError(index)
         cells, i = self._cells(), index % len(self)
         nx, ny, _ = cells.shape
-        at = (cells.lo[0] + i % nx, cells.lo[1] + i // nx % ny, cells.lo[2] + i // (nx * ny))
-        lo = vec(o + k * c for o, k, c in zip(self.bounds.lo, at, self.cell, strict=True))
-        return Box.sized(lo, self.cell) & self.bounds
+        return self.box((cells.lo[0] + i % nx, cells.lo[1] + i // nx % ny, cells.lo[2] + i // (nx * ny)))
 
     def __iter__(self) -> Iterator[Box]:
         return (self[i] for i in range(len(self)))

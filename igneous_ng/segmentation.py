@@ -14,18 +14,17 @@ from typing import Any
 import numpy.typing as npt
 
 from igneous_ng.affinities import Affinities
+from igneous_ng.desks import Desk, Gridded, agree
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import columns
-from igneous_ng.geometry import Box, Grid, Vec3, ceil_div, vec
+from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.hierarchy import Hierarchy
-from igneous_ng.io import IO
 from igneous_ng.kernels import supervoxel_ids
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Gridded):
     """What all stages of a layer of supervoxels follow. ``low`` and ``high`` are affinities from 0 to 1."""
 
     affinities: Affinities
@@ -57,23 +56,9 @@ class Plan:
         return Grid(self.bounds, self.leaf)
 
     @property
-    def shape(self) -> Vec3:
-        """Leaves along each axis."""
-        return vec(ceil_div(n, c) for n, c in zip(self.bounds.shape, self.leaf, strict=True))
-
-    @property
     def bits(self) -> int:
         """Bits of an id that tell the place of its leaf along one axis."""
         return supervoxel_ids.bits_for(self.shape)
-
-    def at(self, leaf: Box) -> Vec3:
-        """The place of a leaf in the grid."""
-        return vec((a - o) // c for a, o, c in zip(leaf.lo, self.bounds.lo, self.leaf, strict=True))
-
-    def box(self, at: Vec3) -> Box:
-        """The leaf at a place of the grid."""
-        lo = vec(o + i * c for o, i, c in zip(self.bounds.lo, at, self.leaf, strict=True))
-        return Box.sized(lo, self.leaf) & self.bounds
 
 
 @dataclass(frozen=True)
@@ -103,11 +88,10 @@ class Agglomeration:
 
 
 @dataclass(frozen=True)
-class Supervoxels:
+class Supervoxels(Desk):
     """The folder ``LAYER/segment`` of a layer of supervoxels."""
 
-    io: IO
-    layer: str
+    again = "run the stages of `segment` again from the one that writes it"
 
     @property
     def url(self) -> str:
@@ -116,7 +100,7 @@ class Supervoxels:
 
     def begin(self, plan: Plan) -> None:
         """Write the plan, or accept the same; SpecError says in what another one differs."""
-        _agreed(self.io, f"{self.url}/plan.json", plan.to_json(), self.layer)
+        agree(self.io, f"{self.url}/plan.json", plan.to_json(), "it was begun", f"remove {self.layer}")
 
     @cached_property
     def plan(self) -> Plan:
@@ -134,7 +118,7 @@ class Supervoxels:
     def decide(self, made: Agglomeration) -> None:
         """Write the plan of an agglomeration, or accept the same."""
         url = self.agglomeration_url(made.name)
-        _agreed(self.io, f"{url}/plan.json", made.to_json(), url)
+        agree(self.io, f"{url}/plan.json", made.to_json(), "it was begun", f"remove {url}")
 
     def agglomeration(self, name: str) -> Agglomeration:
         """The plan of an agglomeration; DataError if there is none."""
@@ -148,48 +132,7 @@ class Supervoxels:
         """The nodes over the leaves."""
         return Hierarchy(self.plan.shape, made.fan)
 
-    def done(self, phase: str) -> None:
-        """Enter that a phase is finished; phases are called as their folders."""
-        self.io.put_json(f"{self.url}/done/{phase}.json", {})
-
-    def need(self, phase: str, command: str) -> None:
-        """DataError unless a phase is finished."""
-        if not self.io.exists(f"{self.url}/done/{phase}.json"):
-            raise DataError(f"{self.url}: `{command}` has not finished; wait for it, or run it")
-
-    def put(self, what: str, at: Vec3, arrays: Mapping[str, Array]) -> None:
-        """Write a table of a leaf or node at a place, in the folder ``what``."""
-        self.io.put(self._name(what, at), columns.pack(arrays))
-
-    def read(self, what: str, at: Vec3, names: tuple[str, ...] | None = None) -> dict[str, Array]:
-        """What :meth:`put` wrote, or only the columns called ``names``; DataError if it is not there."""
-        url = self._name(what, at)
-        return columns.unpack(self._get(url), url, names)
-
-    def size(self, what: str, at: Vec3) -> int:
-        """Bytes of what :meth:`read` gives."""
-        url = self._name(what, at)
-        return columns.size(self._get(url, columns.HEAD_SPAN), url)
-
-    def _get(self, url: str, span: tuple[int, int] | None = None) -> bytes:
-        data = self.io.get(url, span)
-        if data is None:
-            raise DataError(f"{url} is missing; run the stages of `segment` again from the one that writes it")
-        return data
-
-    def _name(self, what: str, at: Vec3) -> str:
-        return f"{self.url}/{what}/{'-'.join(map(str, at))}"
-
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """With lists in place of tuples, as JSON gives them back."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-
-
-def _agreed(io: IO, url: str, new: dict[str, Any], where: str) -> None:
-    old = io.get_json(url)
-    if old is None:
-        io.put_json(url, new)
-    elif differing := [key for key in new if old.get(key) != new[key]]:
-        said = "; ".join(f"{key} {old.get(key)} there, {new[key]} asked for" for key in differing)
-        raise SpecError(f"{url}: it was begun otherwise ({said}); ask for the same, or remove {where}")

@@ -86,7 +86,7 @@ def test_levels_out_of_order_and_other_cells_are_refused(tmp_path: Path) -> None
         run.inline(Count(layer=layer, level=1, cell=(4, 4, 4)))
     run.inline(Count(layer=layer, cell=(4, 4, 4)))
     for level in (0, 1):
-        with pytest.raises((SpecError, DataError), match="counted otherwise|missing"):
+        with pytest.raises((SpecError, DataError), match="made otherwise|missing"):
             run.inline(Count(layer=layer, level=level, cell=(8, 4, 4)))
     with pytest.raises(SpecError, match="levels 0 to 1"):
         run.plan(Count(layer=layer, level=2, cell=(4, 4, 4)))

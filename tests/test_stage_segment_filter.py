@@ -233,7 +233,7 @@ def test_wrong_requests(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="missing"):
         run.inline(Tally(layer=layer, level=1))
     run.inline(Tally(layer=layer, cell=(8, 8, 8)))
-    with pytest.raises(SpecError, match="measured otherwise"):
+    with pytest.raises(SpecError, match="made otherwise"):
         run.inline(Tally(layer=layer))
     for fields in ({"min_size": -1}, {"dir": "a/b"}, {"drop_large": True}):
         with pytest.raises(SpecError, match=next(iter(fields))):

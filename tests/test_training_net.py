@@ -34,7 +34,7 @@ def torch() -> Any:
     return found
 
 
-def begun(steps: int = 40, width: int = 2) -> Any:
+def begun(steps: int = 40, width: int = 2, *, mixed: bool = False) -> Any:
     """A training on a toy."""
     torch()
     from igneous_ng.training import fitting, network
@@ -42,18 +42,26 @@ def begun(steps: int = 40, width: int = 2) -> Any:
     grey, labels = cells((40, 36, 32))
     sample = fitting.Sample(np.asfortranarray(grey, np.float32) / np.float32(255), labels, 1.0)
     plan = network.Plan(width, network.pools(ISOTROPIC), 6, Greys(0.6, 0.3))
-    recipe = fitting.Recipe(ISOTROPIC, (24, 24, 24), 1, steps, 0.02, (1, 3), 5)
+    recipe = fitting.Recipe(ISOTROPIC, (24, 24, 24), 1, steps, 0.02, (1, 3), 5, mixed)
     return fitting.Training(recipe, plan, [sample], "cpu"), sample
 
 
-def test_steps_lower_the_loss() -> None:
-    training, sample = begun()
+@pytest.mark.parametrize("mixed", [False, True])
+def test_steps_lower_the_loss(*, mixed: bool) -> None:
+    training, sample = begun(mixed=mixed)
     before = training.score([sample])
     for _ in range(40):
         training.advance()
     after = training.score([sample])
     assert after["loss"] < 0.85 * before["loss"]
     assert after["missed"] + after["false"] < 0.9
+
+
+def test_mixed_precision_is_nearly_the_same_and_keeps_weights_whole() -> None:
+    (full, _), (mixed, _) = begun(), begun(mixed=True)
+    one, other = full.advance(), mixed.advance()
+    assert 0 < abs(one - other) < 0.02 * one
+    assert {value.dtype for name, value in mixed.state().items() if name.endswith("weight")} == {np.dtype("float32")}
 
 
 def test_a_training_goes_on_as_if_it_had_not_stopped() -> None:

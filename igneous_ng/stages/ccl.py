@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from igneous_ng.climbing import SMALL, Joining, Spreading, settled
 from igneous_ng.components import Desk, Plan, Ranks, face_name
 from igneous_ng.errors import SpecError
 from igneous_ng.formats.info import SEGMENTATION, Info, new_info, round_to_chunks
@@ -19,7 +20,6 @@ from igneous_ng.store import Compression
 
 _WIDE = 1 << 32
 _RUN = 24  # bytes held per voxel while runs are made, if every voxel is one
-_SMALL = 64_000_000  # bytes that a phase without voxels may take for its lists at any rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +87,11 @@ class Label(Labelling, name="ccl label"):
         runs, parts = components.label(labels, plan.connectivity)
         shape = unit.shape
         faces = {face_name(axis, side): runs.face(shape, axis, side) for axis, side in components.FACES}
-        desk.put("runs", at, lengths=runs.lengths, ids=runs.ids)
-        desk.put("faces", at, **faces)
+        desk.put("runs", at, {"lengths": runs.lengths, "ids": runs.ids})
+        desk.put("faces", at, faces)
         keys = components.global_index(parts.first, unit, plan.bounds)
         value = labels.ravel(order="F")[parts.first]
-        desk.put("parts", at, key=keys, size=parts.size, value=value)
+        desk.put("parts", at, {"key": keys, "size": parts.size, "value": value})
         io.note(components=len(keys))
 
     def finish(self, io: IO) -> None:
@@ -138,85 +138,21 @@ class Phase(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Join(Phase, name="ccl join"):
+class Join(Phase, Joining, name="ccl join"):
     """Join the components of neighbouring cells, one level of the tree at a time, upwards from 1.
 
     A node keeps only what touches its outer faces, so no task ever holds a list of all components.
     """
 
-    level: int = opt(1, "Level of the tree; 1 joins cells.")
-
-    def prepare(self, io: IO) -> None:
-        """Refuse to begin before the level below is finished."""
-        desk = self.desk(io)
-        desk.tree.check(self.level, desk.tree.top)
-        if self.level == 1:
-            desk.need("label", f"ccl label ... {self.layer}")
-        else:
-            desk.need(f"join-{self.level - 1}", f"ccl join {self.layer} --level {self.level - 1}")
-
-    def units(self, io: IO) -> Sequence[int]:
-        """The nodes of the level."""
-        tree = self.desk(io).tree
-        tree.check(self.level, tree.top)
-        return range(tree.nodes(self.level).voxels)
-
-    def peak_bytes(self, unit: int, io: IO) -> int:
-        """The tables of the children."""
-        desk = self.desk(io)
-        at = desk.tree.at(self.level, unit)
-        if self.level > 1:
-            return _SMALL + desk.tree.join_bytes(io, self.level, at)
-        return _SMALL + sum(desk.table_bytes(child) for child in desk.tree.children(1, at))
-
-    def execute(self, unit: int, io: IO) -> None:
-        """Join the children of one node."""
-        desk = self.desk(io)
-        at = desk.tree.at(self.level, unit)
-        leaves = [desk.table(child) for child in desk.tree.children(1, at)] if self.level == 1 else []
-        desk.tree.join(io, self.level, at, leaves)
-
-    def finish(self, io: IO) -> None:
-        """Allow what comes next."""
-        self.desk(io).done(f"join-{self.level}")
+    first = "label"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread(Phase, name="ccl spread"):
+class Spread(Phase, Spreading, name="ccl spread"):
     """Tell the nodes of the tree what became of their components, one level at a time, downwards to 1.
 
     It begins below the top; a tree of one level needs none.
     """
-
-    level: int = opt(1, "Level of the tree.")
-
-    def prepare(self, io: IO) -> None:
-        """Refuse to begin before the level above knows."""
-        desk = self.desk(io)
-        desk.tree.check(self.level, desk.tree.top - 1)
-        above = self.level + 1
-        phase = "join" if above == desk.tree.top else "spread"
-        desk.need(f"{phase}-{above}", f"ccl {phase} {self.layer} --level {above}")
-
-    def units(self, io: IO) -> Sequence[int]:
-        """The nodes of the level."""
-        tree = self.desk(io).tree
-        tree.check(self.level, tree.top - 1)
-        return range(tree.nodes(self.level).voxels)
-
-    def peak_bytes(self, unit: int, io: IO) -> int:
-        """The tables of the node and of its parent."""
-        tree = self.desk(io).tree
-        return _SMALL + tree.spread_bytes(io, self.level, tree.at(self.level, unit))
-
-    def execute(self, unit: int, io: IO) -> None:
-        """Settle one node."""
-        tree = self.desk(io).tree
-        tree.spread(io, self.level, tree.at(self.level, unit))
-
-    def finish(self, io: IO) -> None:
-        """Allow what comes next."""
-        self.desk(io).done(f"spread-{self.level}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,10 +192,8 @@ class Rank(Dusting, name="ccl rank"):
         desk = self.desk(io)
         if self.level == 2:
             desk.need(f"rank-{self.dust}", f"ccl rank {self.layer} --dust {self.dust} --level 1")
-        elif desk.tree.top == 1:
-            desk.need("join-1", f"ccl join {self.layer} --level 1")
         else:
-            desk.need("spread-1", f"ccl spread {self.layer} --level 1")
+            settled(desk, "ccl", self.layer)
 
     def units(self, io: IO) -> Sequence[int]:
         """The lines, or the slabs."""
@@ -271,9 +205,9 @@ class Rank(Dusting, name="ccl rank"):
         desk, ranks = self.desk(io), self.ranks(io)
         nx, ny, _ = desk.plan.shape
         if self.level == 2:
-            return _SMALL + 6 * 8 * ny * (ranks.planes(unit) + 1)
+            return SMALL + 6 * 8 * ny * (ranks.planes(unit) + 1)
         y, z = unit % ny, unit // ny
-        return _SMALL + 3 * sum(desk.size("parts", (x, y, z)) for x in range(nx))
+        return SMALL + 3 * sum(desk.size("parts", (x, y, z)) for x in range(nx))
 
     def execute(self, unit: int, io: IO) -> None:
         """Number one line or slab."""
@@ -326,7 +260,7 @@ class Relabel(Writing, name="ccl relabel"):
         """The runs, the labels and their chunks."""
         desk = self.desk(io)
         runs = desk.size("runs", desk.plan.at(unit))
-        return _SMALL + 4 * runs + 4 * unit.voxels * self._info(io).dtype.itemsize
+        return SMALL + 4 * runs + 4 * unit.voxels * self._info(io).dtype.itemsize
 
     def execute(self, unit: Box, io: IO) -> None:
         """Write the components of one cell."""

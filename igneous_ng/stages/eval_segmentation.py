@@ -116,7 +116,7 @@ class Overlaps(Evaluating, name="eval overlaps"):
         """Write the plan, or refuse to add up before the level below is finished."""
         made = Evaluation(io, self.layer)
         if self.level:
-            made.need(f"overlaps-{self.level - 1}", f"eval overlaps --level {self.level - 1} ...")
+            made.need(f"overlaps-{self.level - 1}", f"eval overlaps --level {self.level - 1} ... {self.layer}")
         made.begin(self.asked(io))
 
     def units(self, io: IO) -> range:
@@ -240,9 +240,9 @@ class Scores(Step, name="eval scores"):
         """Refuse to begin before the level below is finished."""
         made = self.made(io)
         if self.level:
-            made.need(f"scores-{self.level - 1}", f"eval scores --level {self.level - 1}")
+            made.need(f"scores-{self.level - 1}", f"eval scores --level {self.level - 1} {self.layer}")
         else:
-            made.need(f"overlaps-{made.shuffle.top}", f"eval overlaps --level {made.shuffle.top} ...")
+            made.need(f"overlaps-{made.shuffle.top}", f"eval overlaps --level {made.shuffle.top} ... {self.layer}")
 
     def units(self, io: IO) -> range:
         """Parts of the tables, or 64 of those below."""
@@ -304,7 +304,7 @@ class Errors(Step, name="eval errors"):
     def prepare(self, io: IO) -> None:
         """Refuse to begin before the scores are known; write the info of the map."""
         made = self.made(io)
-        made.need(f"scores-{len(tops(made.side(SIDES[0]).parts)) - 1}", "eval scores")
+        made.need(f"scores-{len(tops(made.side(SIDES[0]).parts)) - 1}", f"eval scores {self.layer}")
         io.create_layer(self.layer, made.plan.info)
 
     def units(self, io: IO) -> range:

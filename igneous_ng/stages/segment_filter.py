@@ -1,6 +1,6 @@
 """What is known of each label of a segmentation, exactly, for any number of labels; and which are to be kept."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,17 +9,17 @@ import numpy.typing as npt
 
 from igneous_ng import words
 from igneous_ng.census import Census, Reduction, Shuffle
+from igneous_ng.counting import LISTS, Counting, Level, Levels
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.geometry import Box, Grid, Vec3, vec
+from igneous_ng.geometry import Box, vec
 from igneous_ng.io import IO
 from igneous_ng.labelled import read_box
 from igneous_ng.native.measures import measure
 from igneous_ng.renaming import Facts, Renaming
-from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt, sampled
+from igneous_ng.stage import LayerUrl, Stage, arg, opt, sampled
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
-_SMALL = 16_000_000  # bytes that putting together may take for its lists at any rate
 _PER_VOXEL = 32  # bytes for labels and what is known of them, if they have a dozen voxels each
 _COPIES = 8  # of the rows of a part, while it is judged
 _REDUCTIONS: tuple[Reduction, ...] = ("sum", "or", "min", "max")  # voxels, faces, least and greatest neighbour
@@ -29,29 +29,15 @@ SMALL, BORDER, LARGE, HOLE = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measuring(Stage):
-    """The fields that say what is measured."""
+class Measuring(Counting):
+    """What is measured: labels, and what they lie beside."""
 
-    layer: LayerUrl = arg("Layer of labels.")
-    mip: int = opt(0, "Level to measure.")
-    cell: Vec3 = opt((256, 256, 256), "Voxels of one task.")
-    fill_missing: bool = opt(False, "Read missing chunks as background.")
+    def census(self, io: IO, cells: int) -> Census:
+        """The measures of a level of the layer."""
+        return _table(io, self.layer, self.mip, cells)
 
-    def check(self) -> None:
-        """Cells are real."""
-        super().check()
-        if min(self.cell) < 1:
-            raise SpecError(f"{self.name}.cell: {self.cell}; each side must be at least 1 voxel")
-
-    def home(self) -> str:
-        """The layer keeps what is known of its labels."""
-        return self.layer
-
-    def places(self, io: IO) -> tuple[str, ...]:
-        """The folder of the measures."""
-        return (_folder(self.layer, self.mip),)
-
-    def _volume(self, io: IO) -> Volume:
+    def volume(self, io: IO) -> Volume:
+        """Labels of one channel."""
         volume = io.volume(self.layer, self.mip, self.fill_missing)
         if volume.dtype.kind not in "ui" or volume.channels != 1:
             raise SpecError(
@@ -60,15 +46,9 @@ class Measuring(Stage):
             )
         return volume
 
-    def _grid(self, io: IO) -> Grid:
-        return Grid(self._volume(io).bounds, self.cell)
-
-    def _census(self, io: IO) -> Census:
-        return _table(io, self.layer, self.mip, len(self._grid(io)))
-
 
 @dataclass(frozen=True, kw_only=True)
-class Tally(Measuring, name="segment tally"):
+class Tally(Measuring, Level, name="segment tally"):
     """Measure every label, one level of the shuffle at a time; `segment measure` runs them all.
 
     Level 0 measures cells; the levels above put together, each task a part of the labels. Of each label are known: its
@@ -76,78 +56,26 @@ class Tally(Measuring, name="segment tally"):
     background counts as a label. The last level is the table, beside the layer, that `segment filter` reads.
     """
 
-    level: int = opt(0, "0 measures cells; 1 and above put together.")
+    def cell_bytes(self, cell: Box, io: IO) -> int:
+        """A cell, a voxel around it, and its labels."""
+        return cell.grow((1, 1, 1), (0, 0, 0)).voxels * (3 * self.volume(io).voxel_bytes + _PER_VOXEL)
 
-    def check(self) -> None:
-        """Levels are counted from 0."""
-        super().check()
-        if self.level < 0:
-            raise SpecError(f"{self.name}.level: {self.level}; levels begin at 0")
-
-    def prepare(self, io: IO) -> None:
-        """Write what is measured, or refuse to put together before the level below is finished."""
-        url = _folder(self.layer, self.mip)
-        plan, found = self._plan(io), io.get_json(f"{url}/plan.json")
-        if found is None and self.level == 0:
-            io.put_json(f"{url}/plan.json", plan)
-        elif found is not None and found != plan:
-            raise SpecError(
-                f"{url}: measured otherwise ({found} there, {plan} asked for); ask for the same, or remove it"
-            )
-        elif self.level and not io.exists(f"{url}/done-{self.level - 1}.json"):
-            raise DataError(f"{url}: `segment tally --level {self.level - 1}` has not finished; wait for it, or run it")
-
-    def units(self, io: IO) -> Sequence[int]:
-        """The cells, or the numbers of the tasks of a level."""
-        shuffle = self._census(io).shuffle
-        if self.level > shuffle.top:
-            raise SpecError(f"{self.name}.level: {self.level}; this layer has levels 0 to {shuffle.top}")
-        return range(shuffle.units(self.level))
-
-    def peak_bytes(self, unit: int, io: IO) -> int:
-        """A cell, a voxel around it and its labels, or a part of the labels of many."""
-        if self.level:
-            return _SMALL + self._census(io).merge_bytes(self.level, unit)
-        cell = self._grid(io)[unit]
-        return _SMALL + cell.grow((1, 1, 1), (0, 0, 0)).voxels * (3 * self._volume(io).voxel_bytes + _PER_VOXEL)
-
-    def execute(self, unit: int, io: IO) -> None:
-        """Measure one cell, or put together one part."""
-        census = self._census(io)
-        if self.level:
-            census.merge(self.level, unit)
-            return
-        volume, cell = self._volume(io), self._grid(io)[unit]
+    def count(self, unit: int, cell: Box, io: IO) -> None:
+        """Measure with what lies before the cell, so that each face is seen once."""
+        volume = self.volume(io)
         box = cell.grow((1, 1, 1), (0, 0, 0)) & volume.bounds
         start = vec(a - b for a, b in zip(cell.lo, box.lo, strict=True))
         rows = measure(read_box(io, volume, box), *start, _border(cell, volume.bounds))
-        census.store(0, unit, rows[:, 0], rows[:, 1:])
-
-    def finish(self, io: IO) -> None:
-        """Allow the next level, or let the table be found."""
-        census = self._census(io)
-        io.put_json(f"{census.url}/done-{self.level}.json", {})
-        if self.level == census.shuffle.top:
-            io.put_json(f"{census.url}/table.json", {"cells": census.shuffle.cells})
-
-    def spent(self, io: IO) -> tuple[str, ...]:
-        """The levels below the table, once that is made."""
-        census = self._census(io)
-        below = range(census.shuffle.top) if self.level == census.shuffle.top else range(0)
-        return tuple(f"{census.url}/level-{level}" for level in below)
-
-    def _plan(self, io: IO) -> dict[str, Any]:
-        return {"bounds": str(self._volume(io).bounds), "cell": list(self.cell), "fill_missing": self.fill_missing}
+        self.table(io).store(0, unit, rows[:, 0], rows[:, 1:])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure(Measuring, Chain, name="segment measure"):
+class Measure(Measuring, Levels, name="segment measure"):
     """Measure every label into a table beside the layer: all levels of `segment tally`."""
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Cells, then each level of the shuffle."""
-        for level in range(self._census(io).shuffle.top + 1):
-            yield self.step(Tally, level=level)
+        return self.levels(io, Tally)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +126,7 @@ class Filter(Stage, name="segment filter"):
 
     def peak_bytes(self, unit: int, io: IO) -> int:
         """A part of what was measured, one more in which holes are looked up, and what becomes of it."""
-        return _SMALL + _COPIES * self._census(io).part_bytes(unit)
+        return LISTS + _COPIES * self._census(io).part_bytes(unit)
 
     def execute(self, unit: int, io: IO) -> None:
         """Judge the labels of one part."""

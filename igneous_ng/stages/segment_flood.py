@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng.climbing import SMALL, Joining, Spreading, settled
 from igneous_ng.flooded import Flooding
 from igneous_ng.flooding import Desk, Plan
 from igneous_ng.formats.info import SEGMENTATION, Info, new_info, round_to_chunks
@@ -28,7 +29,6 @@ from igneous_ng.store import Compression, digest
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
-_SMALL = 64_000_000  # bytes that a phase without voxels may take for its lists at any rate
 _LIBRARY = 300_000_000  # bytes of a library of networks once it computes
 _DEVICE = 2_000_000_000  # bytes of a graphics processor that such a library takes for itself
 _FILLED = 72  # bytes held per voxel of a subvolume: seeds, distances, labels
@@ -83,7 +83,7 @@ class Fill(Flooding, name="segment flood fill"):
         filled = around.voxels * (_FILLED + _AGREED * self.consensus)
         beside = 0 if self.edges is None else self.affinities(io, volume).peak_bytes(io, around)
         seen = shown * (_SHOWN + 2 * volume.voxel_bytes) + prod(card.shape.patch) * card.bytes_per_voxel
-        return _SMALL + library + filled + max(seen, beside) + self.mask_bytes(io, around, volume.resolution)
+        return SMALL + library + filled + max(seen, beside) + self.mask_bytes(io, around, volume.resolution)
 
     def device_bytes(self, unit: Box, io: IO) -> int:
         """What a network takes for a field of view, where cuda is asked for by name."""
@@ -155,87 +155,22 @@ class Phase(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Join(Phase, name="segment flood join"):
+class Join(Phase, Joining, name="segment flood join"):
     """Join what is one object in neighbouring subvolumes, one level of the tree at a time, upwards from 1.
 
     Where two subvolumes overlap, a connected part of an object of one is that of another if each has more than half
     of its voxels there in common with the other.
     """
 
-    level: int = opt(1, "Level of the tree; 1 joins cells.")
-
-    def prepare(self, io: IO) -> None:
-        """Refuse to begin before the level below is finished."""
-        desk = self.desk(io)
-        desk.tree.check(self.level, desk.tree.top)
-        if self.level == 1:
-            desk.need("fill", f"segment flood fill ... {self.layer}")
-        else:
-            desk.need(f"join-{self.level - 1}", f"segment flood join {self.layer} --level {self.level - 1}")
-
-    def units(self, io: IO) -> Sequence[int]:
-        """The nodes of the level."""
-        tree = self.desk(io).tree
-        tree.check(self.level, tree.top)
-        return range(tree.nodes(self.level).voxels)
-
-    def peak_bytes(self, unit: int, io: IO) -> int:
-        """The tables of the children, and at level 1 what two subvolumes share."""
-        desk = self.desk(io)
-        at = desk.tree.at(self.level, unit)
-        if self.level > 1:
-            return _SMALL + desk.tree.join_bytes(io, self.level, at)
-        children = desk.tree.children(1, at)
-        return _SMALL + max(map(desk.table_bytes, children)) + 16 * sum(desk.size("objects", one) for one in children)
-
-    def execute(self, unit: int, io: IO) -> None:
-        """Join the children of one node."""
-        desk = self.desk(io)
-        at = desk.tree.at(self.level, unit)
-        leaves = [desk.table(child) for child in desk.tree.children(1, at)] if self.level == 1 else []
-        desk.tree.join(io, self.level, at, leaves)
-
-    def finish(self, io: IO) -> None:
-        """Allow what comes next."""
-        self.desk(io).done(f"join-{self.level}")
+    first = "fill"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread(Phase, name="segment flood spread"):
+class Spread(Phase, Spreading, name="segment flood spread"):
     """Tell the nodes of the tree what became of their objects, one level at a time, downwards to 1.
 
     It begins below the top; a tree of one level needs none.
     """
-
-    level: int = opt(1, "Level of the tree.")
-
-    def prepare(self, io: IO) -> None:
-        """Refuse to begin before the level above knows."""
-        desk = self.desk(io)
-        desk.tree.check(self.level, desk.tree.top - 1)
-        above = self.level + 1
-        phase = "join" if above == desk.tree.top else "spread"
-        desk.need(f"{phase}-{above}", f"segment flood {phase} {self.layer} --level {above}")
-
-    def units(self, io: IO) -> Sequence[int]:
-        """The nodes of the level."""
-        tree = self.desk(io).tree
-        tree.check(self.level, tree.top - 1)
-        return range(tree.nodes(self.level).voxels)
-
-    def peak_bytes(self, unit: int, io: IO) -> int:
-        """The tables of the node and of its parent."""
-        tree = self.desk(io).tree
-        return _SMALL + tree.spread_bytes(io, self.level, tree.at(self.level, unit))
-
-    def execute(self, unit: int, io: IO) -> None:
-        """Settle one node."""
-        tree = self.desk(io).tree
-        tree.spread(io, self.level, tree.at(self.level, unit))
-
-    def finish(self, io: IO) -> None:
-        """Allow what comes next."""
-        self.desk(io).done(f"spread-{self.level}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,9 +191,7 @@ class Relabel(Writing, Phase, name="segment flood relabel"):
 
     def prepare(self, io: IO) -> None:
         """Write the info of the layer, once the tree is done."""
-        desk = self.desk(io)
-        last = "join-1" if desk.tree.top == 1 else "spread-1"
-        desk.need(last, f"segment flood {last.split('-')[0]} {self.layer} --level 1")
+        settled(self.desk(io), "segment flood", self.layer)
         io.create_layer(self.layer, self._info(io))
 
     def units(self, io: IO) -> Sequence[Box]:
@@ -269,7 +202,7 @@ class Relabel(Writing, Phase, name="segment flood relabel"):
         """The runs of the subvolume, and the labels of the cell."""
         desk = self.desk(io)
         at = desk.plan.at(unit)
-        return _SMALL + 3 * desk.size("runs", at) + 4 * desk.size("objects", at) + _WRITTEN * unit.voxels
+        return SMALL + 3 * desk.size("runs", at) + 4 * desk.size("objects", at) + _WRITTEN * unit.voxels
 
     def execute(self, unit: Box, io: IO) -> None:
         """Write the objects of one cell."""

@@ -40,6 +40,8 @@ class Recipe:
     rate: float
     distances: tuple[int, ...]
     seed: int
+    mixed: bool = False
+    """Whether convolutions are of 16 bits (bfloat16), and weights and sums of 32 (Micikevicius et al. 2018)."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Training:
     def __init__(self, recipe: Recipe, plan: Plan, samples: list[Sample], device: str) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.plan, self.samples, self.device = recipe, plan, samples, device
-        self.net = Net(plan).to(device)
+        self.net = Net(plan).to(device, memory_format=torch.channels_last_3d)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), recipe.rate, weight_decay=_DECAY)
         self.step = 0
         weights = np.array([sample.weight * sample.grey.size for sample in samples])
@@ -73,7 +75,9 @@ class Training:
         rng = np.random.default_rng((self.recipe.seed, self.step))
         drawn = [self._draw(rng) for _ in range(self.recipe.batch)]
         grey, joined, known = (self._tensor(parts) for parts in zip(*drawn, strict=True))
-        loss = _loss(self.net(grey.unsqueeze(1)), joined, known)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.mixed):
+            logits = self.net(grey.unsqueeze(1))
+        loss = _loss(logits.float(), joined, known)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
