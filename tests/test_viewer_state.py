@@ -97,7 +97,8 @@ def test_the_contrast_spans_the_data_type(dtype: str, ends: list[int | str]) -> 
 
 def test_three_channels_are_colours() -> None:
     assert "emitRGB" in only_layer(state([Shown("rgb", URL, info(num_channels=3))]))["shader"]
-    assert "emitGrayscale" in only_layer(state([Shown("two", URL, info(num_channels=2))]))["shader"]
+    assert "emitRGBA" in only_layer(state([Shown("two", URL, info(num_channels=2))]))["shader"]
+    assert "emitGrayscale" in only_layer(state([Shown("four", URL, info(num_channels=4))]))["shader"]
 
 
 def test_labels_are_selected_as_text() -> None:

@@ -37,6 +37,15 @@ _RGB = (
     "  emitRGB(vec3(contrast(getDataValue(0)), contrast(getDataValue(1)), contrast(getDataValue(2))));\n"
     "}\n"
 )
+# Two channels, as splits and mergers, are red and blue over what lies below: none of both is clear.
+_PAIR = (
+    "#uicontrol invlerp contrast\n"
+    "void main() {\n"
+    "  vec2 both = vec2(contrast(getDataValue(0)), contrast(getDataValue(1)));\n"
+    "  emitRGBA(vec4(both.x, 0.0, both.y, max(both.x, both.y)));\n"
+    "}\n"
+)
+_SHADERS = {2: _PAIR, 3: _RGB}
 # Looks from above and beside, so that depth can be told: 35 degrees about y, then 25 about x.
 _ORIENTATION = [-0.2064, -0.2936, -0.0651, 0.9311]
 
@@ -113,7 +122,7 @@ def _layer(layer: Shown, bottom: bool) -> dict[str, Any]:
         "type": "image",
         **common,
         "opacity": 1 if bottom else 0.5,
-        "shader": _RGB if layer.info["num_channels"] == 3 else _GRAY,
+        "shader": _SHADERS.get(layer.info["num_channels"], _GRAY),
         "shaderControls": {"contrast": {"range": ends}},
     }
 
