@@ -207,6 +207,13 @@ class Nonsense:
         return np.full((*patch.shape, 1), self._value, np.float32, order="F")
 
 
+@pytest.mark.parametrize("value", [-1e-7, 1.0000001])
+def test_answers_that_rounding_took_beyond_their_ends_are_brought_back(value: float) -> None:
+    model: Model = Nonsense(value)
+    said = Asked(model, [Turn()], None, None).of(np.zeros((2, 2, 2), np.uint8))
+    assert 0 <= said.min() <= said.max() <= 1
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.1, np.nan])
 def test_answers_that_are_no_fractions_are_refused(value: float) -> None:
     model: Model = Nonsense(value)

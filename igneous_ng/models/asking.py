@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.errors import DataError
@@ -15,6 +16,7 @@ from igneous_ng.models.base import Model, grey
 from igneous_ng.models.greys import Greys
 
 Array = npt.NDArray[Any]
+_ROUNDED = 1e-5  # how far beyond 0 and 1 sigmoids of libraries give, being rounded
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ class Asked:
         if self.own is not None and self.like is not None:
             shades = self.own.moved(shades, self.like)
         said = augmenting.predicted(self.model.predict, shades, self.ways)
-        if not (said.min() >= 0 and said.max() <= 1):
+        if not (said.min() >= -_ROUNDED and said.max() <= 1 + _ROUNDED):
             raise DataError(
                 f"the model says {said.min():g} to {said.max():g}, and its answers are to be from 0 to 1; "
                 "let the network end in a sigmoid"
             )
-        return said
+        return np.clip(said, 0, 1)

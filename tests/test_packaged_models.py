@@ -1,0 +1,50 @@
+"""The models that come with the package."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from igneous_ng import models
+from igneous_ng.geometry import Box
+from igneous_ng.io import IO
+from igneous_ng.kernels import boundaries, synth
+from igneous_ng.kernels.augmenting import Turn
+from igneous_ng.models import greys, opening
+from igneous_ng.models.asking import Asked
+from igneous_ng.models.base import Machine, grey
+from igneous_ng.models.greys import Greys
+
+SHAPE, RESOLUTION = (112, 112, 112), (10.0, 10.0, 10.0)
+
+
+@functools.cache
+def tissue() -> synth.Rendered:
+    """Tissue that nothing was learnt from."""
+    return synth.render(synth.plan(SHAPE, RESOLUTION, 4711), Box((0, 0, 0), SHAPE))
+
+
+def test_models_are_small_and_part_of_the_package() -> None:
+    for file in Path(models.__file__).parent.glob("*/model.onnx"):
+        assert file.stat().st_size <= 1_000_000
+        assert (file.parent / "model.json").exists()
+
+
+def test_the_network_tells_cells_apart_in_tissue_that_it_never_saw() -> None:
+    pytest.importorskip("onnxruntime", reason="the extra `onnx` is optional")
+    drawn = tissue()
+    card = opening.card(IO(), "net", RESOLUTION, SHAPE)
+    model = opening.load(opening.learnt(IO(), "net", card), card, Machine("cpu"))
+    own = Greys.of(greys.counted(grey(drawn.em)))
+    said = Asked(model, [Turn()], own, card.levels).of(drawn.em)
+    joined, known = boundaries.affinities(drawn.labels.astype(np.uint32), RESOLUTION)
+    inside = np.zeros(SHAPE, bool)
+    inside[tuple(slice(m, -m) for m in card.shape.margin)] = True
+    for axis in range(3):
+        counted = inside & (known[..., axis] > 0)
+        apart = counted & (joined[..., axis] == 0)
+        assert np.median(said[..., axis][apart]) < 0.3
+        assert np.median(said[..., axis][counted & ~apart]) > 0.8
