@@ -1,8 +1,9 @@
 // The graph of regions that touch: sums over the faces between each two of them.
 //
 // Regions of a block are counted, so each is an index, and has a list of its edges with regions of lower indices; what is
-// used comes to the front of its list. Faces are visited in small cubes, whose edges a processor's cache can hold. All that
-// is summed is of integers, so the order of visits does not show. Edges are put in order by counting.
+// used comes to the front of its list. Faces are visited in small cubes, whose edges a processor's cache can hold, and of
+// which the regions are copied as indices. All that is summed is of integers, so the order of visits does not show. Edges
+// are put in order by counting.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -29,6 +30,7 @@ using Regions = py::array_t<uint64_t>;
 
 constexpr int kBins = 32;    // of 256 / 32 grey values
 constexpr int64_t kSide = 32;  // of a cube
+constexpr int64_t kWide = kSide + 1;  // with the voxels before it
 
 struct NoBins {
   void count(uint8_t) {}
@@ -69,8 +71,11 @@ class Names {
 
   size_t count() const { return others_.size() + own(); }
 
+  // The index of a region that is in the block, for lack of a branch also of those that are not, where it means nothing.
+  uint32_t of_own(uint64_t id) const { return static_cast<uint32_t>(id - least_) + static_cast<uint32_t>(lower_); }
+
   uint32_t of(uint64_t id) const {
-    if (id >= least_ && id <= most_) return static_cast<uint32_t>(lower_ + (id - least_));
+    if (id >= least_ && id <= most_) return of_own(id);
     const size_t at = std::lower_bound(others_.begin(), others_.end(), id) - others_.begin();
     return static_cast<uint32_t>(at < lower_ ? at : at + own());
   }
@@ -96,12 +101,15 @@ class Edges {
 
   explicit Edges(Names names) : names_(std::move(names)), heads_(names_.count()) {}
 
-  One& at(int axis, uint64_t one, uint64_t other) {
-    Last& last = last_[axis];  // faces of one axis that follow each other are often of one edge
-    if (last.edge && last.one == one && last.other == other) return *last.edge;
-    const uint32_t a = names_.of(one), b = names_.of(other);
-    last = {one, other, &find(heads_[std::max(a, b)], std::min(a, b))};
-    return *last.edge;
+  const Names& names() const { return names_; }
+
+  // The edge of two regions, by their indices.
+  One& at(uint32_t one, uint32_t other) {
+    const uint32_t low = std::min(one, other), high = std::max(one, other);
+    const uint64_t key = uint64_t{high} << 32 | low;
+    Known& known = known_[key * 0x9E3779B97F4A7C15ull >> (64 - kKnownBits)];
+    if (!known.edge || known.key != key) known = {key, &find(heads_[high], low)};
+    return *known.edge;
   }
 
   size_t count() const { return count_; }
@@ -122,8 +130,10 @@ class Edges {
  private:
   static constexpr uint32_t kPage = 1 << 14;  // edges that lie together, where they stay
 
-  struct Last {
-    uint64_t one = 0, other = 0;
+  static constexpr int kKnownBits = 10;
+
+  struct Known {
+    uint64_t key = 0;
     One* edge = nullptr;
   };
 
@@ -151,7 +161,7 @@ class Edges {
   Names names_;
   std::vector<uint32_t> heads_;  // of each region's list; edges are counted from 1
   std::vector<std::unique_ptr<One[]>> pages_;
-  std::array<Last, 3> last_{};
+  std::array<Known, 1 << kKnownBits> known_{};  // some of those used last
   uint32_t count_ = 0;
 };
 
@@ -172,9 +182,10 @@ class Block {
   template <class Histogram>
   Edges<Histogram> edges() const {
     Edges<Histogram> found(names());
+    std::vector<uint32_t> regions(kWide * kWide * kWide);
     for (int64_t z = 0; z < shape_[2]; z += kSide)
       for (int64_t y = 0; y < shape_[1]; y += kSide)
-        for (int64_t x = 0; x < shape_[0]; x += kSide) cube(found, {x, y, z});
+        for (int64_t x = 0; x < shape_[0]; x += kSide) cube(found, regions.data(), {x, y, z});
     return found;
   }
 
@@ -218,30 +229,56 @@ class Block {
   }
 
   template <class Histogram>
-  void cube(Edges<Histogram>& found, const Vec3& lo) const {
-    Vec3 hi;
-    for (int a = 0; a < 3; ++a) hi[a] = std::min(lo[a] + kSide, shape_[a]);
-    for (int64_t z = lo[2]; z < hi[2]; ++z)
-      for (int64_t y = lo[1]; y < hi[1]; ++y)
-        for (int axis = 0; axis < 3; ++axis) row(found, axis, {lo[0], y, z}, hi[0]);
+  void cube(Edges<Histogram>& found, uint32_t* regions, const Vec3& lo) const {
+    Vec3 size;
+    for (int a = 0; a < 3; ++a) size[a] = std::min(kSide, shape_[a] - lo[a]);
+    for (int64_t z = -1; z < size[2]; ++z)
+      for (int64_t y = -1; y < size[1]; ++y) copy(found.names(), {lo[0], lo[1] + y, lo[2] + z}, size[0], regions + place(y, z));
+    for (int64_t z = 0; z < size[2]; ++z)
+      for (int64_t y = 0; y < size[1]; ++y)
+        for (int axis = 0; axis < 3; ++axis) row(found, axis, {lo[0], lo[1] + y, lo[2] + z}, size[0], regions + place(y, z));
   }
 
-  // The faces along an axis before the voxels of a row.
-  template <class Histogram>
-  void row(Edges<Histogram>& found, int axis, Vec3 at, int64_t end) const {
-    if (at[axis] + before_[axis] == 0) {  // nothing is before the first voxel
-      if (axis) return;
-      ++at[0];
+  static constexpr std::array<int64_t, 3> kSteps{1, kWide, kWide * kWide};
+  static constexpr int64_t place(int64_t y, int64_t z) { return 1 + (y + 1) * kSteps[1] + (z + 1) * kSteps[2]; }
+
+  // The regions of a row and of the voxel before it, by their indices, counted from 1.
+  void copy(const Names& names, const Vec3& at, int64_t count, uint32_t* to) const {
+    const bool own = at[1] >= 0 && at[2] >= 0, known = at[1] + before_[1] >= 0 && at[2] + before_[2] >= 0;
+    if (!known) {
+      std::fill(to - 1, to + count, 0);
+      return;
     }
     const uint64_t* id = ids(at);
+    const auto named = [&](uint64_t one) { return one ? names.of(one) + 1 : 0; };
+    to[-1] = at[0] + before_[0] ? named(id[-id_step_[0]]) : 0;
+    const int64_t step = id_step_[0];
+    if (own && step == 1)
+      for (int64_t x = 0; x < count; ++x) to[x] = id[x] ? names.of_own(id[x]) + 1 : 0;
+    else
+      for (int64_t x = 0; x < count; ++x) to[x] = named(id[x * step]);
+  }
+
+  // The faces along an axis before the voxels of a row, of which the regions are given.
+  template <class Histogram>
+  void row(Edges<Histogram>& found, int axis, const Vec3& at, int64_t count, const uint32_t* one) const {
+    const uint32_t* other = one - kSteps[axis];
+    std::array<uint8_t, kSide> parted;
+    for (int64_t x = 0; x < count; ++x) parted[x] = (one[x] != other[x]) & (one[x] != 0) & (other[x] != 0);
+    std::array<uint8_t, kSide + 1> places;
+    size_t faces = 0;
+    for (int64_t x = 0; x < count; ++x) {
+      places[faces] = static_cast<uint8_t>(x);
+      faces += parted[x];
+    }
     const uint8_t* values = aff(at) + axis * channel_;
     int64_t number = number_ + axis;
     for (int a = 0; a < 3; ++a) number += 3 * at[a] * steps_[a];
-    for (; at[0] < end; ++at[0], id += id_step_[0], ++values, number += 3) {
-      const uint64_t one = *id, other = *(id - id_step_[axis]);
-      if (one == other || !one || !other) continue;
-      const bool needed = at[axis] == 0 && must(at, axis, *values);
-      found.at(axis, one, other).face(*values, number, needed);
+    for (size_t i = 0; i < faces; ++i) {
+      const int64_t x = places[i];
+      const Vec3 here{at[0] + x, at[1], at[2]};
+      const bool needed = here[axis] == 0 && must(here, axis, values[x]);
+      found.at(one[x] - 1, other[x] - 1).face(values[x], number + 3 * x, needed);
     }
   }
 
