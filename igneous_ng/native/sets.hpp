@@ -37,11 +37,14 @@ class Sets {
     return one != other;
   }
 
-  // The number of an element's set, next if it is the first of it; to be asked of all from the first on, and last.
-  Index number(Index one, Index next) {
+  // Give the number of an element's set, next if it is the first of it; to be asked of all from the first on, and last.
+  Index enumerate(Index one, Index next) {
     const Index parent = parents_[one];  // it comes before, and holds its number by now
     return parents_[one] = parent == one ? next : parents_[parent];
   }
+
+  // The number that an element's set was given.
+  Index number(Index one) const { return parents_[one]; }
 
  private:
   std::vector<Index> parents_;

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdint>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "sets.hpp"
@@ -20,19 +21,64 @@ namespace py = pybind11;
 
 namespace {
 
+using Vec3 = std::array<int64_t, 3>;
 using Affinities = py::array_t<uint8_t, py::array::f_style>;
 
 constexpr int kWide = 4;      // voxels of a run that are written at once; what is too much the next run replaces
 constexpr uint32_t kNothing = 1u << 31;  // marks the start of a run of voxels that are in no basin
 constexpr uint8_t kNone = 6;  // no face is good enough; 0 to 2 are those before a voxel along x, y, z, 3 to 5 those behind
 
-struct Basins {
+// The basins of a block, as runs.
+class Basins {
+ public:
+  Basins(Vec3 shape, uint64_t base, std::vector<uint32_t> starts, const std::vector<uint32_t>& slices, disjoint::Sets<uint32_t> sets)
+      : shape_(shape), base_(base), starts_(std::move(starts)), slices_(slices), sets_(std::move(sets)) {
+    int64_t at = 0;
+    each(0, shape_[2], [&](uint32_t run, int64_t count, int sides) {
+      if (!(starts_[run] & kNothing)) add(run, at, count, sides);
+      at += count;
+    });
+  }
+
+  // Give the voxels of slices from start on the ids of their basins.
+  void paint(int64_t start, int64_t count, uint64_t* to) const {
+    const uint64_t* const last = to + shape_[0] * shape_[1] * count - kWide;
+    each(start, start + count, [&](uint32_t run, int64_t length, int) {
+      const uint64_t id = starts_[run] & kNothing ? 0 : base_ + sets_.number(run) + 1;
+      uint64_t* const end = to + length;
+      if (end > last)
+        std::fill(to, end, id);
+      else
+        for (; to < end; to += kWide) std::fill(to, to + kWide, id);
+      to = end;
+    });
+  }
+
+  const Vec3& shape() const { return shape_; }
+
   std::vector<int64_t> size, first;
   std::vector<uint8_t> faces;
 
-  // The number of the basin of a run, to which its voxels are added.
-  uint32_t add(disjoint::Sets<uint32_t>& sets, uint32_t run, int64_t at, int64_t voxels, int sides) {
-    const uint32_t basin = sets.number(run, static_cast<uint32_t>(size.size()));
+ private:
+  // Visit the runs of slices: which it is, its voxels, and the faces of the block that it touches.
+  template <class Visit>
+  void each(int64_t start, int64_t stop, Visit visit) const {
+    const auto [nx, ny, nz] = shape_;
+    uint32_t run = slices_[start];
+    for (int64_t z = start; z < stop; ++z)
+      for (int64_t y = 0; y < ny; ++y) {
+        const int sides = (y == 0) << 2 | (y == ny - 1) << 3 | (z == 0) << 4 | (z == nz - 1) << 5;
+        for (int64_t x = 0; x < nx; ++run) {
+          const uint32_t next = starts_[run + 1] & ~kNothing;  // 0: the next row begins
+          const int64_t end = next ? next : nx;
+          visit(run, end - x, sides | (x == 0) | (end == nx) << 1);
+          x = end;
+        }
+      }
+  }
+
+  void add(uint32_t run, int64_t at, int64_t voxels, int sides) {
+    const uint32_t basin = sets_.enumerate(run, static_cast<uint32_t>(size.size()));
     if (basin == size.size()) {
       size.push_back(0);
       first.push_back(at);
@@ -40,17 +86,22 @@ struct Basins {
     }
     size[basin] += voxels;
     faces[basin] |= static_cast<uint8_t>(sides);
-    return basin;
   }
+
+  Vec3 shape_;
+  uint64_t base_;
+  std::vector<uint32_t> starts_;  // of runs in their rows, and 0
+  std::vector<uint32_t> slices_;  // their first runs
+  disjoint::Sets<uint32_t> sets_;
 };
 
 // Affinities [nx + 3, ny + 3, nz + 3, 3] of a block, of the voxel before it and of the two behind it along each axis.
 class Shed {
  public:
-  Shed(const Affinities& aff, int low, int high, uint64_t* out)
+  Shed(const Affinities& aff, int low, int high)
       : data_(aff.data()), wide_(aff.shape(0)), plane_(wide_ * aff.shape(1)), channel_(plane_ * aff.shape(2)),
         nx_(wide_ - 3), ny_(aff.shape(1) - 3), nz_(aff.shape(2) - 3),
-        low_(static_cast<uint8_t>(low)), high_(static_cast<uint8_t>(high)), out_(out),
+        low_(static_cast<uint8_t>(low)), high_(static_cast<uint8_t>(high)),
         sums_(3 * (nx_ + 2) * (ny_ + 2)), best_(2 * nx_ * ny_, kNone), cuts_(2 * nx_ * ny_), runs_(2 * nx_ * ny_),
         joins_(nx_ + 1), places_(nx_ + 1) {}
 
@@ -59,6 +110,7 @@ class Shed {
     sum(0);
     for (int64_t z = 0; z < nz_; ++z) {
       sum(z + 1);
+      slices_.push_back(count_);
       for (int64_t y = 0; y < ny_; ++y) {
         choose(y, z);
         cut(y, z);
@@ -66,7 +118,9 @@ class Shed {
         if (z > 0) tie(y, z, y, z - 1, 2);
       }
     }
-    return name(base);
+    starts_.resize(count_ + 1);
+    starts_[count_] = 0;
+    return {{nx_, ny_, nz_}, base, std::move(starts_), slices_, std::move(sets_)};
   }
 
  private:
@@ -156,47 +210,16 @@ class Shed {
     for (size_t i = 0; i < count; ++i) sets_.unite(run[places[i]], other[places[i]]);
   }
 
-  // Give all voxels the ids of their basins.
-  Basins name(uint64_t base) {
-    Basins made;
-    uint64_t* to = out_;
-    uint32_t run = 0;
-    starts_[count_] = 0;
-    for (int64_t z = 0; z < nz_; ++z)
-      for (int64_t y = 0; y < ny_; ++y) {
-        const auto sides = static_cast<uint8_t>((y == 0) << 2 | (y == ny_ - 1) << 3 | (z == 0) << 4 | (z == nz_ - 1) << 5);
-        for (int64_t x = 0; x < nx_; ++run) {
-          const uint32_t next = starts_[run + 1] & ~kNothing;
-          const int64_t end = next ? next : nx_;
-          const auto ends = static_cast<uint8_t>((x == 0) | (end == nx_) << 1);
-          const uint32_t basin = starts_[run] & kNothing ? kNothing : made.add(sets_, run, to - out_, end - x, sides | ends);
-          to = paint(to, end - x, basin == kNothing ? 0 : base + basin + 1);
-          x = end;
-        }
-      }
-    return made;
-  }
-
-  uint64_t* paint(uint64_t* to, int64_t count, uint64_t id) const {
-    uint64_t* const end = to + count;
-    if (out_ + nx_ * ny_ * nz_ - end < kWide) {
-      std::fill(to, end, id);
-      return end;
-    }
-    for (; to < end; to += kWide) std::fill(to, to + kWide, id);
-    return end;
-  }
-
   const uint8_t* data_;
   int64_t wide_, plane_, channel_, nx_, ny_, nz_;
   uint8_t low_, high_;
-  uint64_t* out_;
   std::vector<uint16_t> sums_;  // of three planes
   std::vector<uint8_t> best_;   // of two
   std::vector<uint8_t> cuts_;   // of two: whether a run begins
   std::vector<uint32_t> runs_;  // of two
   std::vector<uint8_t> joins_;
-  std::vector<uint32_t> places_, starts_;  // where runs begin in their rows
+  std::vector<uint32_t> places_;
+  std::vector<uint32_t> starts_, slices_;  // where runs begin in their rows, and the first run of each slice
   uint32_t count_ = 0;                     // of runs
   disjoint::Sets<uint32_t> sets_;
 };
@@ -206,25 +229,34 @@ py::array_t<T> array_of(const std::vector<T>& values) {
   return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
-py::tuple basins(const Affinities& aff, int low, int high, uint64_t base) {
+Basins basins(const Affinities& aff, int low, int high, uint64_t base) {
   if (aff.ndim() != 4 || aff.shape(3) != 3 || std::min({aff.shape(0), aff.shape(1), aff.shape(2)}) < 4)
     throw std::invalid_argument("give affinities [x, y, z, 3] of a block, of 1 voxel before it and of 2 behind it");
   if (low < 0 || low >= high || high > 255) throw std::invalid_argument("limits are from 0 to 255, the lower one first");
-  const py::ssize_t nx = aff.shape(0) - 3, ny = aff.shape(1) - 3, nz = aff.shape(2) - 3;
-  if (nx * ny * nz >= int64_t{kNothing}) throw std::invalid_argument("a block of 2^31 voxels or more; use smaller leaves");
-  py::array_t<uint64_t, py::array::f_style> out({nx, ny, nz});
+  if ((aff.shape(0) - 3) * (aff.shape(1) - 3) * (aff.shape(2) - 3) >= int64_t{kNothing})
+    throw std::invalid_argument("a block of 2^31 voxels or more; use smaller leaves");
+  py::gil_scoped_release release;
+  return Shed(aff, low, high).run(base);
+}
+
+void paint(const Basins& found, int64_t start, py::array_t<uint64_t, py::array::f_style>& out) {
+  const auto [nx, ny, nz] = found.shape();
+  if (out.ndim() != 3 || out.shape(0) != nx || out.shape(1) != ny || start < 0 || start + out.shape(2) > nz)
+    throw std::invalid_argument("the slices to paint are not of the block");
   uint64_t* const to = out.mutable_data();
-  Basins made;
-  {
-    py::gil_scoped_release release;
-    made = Shed(aff, low, high, to).run(base);
-  }
-  return py::make_tuple(out, array_of(made.size), array_of(made.faces), array_of(made.first));
+  const int64_t count = out.shape(2);
+  py::gil_scoped_release release;
+  found.paint(start, count, to);
 }
 
 }  // namespace
 
 PYBIND11_MODULE(watershed, m) {
   m.doc() = "Basins of a block of affinities.";
+  py::class_<Basins>(m, "Basins")
+      .def_property_readonly("size", [](const Basins& one) { return array_of(one.size); })
+      .def_property_readonly("faces", [](const Basins& one) { return array_of(one.faces); })
+      .def_property_readonly("first", [](const Basins& one) { return array_of(one.first); })
+      .def("paint", &paint, py::arg("start"), py::arg("out").noconvert());
   m.def("basins", &basins, py::arg("aff").noconvert(), py::arg("low"), py::arg("high"), py::arg("base"));
 }
