@@ -93,7 +93,8 @@ def kernels(name: str, aff: Array) -> None:
     basins, first = timed(lambda: watershed.basins(behind, LIMITS, 0))
     ids = np.empty(bounds.shape, np.uint64, order="F")
     basins.paint(0, ids)
-    edges, second = timed(lambda: region_graph.edges(around, ids, LIMITS, bounds, bounds, False))
+    regions = region_graph.Regions(1, len(basins.size), [ids])
+    edges, second = timed(lambda: region_graph.edges(around, regions, LIMITS, bounds, bounds, False))
     speeds = [bounds.voxels / 1e6 / seconds for seconds in (first, second, first + second)]
     count = len(basins.size)
     print(f"{name}: {count:,} supervoxels of {basins.size.mean():.0f} voxels, {len(edges['u']) / count:.1f} edges each")

@@ -14,9 +14,11 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <stdexcept>
 #include <tuple>
 #include <type_traits>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -60,37 +62,42 @@ struct Edge {
   }
 };
 
-// Indices of regions, in the order of ids: those of the block, and those before it, whose ids may be lower or higher.
+// Indices of regions: those of the block, which are counted, and then those before it, as they are met.
 class Names {
  public:
-  Names(uint64_t least, uint64_t most, std::vector<uint64_t> others) : least_(least), most_(most), others_(std::move(others)) {
-    std::sort(others_.begin(), others_.end());
-    others_.erase(std::unique(others_.begin(), others_.end()), others_.end());
-    lower_ = std::lower_bound(others_.begin(), others_.end(), least) - others_.begin();
+  Names(uint64_t first, uint64_t count) : first_(first), count_(count) {}
+
+  bool own(uint64_t id) const { return id - first_ < count_; }
+
+  // The index of a region that is in the block; without a branch, so that of another it means nothing.
+  uint32_t of_own(uint64_t id) const { return static_cast<uint32_t>(id - first_); }
+
+  uint32_t of(uint64_t id) {
+    if (own(id)) return of_own(id);
+    const auto [found, made] = places_.try_emplace(id, static_cast<uint32_t>(count_ + others_.size()));
+    if (made) others_.push_back(id);
+    return found->second;
   }
 
-  size_t count() const { return others_.size() + own(); }
+  uint64_t id(size_t index) const { return index < count_ ? first_ + index : others_[index - count_]; }
+  size_t count() const { return count_ + others_.size(); }
 
-  // The index of a region that is in the block, for lack of a branch also of those that are not, where it means nothing.
-  uint32_t of_own(uint64_t id) const { return static_cast<uint32_t>(id - least_) + static_cast<uint32_t>(lower_); }
-
-  uint32_t of(uint64_t id) const {
-    if (id >= least_ && id <= most_) return of_own(id);
-    const size_t at = std::lower_bound(others_.begin(), others_.end(), id) - others_.begin();
-    return static_cast<uint32_t>(at < lower_ ? at : at + own());
-  }
-
-  uint64_t id(size_t index) const {
-    if (index < lower_) return others_[index];
-    return index - lower_ < own() ? least_ + (index - lower_) : others_[index - own()];
+  // Where each index comes in the order of ids.
+  std::vector<uint32_t> ranks() const {
+    std::vector<uint64_t> sorted = others_;
+    std::sort(sorted.begin(), sorted.end());
+    const auto place = [&](uint64_t id) { return static_cast<uint32_t>(std::lower_bound(sorted.begin(), sorted.end(), id) - sorted.begin()); };
+    const uint32_t lower = place(first_);
+    std::vector<uint32_t> found(count());
+    std::iota(found.begin(), found.begin() + count_, lower);
+    for (size_t i = 0; i < others_.size(); ++i) found[count_ + i] = place(others_[i]) + (others_[i] < first_ ? 0 : static_cast<uint32_t>(count_));
+    return found;
   }
 
  private:
-  size_t own() const { return most_ < least_ ? 0 : most_ - least_ + 1; }
-
-  uint64_t least_, most_;
+  uint64_t first_, count_;
+  std::unordered_map<uint64_t, uint32_t> places_;
   std::vector<uint64_t> others_;
-  size_t lower_;
 };
 
 // Edges that are added to, by their ends.
@@ -101,14 +108,14 @@ class Edges {
 
   explicit Edges(Names names) : names_(std::move(names)), heads_(names_.count()) {}
 
-  const Names& names() const { return names_; }
+  Names& names() { return names_; }
 
   // The edge of two regions, by their indices.
   One& at(uint32_t one, uint32_t other) {
     const uint32_t low = std::min(one, other), high = std::max(one, other);
     const uint64_t key = uint64_t{high} << 32 | low;
     Known& known = known_[key * 0x9E3779B97F4A7C15ull >> (64 - kKnownBits)];
-    if (!known.edge || known.key != key) known = {key, &find(heads_[high], low)};
+    if (!known.edge || known.key != key) known = {key, &find(head(high), low)};
     return *known.edge;
   }
 
@@ -117,14 +124,26 @@ class Edges {
   // Visit all edges: where each is by ascending (u, v), u, v and the edge.
   template <class Visit>
   void each(Visit visit) const {
-    std::vector<uint32_t> starts(heads_.size() + 1);
-    for (uint32_t i = 1; i <= count_; ++i) ++starts[edge(i).other + 1];
-    for (size_t u = 1; u < starts.size(); ++u) starts[u] += starts[u - 1];
-    for (size_t v = 0; v < heads_.size(); ++v)
-      for (uint32_t i = heads_[v]; i; i = edge(i).next) {
-        const uint32_t u = edge(i).other;
-        visit(starts[u]++, names_.id(u), names_.id(v), edge(i));
+    const std::vector<uint32_t> ranks = names_.ranks();
+    std::vector<std::array<uint32_t, 2>> ends(count_);
+    std::vector<uint64_t> ids(ranks.size());
+    for (uint32_t v = 0; v < ranks.size(); ++v) {
+      ids[ranks[v]] = names_.id(v);
+      for (uint32_t i = v < heads_.size() ? heads_[v] : 0; i; i = edge(i).next) {
+        const auto [low, high] = std::minmax(ranks[v], ranks[edge(i).other]);
+        ends[i - 1] = {low, high};
       }
+    }
+    std::vector<uint32_t> order(count_), sorted(count_);
+    std::iota(order.begin(), order.end(), 0);
+    for (int end = 1; end >= 0; --end) {
+      std::vector<uint32_t> starts(ranks.size() + 1);
+      for (const auto& one : ends) ++starts[one[end] + 1];
+      std::partial_sum(starts.begin(), starts.end(), starts.begin());
+      for (uint32_t i : order) sorted[starts[ends[i][end]]++] = i;
+      order.swap(sorted);
+    }
+    for (uint32_t at = 0; at < count_; ++at) visit(at, ids[ends[order[at]][0]], ids[ends[order[at]][1]], edge(order[at] + 1));
   }
 
  private:
@@ -138,6 +157,11 @@ class Edges {
   };
 
   One& edge(uint32_t i) const { return pages_[(i - 1) / kPage][(i - 1) % kPage]; }
+
+  uint32_t& head(uint32_t index) {
+    if (index >= heads_.size()) heads_.resize(index + 1);
+    return heads_[index];
+  }
 
   One& find(uint32_t& head, uint32_t low) {
     for (uint32_t i = head, before = 0; i; before = i, i = edge(i).next) {
@@ -165,73 +189,63 @@ class Edges {
   uint32_t count_ = 0;
 };
 
-// A block of regions with those before it, and its affinities with those of 2 voxels around it.
+// A block of affinities with those of 2 voxels around it, and slices of its regions with the voxels before these.
 class Block {
  public:
-  Block(const Affinities& aff, const Regions& ids, int low, int high, int64_t number, Vec3 steps)
-      : aff_(aff.data()), ids_(ids.data()), low_(low), high_(high), number_(number), steps_(steps) {
+  Block(const Affinities& aff, Vec3 before, std::pair<int, int> limits, int64_t number, Vec3 steps)
+      : aff_(aff.data()), low_(limits.first), high_(limits.second), number_(number), steps_(steps), before_(before) {
     for (int a = 0; a < 3; ++a) {
       shape_[a] = aff.shape(a) - 4;
-      before_[a] = ids.shape(a) - shape_[a];
-      id_step_[a] = ids.strides(a) / static_cast<int64_t>(sizeof(uint64_t));
       aff_step_[a] = aff.strides(a);
     }
     channel_ = aff.strides(3);
   }
 
+  // Go on to the next slices; how many these are, or 0 if they cannot be that.
+  int64_t advance(const Regions& ids) {
+    start_ = stop_;
+    if (start_ > 0) before_[2] = 1;
+    const int64_t count = ids.shape(2) - before_[2];
+    if (ids.shape(0) != shape_[0] + before_[0] || ids.shape(1) != shape_[1] + before_[1] || count < 1 || start_ + count > shape_[2]) return 0;
+    for (int a = 0; a < 3; ++a) id_step_[a] = ids.strides(a) / static_cast<int64_t>(sizeof(uint64_t));
+    ids_ = ids.data();
+    stop_ = start_ + count;
+    return count;
+  }
+
+  bool whole() const { return stop_ == shape_[2]; }
+
+  // Whether all regions of these slices are own ones.
+  bool counted(const Names& names) const {
+    bool other = false;
+    for (int64_t z = start_; z < stop_; ++z)
+      for (int64_t y = 0; y < shape_[1]; ++y) {
+        const uint64_t* id = ids({0, y, z});
+        for (int64_t x = 0; x < shape_[0]; ++x, id += id_step_[0]) other |= (*id != 0) & !names.own(*id);
+      }
+    return !other;
+  }
+
   template <class Histogram>
-  Edges<Histogram> edges() const {
-    Edges<Histogram> found(names());
+  void add(Edges<Histogram>& found) const {
     std::vector<uint32_t> regions(kWide * kWide * kWide);
-    for (int64_t z = 0; z < shape_[2]; z += kSide)
+    for (int64_t z = start_; z < stop_; z += kSide)
       for (int64_t y = 0; y < shape_[1]; y += kSide)
         for (int64_t x = 0; x < shape_[0]; x += kSide) cube(found, regions.data(), {x, y, z});
-    return found;
   }
 
  private:
   const uint64_t* ids(const Vec3& at) const {
-    return ids_ + (at[0] + before_[0]) * id_step_[0] + (at[1] + before_[1]) * id_step_[1] + (at[2] + before_[2]) * id_step_[2];
+    return ids_ + (at[0] + before_[0]) * id_step_[0] + (at[1] + before_[1]) * id_step_[1] + (at[2] - start_ + before_[2]) * id_step_[2];
   }
   const uint8_t* aff(const Vec3& at) const {
     return aff_ + (at[0] + 2) * aff_step_[0] + (at[1] + 2) * aff_step_[1] + (at[2] + 2) * aff_step_[2];
   }
 
-  Names names() const {
-    uint64_t least = std::numeric_limits<uint64_t>::max(), most = 0;
-    scan({0, 0, 0}, shape_, [&](uint64_t id) {
-      least = std::min(least, id);
-      most = std::max(most, id);
-    });
-    if (most > least && most - least >= static_cast<uint64_t>(shape_[0] * shape_[1] * shape_[2]))
-      throw std::invalid_argument("the regions of a block are counted: there are no more numbers between them than voxels");
-    std::vector<uint64_t> others;
-    for (int a = 0; a < 3; ++a) {
-      if (!before_[a]) continue;
-      Vec3 lo{}, hi = shape_;
-      lo[a] = -1;
-      hi[a] = 0;
-      scan(lo, hi, [&](uint64_t id) {
-        if ((id < least || id > most) && (others.empty() || others.back() != id)) others.push_back(id);
-      });
-    }
-    return Names(least, most, std::move(others));
-  }
-
-  template <class Visit>
-  void scan(const Vec3& lo, const Vec3& hi, Visit visit) const {
-    for (int64_t z = lo[2]; z < hi[2]; ++z)
-      for (int64_t y = lo[1]; y < hi[1]; ++y) {
-        const uint64_t* id = ids({lo[0], y, z});
-        for (int64_t x = lo[0]; x < hi[0]; ++x, id += id_step_[0])
-          if (*id) visit(*id);
-      }
-  }
-
   template <class Histogram>
   void cube(Edges<Histogram>& found, uint32_t* regions, const Vec3& lo) const {
     Vec3 size;
-    for (int a = 0; a < 3; ++a) size[a] = std::min(kSide, shape_[a] - lo[a]);
+    for (int a = 0; a < 3; ++a) size[a] = std::min(kSide, (a == 2 ? stop_ : shape_[a]) - lo[a]);
     for (int64_t z = -1; z < size[2]; ++z)
       for (int64_t y = -1; y < size[1]; ++y) copy(found.names(), {lo[0], lo[1] + y, lo[2] + z}, size[0], regions + place(y, z));
     for (int64_t z = 0; z < size[2]; ++z)
@@ -243,8 +257,8 @@ class Block {
   static constexpr int64_t place(int64_t y, int64_t z) { return 1 + (y + 1) * kSteps[1] + (z + 1) * kSteps[2]; }
 
   // The regions of a row and of the voxel before it, by their indices, counted from 1.
-  void copy(const Names& names, const Vec3& at, int64_t count, uint32_t* to) const {
-    const bool own = at[1] >= 0 && at[2] >= 0, known = at[1] + before_[1] >= 0 && at[2] + before_[2] >= 0;
+  void copy(Names& names, const Vec3& at, int64_t count, uint32_t* to) const {
+    const bool own = at[1] >= 0 && at[2] >= 0, known = at[1] + before_[1] >= 0 && at[2] - start_ + before_[2] >= 0;
     if (!known) {
       std::fill(to - 1, to + count, 0);
       return;
@@ -326,18 +340,15 @@ class Block {
   }
 
   const uint8_t* aff_;
-  const uint64_t* ids_;
+  const uint64_t* ids_ = nullptr;
   int low_, high_;
   int64_t number_, channel_;
-  Vec3 steps_, shape_, before_, id_step_, aff_step_;
+  Vec3 steps_, before_, shape_, id_step_, aff_step_;
+  int64_t start_ = 0, stop_ = 0;  // the slices that are here
 };
 
 template <class Histogram>
-py::tuple columns(const Block& block) {
-  const Edges<Histogram> edges = [&] {
-    py::gil_scoped_release release;
-    return block.edges<Histogram>();
-  }();
+py::tuple columns(const Edges<Histogram>& edges) {
   const auto count = static_cast<py::ssize_t>(edges.count());
   py::array_t<uint64_t> u(count), v(count);
   py::array_t<int64_t> sum(count), num(count), key(count);
@@ -357,25 +368,60 @@ py::tuple columns(const Block& block) {
   return py::make_tuple(u, v, sum, num, key, must, max, std::is_same_v<Histogram, Bins> ? py::object(bins) : py::none());
 }
 
-py::tuple edges(const Affinities& aff, const Regions& ids, std::pair<int, int> limits, int64_t number, const std::tuple<int64_t, int64_t, int64_t>& steps, bool histogram) {
-  if (aff.ndim() != 4 || ids.ndim() != 3 || aff.shape(3) != 3) throw std::invalid_argument("give affinities [x, y, z, 3] and regions [x, y, z]");
-  py::ssize_t voxels = 1;
-  for (int a = 0; a < 3; ++a) {
-    const py::ssize_t length = aff.shape(a) - 4;
-    if (length < 1 || ids.shape(a) < length || ids.shape(a) > length + 1)
-      throw std::invalid_argument("affinities are of a block and 2 voxels around; regions of the block and at most 1 voxel before");
-    voxels *= length;
+// The edges of a block, to which slices of regions are given one after the other.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  virtual void add(const Regions& ids) = 0;
+  virtual py::tuple edges() const = 0;
+};
+
+template <class Histogram>
+class Binned : public Graph {
+ public:
+  Binned(const Affinities& aff, Names names, const Block& block) : aff_(aff), block_(block), edges_(std::move(names)) {}
+
+  void add(const Regions& ids) override {
+    if (ids.ndim() != 3 || !block_.advance(ids))
+      throw std::invalid_argument("affinities are of a block and 2 voxels around; regions of its next slices and the voxels before");
+    py::gil_scoped_release release;
+    if (!block_.counted(edges_.names())) throw std::invalid_argument("the regions of a block are counted, and others are before it");
+    block_.add(edges_);
   }
-  if (voxels >= std::numeric_limits<uint32_t>::max() / 3) throw std::invalid_argument("a block of 2^32 faces or more; use smaller leaves");
-  const auto [x, y, z] = steps;
-  const Block block(aff, ids, limits.first, limits.second, number, {x, y, z});
-  return histogram ? columns<Bins>(block) : columns<NoBins>(block);
+
+  py::tuple edges() const override {
+    if (!block_.whole()) throw std::invalid_argument("slices of the block are missing");
+    return columns(edges_);
+  }
+
+ private:
+  Affinities aff_;  // is kept as long as it is looked at
+  Block block_;
+  Edges<Histogram> edges_;
+};
+
+using Three = std::tuple<int64_t, int64_t, int64_t>;
+
+Vec3 vec(const Three& values) { return {std::get<0>(values), std::get<1>(values), std::get<2>(values)}; }
+
+std::unique_ptr<Graph> begin(const Affinities& aff, std::pair<uint64_t, uint64_t> own, const Three& before, std::pair<int, int> limits, int64_t number, const Three& steps, bool histogram) {
+  if (aff.ndim() != 4 || aff.shape(3) != 3 || std::min({aff.shape(0), aff.shape(1), aff.shape(2)}) < 5)
+    throw std::invalid_argument("give affinities [x, y, z, 3] of a block and 2 voxels around");
+  if ((aff.shape(0) - 4) * (aff.shape(1) - 4) * (aff.shape(2) - 4) >= std::numeric_limits<uint32_t>::max() / 3)
+    throw std::invalid_argument("a block of 2^32 faces or more; use smaller leaves");
+  const Block block(aff, vec(before), limits, number, vec(steps));
+  const Names names(own.first, own.second);
+  if (histogram) return std::make_unique<Binned<Bins>>(aff, names, block);
+  return std::make_unique<Binned<NoBins>>(aff, names, block);
 }
 
 }  // namespace
 
 PYBIND11_MODULE(region_graph, m) {
   m.doc() = "The graph of regions that touch.";
-  m.def("edges", &edges, py::arg("aff").noconvert(), py::arg("ids").noconvert(), py::arg("limits"), py::arg("number"),
-        py::arg("steps"), py::arg("histogram"));
+  py::class_<Graph>(m, "Graph")
+      .def(py::init(&begin), py::arg("aff").noconvert(), py::arg("own"), py::arg("before"), py::arg("limits"),
+           py::arg("number"), py::arg("steps"), py::arg("histogram"))
+      .def("add", &Graph::add, py::arg("ids").noconvert())
+      .def("edges", &Graph::edges);
 }
