@@ -18,9 +18,10 @@
 #include <stdexcept>
 #include <tuple>
 #include <type_traits>
-#include <unordered_map>
 #include <utility>
 #include <vector>
+
+#include "region_names.hpp"
 
 namespace py = pybind11;
 
@@ -62,53 +63,15 @@ struct Edge {
   }
 };
 
-// Indices of regions: those of the block, which are counted, and then those before it, as they are met.
-class Names {
- public:
-  Names(uint64_t first, uint64_t count) : first_(first), count_(count) {}
-
-  bool own(uint64_t id) const { return id - first_ < count_; }
-
-  // The index of a region that is in the block; without a branch, so that of another it means nothing.
-  uint32_t of_own(uint64_t id) const { return static_cast<uint32_t>(id - first_); }
-
-  uint32_t of(uint64_t id) {
-    if (own(id)) return of_own(id);
-    const auto [found, made] = places_.try_emplace(id, static_cast<uint32_t>(count_ + others_.size()));
-    if (made) others_.push_back(id);
-    return found->second;
-  }
-
-  uint64_t id(size_t index) const { return index < count_ ? first_ + index : others_[index - count_]; }
-  size_t count() const { return count_ + others_.size(); }
-
-  // Where each index comes in the order of ids.
-  std::vector<uint32_t> ranks() const {
-    std::vector<uint64_t> sorted = others_;
-    std::sort(sorted.begin(), sorted.end());
-    const auto place = [&](uint64_t id) { return static_cast<uint32_t>(std::lower_bound(sorted.begin(), sorted.end(), id) - sorted.begin()); };
-    const uint32_t lower = place(first_);
-    std::vector<uint32_t> found(count());
-    std::iota(found.begin(), found.begin() + count_, lower);
-    for (size_t i = 0; i < others_.size(); ++i) found[count_ + i] = place(others_[i]) + (others_[i] < first_ ? 0 : static_cast<uint32_t>(count_));
-    return found;
-  }
-
- private:
-  uint64_t first_, count_;
-  std::unordered_map<uint64_t, uint32_t> places_;
-  std::vector<uint64_t> others_;
-};
-
 // Edges that are added to, by their ends.
 template <class Histogram>
 class Edges {
  public:
   using One = Edge<Histogram>;
 
-  explicit Edges(Names names) : names_(std::move(names)), heads_(names_.count()) {}
+  explicit Edges(regions::Names names) : names_(std::move(names)), heads_(names_.count()) {}
 
-  Names& names() { return names_; }
+  regions::Names& names() { return names_; }
 
   // The edge of two regions, by their indices.
   One& at(uint32_t one, uint32_t other) {
@@ -182,7 +145,7 @@ class Edges {
     return made;
   }
 
-  Names names_;
+  regions::Names names_;
   std::vector<uint32_t> heads_;  // of each region's list; edges are counted from 1
   std::vector<std::unique_ptr<One[]>> pages_;
   std::array<Known, 1 << kKnownBits> known_{};  // some of those used last
@@ -216,7 +179,7 @@ class Block {
   bool whole() const { return stop_ == shape_[2]; }
 
   // Whether all regions of these slices are own ones.
-  bool counted(const Names& names) const {
+  bool counted(const regions::Names& names) const {
     bool other = false;
     for (int64_t z = start_; z < stop_; ++z)
       for (int64_t y = 0; y < shape_[1]; ++y) {
@@ -257,7 +220,7 @@ class Block {
   static constexpr int64_t place(int64_t y, int64_t z) { return 1 + (y + 1) * kSteps[1] + (z + 1) * kSteps[2]; }
 
   // The regions of a row and of the voxel before it, by their indices, counted from 1.
-  void copy(Names& names, const Vec3& at, int64_t count, uint32_t* to) const {
+  void copy(regions::Names& names, const Vec3& at, int64_t count, uint32_t* to) const {
     const bool own = at[1] >= 0 && at[2] >= 0, known = at[1] + before_[1] >= 0 && at[2] - start_ + before_[2] >= 0;
     if (!known) {
       std::fill(to - 1, to + count, 0);
@@ -379,7 +342,7 @@ class Graph {
 template <class Histogram>
 class Binned : public Graph {
  public:
-  Binned(const Affinities& aff, Names names, const Block& block) : aff_(aff), block_(block), edges_(std::move(names)) {}
+  Binned(const Affinities& aff, regions::Names names, const Block& block) : aff_(aff), block_(block), edges_(std::move(names)) {}
 
   void add(const Regions& ids) override {
     if (ids.ndim() != 3 || !block_.advance(ids))
@@ -410,7 +373,7 @@ std::unique_ptr<Graph> begin(const Affinities& aff, std::pair<uint64_t, uint64_t
   if ((aff.shape(0) - 4) * (aff.shape(1) - 4) * (aff.shape(2) - 4) >= std::numeric_limits<uint32_t>::max() / 3)
     throw std::invalid_argument("a block of 2^32 faces or more; use smaller leaves");
   const Block block(aff, vec(before), limits, number, vec(steps));
-  const Names names(own.first, own.second);
+  const regions::Names names(own.first, own.second);
   if (histogram) return std::make_unique<Binned<Bins>>(aff, names, block);
   return std::make_unique<Binned<NoBins>>(aff, names, block);
 }
