@@ -91,7 +91,10 @@ def kernels(name: str, aff: Array) -> None:
     around, behind = np.asfortranarray(around), np.asfortranarray(around[1:, 1:, 1:])
     bounds = Box((0, 0, 0), vec(aff.shape[:3]))
     basins, first = timed(lambda: watershed.basins(behind, LIMITS, 0))
-    edges, second = timed(lambda: region_graph.edges(around, basins.ids, LIMITS, bounds, bounds, False))
+    ids = np.empty(bounds.shape, np.uint64, order="F")
+    basins.paint(0, ids)
+    regions = region_graph.Regions(1, len(basins.size), [ids])
+    edges, second = timed(lambda: region_graph.edges(around, regions, LIMITS, bounds, bounds, False))
     speeds = [bounds.voxels / 1e6 / seconds for seconds in (first, second, first + second)]
     count = len(basins.size)
     print(f"{name}: {count:,} supervoxels of {basins.size.mean():.0f} voxels, {len(edges['u']) / count:.1f} edges each")

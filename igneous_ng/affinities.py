@@ -52,18 +52,20 @@ class Affinities:
         """
         volume = self.volume(io)
         inside = box & volume.bounds
+        found = np.zeros((*box.shape, 3), np.uint8, order="F")
+        values = found[inside.slices(box.lo)]
+        if volume.channels == 3 and volume.dtype == np.uint8 and self.axes == (0, 1, 2):
+            io.read(volume, inside, values)
+        else:
+            values[...] = self._converted(io, volume, inside)
+        _cut(found, box, volume.bounds)
+        return found
+
+    def _converted(self, io: IO, volume: Volume, inside: Box) -> Array:
+        """The affinities of a box that is inside of the layer, which are not stored as they are wanted."""
         known = inside.grow((1, 1, 1), (0, 0, 0)) & volume.bounds if volume.channels == 1 else inside
         values = _bytes(io.read(volume, known), f"{self.layer} mip {self.mip}, {known}")
-        if volume.channels == 1:
-            values = joined(values[..., 0], known, inside)
-        elif self.axes != (0, 1, 2):
-            values = np.asfortranarray(values[..., self.axes])
-        if inside != box:
-            found = np.zeros((*box.shape, 3), np.uint8, order="F")
-            found[inside.slices(box.lo)] = values
-            values = found
-        _cut(values, box, volume.bounds)
-        return values
+        return joined(values[..., 0], known, inside) if volume.channels == 1 else values[..., self.axes]
 
     def peak_bytes(self, io: IO, box: Box) -> int:
         """The most bytes that :meth:`read` holds."""

@@ -76,9 +76,9 @@ class IO:
         return Volume(layer, mip, info or self.info(layer), self.store, fill_missing)
 
     @_waits
-    def read(self, volume: Volume, box: Box) -> Array:
-        """The voxels of ``box``, ``[x, y, z, c]`` in Fortran order; DataError for a missing chunk."""
-        array, fingerprint = volume.read(box)
+    def read(self, volume: Volume, box: Box, out: Array | None = None) -> Array:
+        """The voxels of ``box``, ``[x, y, z, c]`` in Fortran order, or in ``out``; DataError for a missing chunk."""
+        array, fingerprint = volume.read(box, out)
         self.ledger.reads.append({"layer": volume.path, "mip": volume.mip, "box": str(box), "digest": fingerprint})
         return array
 

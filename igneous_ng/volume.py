@@ -79,11 +79,15 @@ class Volume:
         """The smallest box that can be written on its own, in voxels: a chunk, or all chunks of one shard."""
         return self.scale.granularity
 
-    def read(self, box: Box) -> tuple[Array, str]:
-        """The voxels of ``box``, ``[x, y, z, c]`` in Fortran order, and the digest of the bytes they came from."""
+    def read(self, box: Box, out: Array | None = None) -> tuple[Array, str]:
+        """The voxels of ``box``, ``[x, y, z, c]``, and the digest of the bytes they came from.
+
+        They are written to ``out`` where it is given, of their shape and type; else to an array in Fortran order.
+        """
         if box not in self.bounds:
             raise DataError(f"{self.path} mip {self.mip}: {box} is not inside the level's {self.bounds}")
-        out = np.empty((*box.shape, self.channels), self.dtype, order="F")
+        if out is None:
+            out = np.empty((*box.shape, self.channels), self.dtype, order="F")
         if self.scale.sharded:
             found = self._read_sharded(out, box)
         else:

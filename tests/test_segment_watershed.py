@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +261,10 @@ def test_edges_of_any_counted_regions(seed: int, before: tuple[bool, bool, bool]
     aff = segmentations.affinities(bounds.shape, 16, seed, 0.5)
     around = np.zeros((*(n + 4 for n in shape), 3), np.uint8, order="F")
     around[tuple(slice(2 - a, -2) for a in lo)] = aff
-    found = region_graph.edges(around, ids, watershed.limits(0.3, 0.8), leaf, bounds, True)
+    cuts = sorted({lo[2], *rng.integers(lo[2], bounds.hi[2], 2).tolist(), bounds.hi[2]})
+    slices = [ids[:, :, max(a - 1, 0) : b] for a, b in pairwise(cuts)]
+    regions = region_graph.Regions(base + 1, leaf.voxels - 1, slices)
+    found = region_graph.edges(around, regions, watershed.limits(0.3, 0.8), leaf, bounds, True)
     flat, first = ids.ravel(order="F").tolist(), np.arange(ids.size).reshape(ids.shape, order="F")[leaf.slices()]
     mine, wanted = set(first.ravel().tolist()), dict[tuple[int, int], Edge]()
     for p, q, value, face in segmentations.faces(aff):

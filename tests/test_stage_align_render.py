@@ -340,10 +340,10 @@ def test_a_task_reads_each_chunk_of_the_sections_once(tmp_path: Path) -> None:
     reads: list[str] = []
 
     class Told(IO):
-        def read(self, volume: Any, box: Box) -> Array:
+        def read(self, volume: Any, box: Box, out: Array | None = None) -> Array:
             if volume.path == made.layer:
                 reads.append(str(box))
-            return super().read(volume, box)
+            return super().read(volume, box, out)
 
     stage = AlignRender(alignment=made.home, layer=str(tmp_path / "layer"), chunk=(32, 32, 5), unchecked=True)
     stage.prepare(IO())

@@ -26,16 +26,20 @@ _FULL = 255
 
 @dataclass(frozen=True)
 class Basins:
-    """The basins of a block: the id of each voxel, uint64 ``[x, y, z]``, and of each basin, in the order of ids:
+    """The basins of a block, and of each, in the order of ids:
 
     size: voxels. faces: which faces of the block it touches, bits 0 to 5 for x-, x+, y-, y+, z-, z+.
     first: the linear index of its first voxel in the block, x fastest.
     """
 
-    ids: Array
     size: Array
     faces: Array
     first: Array
+    _found: native.Basins
+
+    def paint(self, start: int, out: Array) -> None:
+        """Write the ids of the voxels of slices from ``start`` on to ``out``, uint64 ``[x, y, z]`` in Fortran order."""
+        self._found.paint(start, out)
 
 
 def limits(low: float, high: float) -> Limits:
@@ -50,7 +54,8 @@ def basins(affinities: Array, within: Limits, base: int) -> Basins:
     ``affinities`` are those of the block, of 1 voxel before it and of 2 behind it along each axis. A voxel without a
     face above the lower limit is 0. A face that leads out of the block can be the best of a voxel; it joins nothing.
     """
-    return Basins(*native.basins(affinities, *within, base))
+    found = native.basins(affinities, *within, base)
+    return Basins(found.size, found.faces, found.first, found)
 
 
 def cut(affinities: Array, left_out: Array) -> None:

@@ -2,7 +2,7 @@
 //
 // A row of voxels is cut into runs; runs of neighbouring rows that touch and have one label are united. The set of a
 // run is called by its first run, so components are numbered by their first voxels (He, Chao and Suzuki 2008 describe
-// run-based labelling; the sets are Tarjan's, with path halving).
+// run-based labelling; the sets are Tarjan's).
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -15,33 +15,13 @@
 #include <stdexcept>
 #include <vector>
 
+#include "sets.hpp"
+
 namespace py = pybind11;
 
 namespace {
 
 using Vec3 = std::array<py::ssize_t, 3>;
-
-class Sets {
- public:
-  void add() { parents_.push_back(static_cast<uint32_t>(parents_.size())); }
-
-  uint32_t find(uint32_t one) {
-    while (parents_[one] != one) one = parents_[one] = parents_[parents_[one]];
-    return one;
-  }
-
-  void unite(uint32_t one, uint32_t other) {
-    one = find(one);
-    other = find(other);
-    if (one < other)
-      parents_[other] = one;
-    else
-      parents_[one] = other;
-  }
-
- private:
-  std::vector<uint32_t> parents_;
-};
 
 struct Labelling {
   std::vector<uint32_t> lengths, ids;
@@ -78,12 +58,12 @@ class Labeller {
           const Label label = voxels[x * step_[0]];
           starts_.push_back(static_cast<uint32_t>(x));
           labels_.push_back(label);
-          sets_.add();
           do ++x;
           while (x < shape_[0] && voxels[x * step_[0]] == label);
         }
       }
     rows_.push_back(starts_.size());
+    sets_.grow(starts_.size());
   }
 
   // Unite the runs of a row with those of its neighbours before it.
@@ -142,7 +122,7 @@ class Labeller {
   std::vector<size_t> rows_;  // where the runs of each row begin
   std::vector<uint32_t> starts_;
   std::vector<Label> labels_;
-  Sets sets_;
+  disjoint::Sets<uint32_t> sets_;
 };
 
 template <class Label>
@@ -242,8 +222,7 @@ py::array_t<int64_t> sets(py::ssize_t count, const Array<int64_t>& one, const Ar
   const int64_t *a = one.data(), *b = other.data();
   int64_t* to = leaders.mutable_data();
   py::gil_scoped_release release;
-  Sets found;
-  for (py::ssize_t i = 0; i < count; ++i) found.add();
+  disjoint::Sets<uint32_t> found(count);
   for (py::ssize_t i = 0; i < one.size(); ++i) {
     if (a[i] < 0 || a[i] >= count || b[i] < 0 || b[i] >= count) throw std::invalid_argument("a tie to an element that is not there");
     found.unite(static_cast<uint32_t>(a[i]), static_cast<uint32_t>(b[i]));

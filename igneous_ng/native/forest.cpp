@@ -5,36 +5,16 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <stdexcept>
 #include <vector>
+
+#include "sets.hpp"
 
 namespace py = pybind11;
 
 namespace {
 
 using Numbers = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
-
-class Sets {
- public:
-  explicit Sets(int64_t count) : parent_(count) { std::iota(parent_.begin(), parent_.end(), 0); }
-
-  // The lowest member of a set.
-  int64_t find(int64_t one) {
-    while (parent_[one] != one) one = parent_[one] = parent_[parent_[one]];
-    return one;
-  }
-
-  // Makes one set of two; whether they were two.
-  bool join(int64_t a, int64_t b) {
-    a = find(a), b = find(b);
-    parent_[a < b ? b : a] = a < b ? a : b;
-    return a != b;
-  }
-
- private:
-  std::vector<int64_t> parent_;
-};
 
 void check(const Numbers& edges, int64_t count) {
   if (count < 0 || edges.ndim() != 2 || edges.shape(1) != 2) throw std::invalid_argument("edges are pairs of vertices");
@@ -53,9 +33,9 @@ py::array_t<bool> spanning(const Numbers& edges, const Numbers& order, int64_t c
     if (rank[i] < 0 || rank[i] >= size) throw std::invalid_argument("an order of other edges");
   {
     py::gil_scoped_release release;
-    Sets sets(count);
+    disjoint::Sets<int64_t> sets(count);
     std::fill(keep, keep + size, false);
-    for (py::ssize_t i = 0; i < size; ++i) keep[rank[i]] = sets.join(edge[2 * rank[i]], edge[2 * rank[i] + 1]);
+    for (py::ssize_t i = 0; i < size; ++i) keep[rank[i]] = sets.unite(edge[2 * rank[i]], edge[2 * rank[i] + 1]);
   }
   return kept;
 }
@@ -68,8 +48,8 @@ Numbers parts(const Numbers& edges, int64_t count) {
   const py::ssize_t size = edges.shape(0);
   {
     py::gil_scoped_release release;
-    Sets sets(count);
-    for (py::ssize_t i = 0; i < size; ++i) sets.join(edge[2 * i], edge[2 * i + 1]);
+    disjoint::Sets<int64_t> sets(count);
+    for (py::ssize_t i = 0; i < size; ++i) sets.unite(edge[2 * i], edge[2 * i + 1]);
     for (int64_t i = 0, found = 0; i < count; ++i) {
       const int64_t first = sets.find(i);
       number[i] = first == i ? found++ : number[first];

@@ -1,8 +1,9 @@
 // The graph of regions that touch: sums over the faces between each two of them.
 //
 // Regions of a block are counted, so each is an index, and has a list of its edges with regions of lower indices; what is
-// used comes to the front of its list. Faces are visited in small cubes, whose edges a processor's cache can hold. All that
-// is summed is of integers, so the order of visits does not show. Edges are put in order by counting.
+// used comes to the front of its list. Faces are visited in small cubes, whose edges a processor's cache can hold, and of
+// which the regions are copied as indices. All that is summed is of integers, so the order of visits does not show. Edges
+// are put in order by counting.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -13,11 +14,14 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <stdexcept>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "region_names.hpp"
 
 namespace py = pybind11;
 
@@ -29,6 +33,7 @@ using Regions = py::array_t<uint64_t>;
 
 constexpr int kBins = 32;    // of 256 / 32 grey values
 constexpr int64_t kSide = 32;  // of a cube
+constexpr int64_t kWide = kSide + 1;  // with the voxels before it
 
 struct NoBins {
   void count(uint8_t) {}
@@ -58,50 +63,23 @@ struct Edge {
   }
 };
 
-// Indices of regions, in the order of ids: those of the block, and those before it, whose ids may be lower or higher.
-class Names {
- public:
-  Names(uint64_t least, uint64_t most, std::vector<uint64_t> others) : least_(least), most_(most), others_(std::move(others)) {
-    std::sort(others_.begin(), others_.end());
-    others_.erase(std::unique(others_.begin(), others_.end()), others_.end());
-    lower_ = std::lower_bound(others_.begin(), others_.end(), least) - others_.begin();
-  }
-
-  size_t count() const { return others_.size() + own(); }
-
-  uint32_t of(uint64_t id) const {
-    if (id >= least_ && id <= most_) return static_cast<uint32_t>(lower_ + (id - least_));
-    const size_t at = std::lower_bound(others_.begin(), others_.end(), id) - others_.begin();
-    return static_cast<uint32_t>(at < lower_ ? at : at + own());
-  }
-
-  uint64_t id(size_t index) const {
-    if (index < lower_) return others_[index];
-    return index - lower_ < own() ? least_ + (index - lower_) : others_[index - own()];
-  }
-
- private:
-  size_t own() const { return most_ < least_ ? 0 : most_ - least_ + 1; }
-
-  uint64_t least_, most_;
-  std::vector<uint64_t> others_;
-  size_t lower_;
-};
-
 // Edges that are added to, by their ends.
 template <class Histogram>
 class Edges {
  public:
   using One = Edge<Histogram>;
 
-  explicit Edges(Names names) : names_(std::move(names)), heads_(names_.count()) {}
+  explicit Edges(regions::Names names) : names_(std::move(names)), heads_(names_.count()) {}
 
-  One& at(int axis, uint64_t one, uint64_t other) {
-    Last& last = last_[axis];  // faces of one axis that follow each other are often of one edge
-    if (last.edge && last.one == one && last.other == other) return *last.edge;
-    const uint32_t a = names_.of(one), b = names_.of(other);
-    last = {one, other, &find(heads_[std::max(a, b)], std::min(a, b))};
-    return *last.edge;
+  regions::Names& names() { return names_; }
+
+  // The edge of two regions, by their indices.
+  One& at(uint32_t one, uint32_t other) {
+    const uint32_t low = std::min(one, other), high = std::max(one, other);
+    const uint64_t key = uint64_t{high} << 32 | low;
+    Known& known = known_[key * 0x9E3779B97F4A7C15ull >> (64 - kKnownBits)];
+    if (!known.edge || known.key != key) known = {key, &find(head(high), low)};
+    return *known.edge;
   }
 
   size_t count() const { return count_; }
@@ -109,25 +87,44 @@ class Edges {
   // Visit all edges: where each is by ascending (u, v), u, v and the edge.
   template <class Visit>
   void each(Visit visit) const {
-    std::vector<uint32_t> starts(heads_.size() + 1);
-    for (uint32_t i = 1; i <= count_; ++i) ++starts[edge(i).other + 1];
-    for (size_t u = 1; u < starts.size(); ++u) starts[u] += starts[u - 1];
-    for (size_t v = 0; v < heads_.size(); ++v)
-      for (uint32_t i = heads_[v]; i; i = edge(i).next) {
-        const uint32_t u = edge(i).other;
-        visit(starts[u]++, names_.id(u), names_.id(v), edge(i));
+    const std::vector<uint32_t> ranks = names_.ranks();
+    std::vector<std::array<uint32_t, 2>> ends(count_);
+    std::vector<uint64_t> ids(ranks.size());
+    for (uint32_t v = 0; v < ranks.size(); ++v) {
+      ids[ranks[v]] = names_.id(v);
+      for (uint32_t i = v < heads_.size() ? heads_[v] : 0; i; i = edge(i).next) {
+        const auto [low, high] = std::minmax(ranks[v], ranks[edge(i).other]);
+        ends[i - 1] = {low, high};
       }
+    }
+    std::vector<uint32_t> order(count_), sorted(count_);
+    std::iota(order.begin(), order.end(), 0);
+    for (int end = 1; end >= 0; --end) {
+      std::vector<uint32_t> starts(ranks.size() + 1);
+      for (const auto& one : ends) ++starts[one[end] + 1];
+      std::partial_sum(starts.begin(), starts.end(), starts.begin());
+      for (uint32_t i : order) sorted[starts[ends[i][end]]++] = i;
+      order.swap(sorted);
+    }
+    for (uint32_t at = 0; at < count_; ++at) visit(at, ids[ends[order[at]][0]], ids[ends[order[at]][1]], edge(order[at] + 1));
   }
 
  private:
   static constexpr uint32_t kPage = 1 << 14;  // edges that lie together, where they stay
 
-  struct Last {
-    uint64_t one = 0, other = 0;
+  static constexpr int kKnownBits = 10;
+
+  struct Known {
+    uint64_t key = 0;
     One* edge = nullptr;
   };
 
   One& edge(uint32_t i) const { return pages_[(i - 1) / kPage][(i - 1) % kPage]; }
+
+  uint32_t& head(uint32_t index) {
+    if (index >= heads_.size()) heads_.resize(index + 1);
+    return heads_[index];
+  }
 
   One& find(uint32_t& head, uint32_t low) {
     for (uint32_t i = head, before = 0; i; before = i, i = edge(i).next) {
@@ -148,100 +145,117 @@ class Edges {
     return made;
   }
 
-  Names names_;
+  regions::Names names_;
   std::vector<uint32_t> heads_;  // of each region's list; edges are counted from 1
   std::vector<std::unique_ptr<One[]>> pages_;
-  std::array<Last, 3> last_{};
+  std::array<Known, 1 << kKnownBits> known_{};  // some of those used last
   uint32_t count_ = 0;
 };
 
-// A block of regions with those before it, and its affinities with those of 2 voxels around it.
+// A block of affinities with those of 2 voxels around it, and slices of its regions with the voxels before these.
 class Block {
  public:
-  Block(const Affinities& aff, const Regions& ids, int low, int high, int64_t number, Vec3 steps)
-      : aff_(aff.data()), ids_(ids.data()), low_(low), high_(high), number_(number), steps_(steps) {
+  Block(const Affinities& aff, Vec3 before, std::pair<int, int> limits, int64_t number, Vec3 steps)
+      : aff_(aff.data()), low_(limits.first), high_(limits.second), number_(number), steps_(steps), before_(before) {
     for (int a = 0; a < 3; ++a) {
       shape_[a] = aff.shape(a) - 4;
-      before_[a] = ids.shape(a) - shape_[a];
-      id_step_[a] = ids.strides(a) / static_cast<int64_t>(sizeof(uint64_t));
       aff_step_[a] = aff.strides(a);
     }
     channel_ = aff.strides(3);
   }
 
+  // Go on to the next slices; how many these are, or 0 if they cannot be that.
+  int64_t advance(const Regions& ids) {
+    start_ = stop_;
+    if (start_ > 0) before_[2] = 1;
+    const int64_t count = ids.shape(2) - before_[2];
+    if (ids.shape(0) != shape_[0] + before_[0] || ids.shape(1) != shape_[1] + before_[1] || count < 1 || start_ + count > shape_[2]) return 0;
+    for (int a = 0; a < 3; ++a) id_step_[a] = ids.strides(a) / static_cast<int64_t>(sizeof(uint64_t));
+    ids_ = ids.data();
+    stop_ = start_ + count;
+    return count;
+  }
+
+  bool whole() const { return stop_ == shape_[2]; }
+
+  // Whether all regions of these slices are own ones.
+  bool counted(const regions::Names& names) const {
+    bool other = false;
+    for (int64_t z = start_; z < stop_; ++z)
+      for (int64_t y = 0; y < shape_[1]; ++y) {
+        const uint64_t* id = ids({0, y, z});
+        for (int64_t x = 0; x < shape_[0]; ++x, id += id_step_[0]) other |= (*id != 0) & !names.own(*id);
+      }
+    return !other;
+  }
+
   template <class Histogram>
-  Edges<Histogram> edges() const {
-    Edges<Histogram> found(names());
-    for (int64_t z = 0; z < shape_[2]; z += kSide)
+  void add(Edges<Histogram>& found) const {
+    std::vector<uint32_t> regions(kWide * kWide * kWide);
+    for (int64_t z = start_; z < stop_; z += kSide)
       for (int64_t y = 0; y < shape_[1]; y += kSide)
-        for (int64_t x = 0; x < shape_[0]; x += kSide) cube(found, {x, y, z});
-    return found;
+        for (int64_t x = 0; x < shape_[0]; x += kSide) cube(found, regions.data(), {x, y, z});
   }
 
  private:
   const uint64_t* ids(const Vec3& at) const {
-    return ids_ + (at[0] + before_[0]) * id_step_[0] + (at[1] + before_[1]) * id_step_[1] + (at[2] + before_[2]) * id_step_[2];
+    return ids_ + (at[0] + before_[0]) * id_step_[0] + (at[1] + before_[1]) * id_step_[1] + (at[2] - start_ + before_[2]) * id_step_[2];
   }
   const uint8_t* aff(const Vec3& at) const {
     return aff_ + (at[0] + 2) * aff_step_[0] + (at[1] + 2) * aff_step_[1] + (at[2] + 2) * aff_step_[2];
   }
 
-  Names names() const {
-    uint64_t least = std::numeric_limits<uint64_t>::max(), most = 0;
-    scan({0, 0, 0}, shape_, [&](uint64_t id) {
-      least = std::min(least, id);
-      most = std::max(most, id);
-    });
-    if (most > least && most - least >= static_cast<uint64_t>(shape_[0] * shape_[1] * shape_[2]))
-      throw std::invalid_argument("the regions of a block are counted: there are no more numbers between them than voxels");
-    std::vector<uint64_t> others;
-    for (int a = 0; a < 3; ++a) {
-      if (!before_[a]) continue;
-      Vec3 lo{}, hi = shape_;
-      lo[a] = -1;
-      hi[a] = 0;
-      scan(lo, hi, [&](uint64_t id) {
-        if ((id < least || id > most) && (others.empty() || others.back() != id)) others.push_back(id);
-      });
-    }
-    return Names(least, most, std::move(others));
-  }
-
-  template <class Visit>
-  void scan(const Vec3& lo, const Vec3& hi, Visit visit) const {
-    for (int64_t z = lo[2]; z < hi[2]; ++z)
-      for (int64_t y = lo[1]; y < hi[1]; ++y) {
-        const uint64_t* id = ids({lo[0], y, z});
-        for (int64_t x = lo[0]; x < hi[0]; ++x, id += id_step_[0])
-          if (*id) visit(*id);
-      }
-  }
-
   template <class Histogram>
-  void cube(Edges<Histogram>& found, const Vec3& lo) const {
-    Vec3 hi;
-    for (int a = 0; a < 3; ++a) hi[a] = std::min(lo[a] + kSide, shape_[a]);
-    for (int64_t z = lo[2]; z < hi[2]; ++z)
-      for (int64_t y = lo[1]; y < hi[1]; ++y)
-        for (int axis = 0; axis < 3; ++axis) row(found, axis, {lo[0], y, z}, hi[0]);
+  void cube(Edges<Histogram>& found, uint32_t* regions, const Vec3& lo) const {
+    Vec3 size;
+    for (int a = 0; a < 3; ++a) size[a] = std::min(kSide, (a == 2 ? stop_ : shape_[a]) - lo[a]);
+    for (int64_t z = -1; z < size[2]; ++z)
+      for (int64_t y = -1; y < size[1]; ++y) copy(found.names(), {lo[0], lo[1] + y, lo[2] + z}, size[0], regions + place(y, z));
+    for (int64_t z = 0; z < size[2]; ++z)
+      for (int64_t y = 0; y < size[1]; ++y)
+        for (int axis = 0; axis < 3; ++axis) row(found, axis, {lo[0], lo[1] + y, lo[2] + z}, size[0], regions + place(y, z));
   }
 
-  // The faces along an axis before the voxels of a row.
-  template <class Histogram>
-  void row(Edges<Histogram>& found, int axis, Vec3 at, int64_t end) const {
-    if (at[axis] + before_[axis] == 0) {  // nothing is before the first voxel
-      if (axis) return;
-      ++at[0];
+  static constexpr std::array<int64_t, 3> kSteps{1, kWide, kWide * kWide};
+  static constexpr int64_t place(int64_t y, int64_t z) { return 1 + (y + 1) * kSteps[1] + (z + 1) * kSteps[2]; }
+
+  // The regions of a row and of the voxel before it, by their indices, counted from 1.
+  void copy(regions::Names& names, const Vec3& at, int64_t count, uint32_t* to) const {
+    const bool own = at[1] >= 0 && at[2] >= 0, known = at[1] + before_[1] >= 0 && at[2] - start_ + before_[2] >= 0;
+    if (!known) {
+      std::fill(to - 1, to + count, 0);
+      return;
     }
     const uint64_t* id = ids(at);
+    const auto named = [&](uint64_t one) { return one ? names.of(one) + 1 : 0; };
+    to[-1] = at[0] + before_[0] ? named(id[-id_step_[0]]) : 0;
+    const int64_t step = id_step_[0];
+    if (own && step == 1)
+      for (int64_t x = 0; x < count; ++x) to[x] = id[x] ? names.of_own(id[x]) + 1 : 0;
+    else
+      for (int64_t x = 0; x < count; ++x) to[x] = named(id[x * step]);
+  }
+
+  // The faces along an axis before the voxels of a row, of which the regions are given.
+  template <class Histogram>
+  void row(Edges<Histogram>& found, int axis, const Vec3& at, int64_t count, const uint32_t* one) const {
+    const uint32_t* other = one - kSteps[axis];
+    std::array<uint8_t, kSide> parted;
+    for (int64_t x = 0; x < count; ++x) parted[x] = (one[x] != other[x]) & (one[x] != 0) & (other[x] != 0);
+    std::array<uint8_t, kSide + 1> places;
+    size_t faces = 0;
+    for (int64_t x = 0; x < count; ++x) {
+      places[faces] = static_cast<uint8_t>(x);
+      faces += parted[x];
+    }
     const uint8_t* values = aff(at) + axis * channel_;
     int64_t number = number_ + axis;
     for (int a = 0; a < 3; ++a) number += 3 * at[a] * steps_[a];
-    for (; at[0] < end; ++at[0], id += id_step_[0], ++values, number += 3) {
-      const uint64_t one = *id, other = *(id - id_step_[axis]);
-      if (one == other || !one || !other) continue;
-      const bool needed = at[axis] == 0 && must(at, axis, *values);
-      found.at(axis, one, other).face(*values, number, needed);
+    for (size_t i = 0; i < faces; ++i) {
+      const int64_t x = places[i];
+      const Vec3 here{at[0] + x, at[1], at[2]};
+      const bool needed = here[axis] == 0 && must(here, axis, values[x]);
+      found.at(one[x] - 1, other[x] - 1).face(values[x], number + 3 * x, needed);
     }
   }
 
@@ -289,18 +303,15 @@ class Block {
   }
 
   const uint8_t* aff_;
-  const uint64_t* ids_;
+  const uint64_t* ids_ = nullptr;
   int low_, high_;
   int64_t number_, channel_;
-  Vec3 steps_, shape_, before_, id_step_, aff_step_;
+  Vec3 steps_, before_, shape_, id_step_, aff_step_;
+  int64_t start_ = 0, stop_ = 0;  // the slices that are here
 };
 
 template <class Histogram>
-py::tuple columns(const Block& block) {
-  const Edges<Histogram> edges = [&] {
-    py::gil_scoped_release release;
-    return block.edges<Histogram>();
-  }();
+py::tuple columns(const Edges<Histogram>& edges) {
   const auto count = static_cast<py::ssize_t>(edges.count());
   py::array_t<uint64_t> u(count), v(count);
   py::array_t<int64_t> sum(count), num(count), key(count);
@@ -320,25 +331,60 @@ py::tuple columns(const Block& block) {
   return py::make_tuple(u, v, sum, num, key, must, max, std::is_same_v<Histogram, Bins> ? py::object(bins) : py::none());
 }
 
-py::tuple edges(const Affinities& aff, const Regions& ids, std::pair<int, int> limits, int64_t number, const std::tuple<int64_t, int64_t, int64_t>& steps, bool histogram) {
-  if (aff.ndim() != 4 || ids.ndim() != 3 || aff.shape(3) != 3) throw std::invalid_argument("give affinities [x, y, z, 3] and regions [x, y, z]");
-  py::ssize_t voxels = 1;
-  for (int a = 0; a < 3; ++a) {
-    const py::ssize_t length = aff.shape(a) - 4;
-    if (length < 1 || ids.shape(a) < length || ids.shape(a) > length + 1)
-      throw std::invalid_argument("affinities are of a block and 2 voxels around; regions of the block and at most 1 voxel before");
-    voxels *= length;
+// The edges of a block, to which slices of regions are given one after the other.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  virtual void add(const Regions& ids) = 0;
+  virtual py::tuple edges() const = 0;
+};
+
+template <class Histogram>
+class Binned : public Graph {
+ public:
+  Binned(const Affinities& aff, regions::Names names, const Block& block) : aff_(aff), block_(block), edges_(std::move(names)) {}
+
+  void add(const Regions& ids) override {
+    if (ids.ndim() != 3 || !block_.advance(ids))
+      throw std::invalid_argument("affinities are of a block and 2 voxels around; regions of its next slices and the voxels before");
+    py::gil_scoped_release release;
+    if (!block_.counted(edges_.names())) throw std::invalid_argument("the regions of a block are counted, and others are before it");
+    block_.add(edges_);
   }
-  if (voxels >= std::numeric_limits<uint32_t>::max() / 3) throw std::invalid_argument("a block of 2^32 faces or more; use smaller leaves");
-  const auto [x, y, z] = steps;
-  const Block block(aff, ids, limits.first, limits.second, number, {x, y, z});
-  return histogram ? columns<Bins>(block) : columns<NoBins>(block);
+
+  py::tuple edges() const override {
+    if (!block_.whole()) throw std::invalid_argument("slices of the block are missing");
+    return columns(edges_);
+  }
+
+ private:
+  Affinities aff_;  // is kept as long as it is looked at
+  Block block_;
+  Edges<Histogram> edges_;
+};
+
+using Three = std::tuple<int64_t, int64_t, int64_t>;
+
+Vec3 vec(const Three& values) { return {std::get<0>(values), std::get<1>(values), std::get<2>(values)}; }
+
+std::unique_ptr<Graph> begin(const Affinities& aff, std::pair<uint64_t, uint64_t> own, const Three& before, std::pair<int, int> limits, int64_t number, const Three& steps, bool histogram) {
+  if (aff.ndim() != 4 || aff.shape(3) != 3 || std::min({aff.shape(0), aff.shape(1), aff.shape(2)}) < 5)
+    throw std::invalid_argument("give affinities [x, y, z, 3] of a block and 2 voxels around");
+  if ((aff.shape(0) - 4) * (aff.shape(1) - 4) * (aff.shape(2) - 4) >= std::numeric_limits<uint32_t>::max() / 3)
+    throw std::invalid_argument("a block of 2^32 faces or more; use smaller leaves");
+  const Block block(aff, vec(before), limits, number, vec(steps));
+  const regions::Names names(own.first, own.second);
+  if (histogram) return std::make_unique<Binned<Bins>>(aff, names, block);
+  return std::make_unique<Binned<NoBins>>(aff, names, block);
 }
 
 }  // namespace
 
 PYBIND11_MODULE(region_graph, m) {
   m.doc() = "The graph of regions that touch.";
-  m.def("edges", &edges, py::arg("aff").noconvert(), py::arg("ids").noconvert(), py::arg("limits"), py::arg("number"),
-        py::arg("steps"), py::arg("histogram"));
+  py::class_<Graph>(m, "Graph")
+      .def(py::init(&begin), py::arg("aff").noconvert(), py::arg("own"), py::arg("before"), py::arg("limits"),
+           py::arg("number"), py::arg("steps"), py::arg("histogram"))
+      .def("add", &Graph::add, py::arg("ids").noconvert())
+      .def("edges", &Graph::edges);
 }

@@ -20,7 +20,7 @@ from igneous_ng.stage import LayerUrl, arg, opt, sampled
 from igneous_ng.store import Compression
 
 Array = npt.NDArray[Any]
-_HELD = 3 + 8 + 8 + 9  # bytes of a voxel: affinities, ids, runs and basins, where both are as small as in noise
+_HELD = 3 + 16 + 9  # bytes of a voxel: affinities, runs and basins, where both are as small as in noise; then ids
 _SMALL = 64_000_000  # bytes for chunks that are being written
 
 
@@ -39,7 +39,7 @@ class Watershed(Masked, name="segment watershed"):
     axes: Vec3 = opt((0, 1, 2), "Which channel joins along x, y and z; 2,1,0 where they are stored as z, y, x.")
     low: float = opt(0.01, "Faces of at most this affinity, of 0 to 1, join nothing; a voxel of only such faces is 0.")
     high: float = opt(0.99, "Faces from this affinity on always join.")
-    leaf: Vec3 = opt((512, 512, 128), "Voxels of one task, rounded up to whole chunks; a supervoxel lies in one leaf.")
+    leaf: Vec3 = opt((512, 512, 256), "Voxels of one task, rounded up to whole chunks; a supervoxel lies in one leaf.")
     chunk: Vec3 | None = opt(None, "Shape of a chunk in voxels; by default that of the affinities.")
     encoding: str = opt("compressed_segmentation", "Encoding of the layer; compresso is smaller and takes longer.")
     compress: Compression = opt("gzip", "How chunks are stored; none for readers that cannot undo it.")
@@ -83,7 +83,7 @@ class Watershed(Masked, name="segment watershed"):
         ids = np.arange(1, len(found.size) + 1, dtype=np.uint64) + np.uint64(supervoxel_ids.first(at, plan.bits))
         if len(ids) > supervoxel_ids.most(plan.bits):
             raise DataError(f"{self.layer}: {len(ids)} supervoxels in {unit} are more than ids can tell; {_SMALLER}")
-        io.write(io.volume(self.layer, 0, info=self._made(io)), unit, found.ids[..., np.newaxis], self.compress)
+        self._write(io, unit, found)
         first = global_index(found.first, unit, plan.bounds).astype(np.int64)
         pieces = {"id": ids, "size": found.size, "faces": found.faces, "first": first}
         Supervoxels(io, self.layer).put("pieces", at, pieces)
@@ -121,6 +121,18 @@ class Watershed(Masked, name="segment watershed"):
         affinities = self._source.read(io, box)
         watershed.cut(affinities, left_out)
         return affinities
+
+    def _write(self, io: IO, leaf: Box, found: watershed.Basins) -> None:
+        """Write the ids, one layer of chunks after the other: memory that is used again need not be cleared again."""
+        volume = io.volume(self.layer, 0, info=self._made(io))
+        deep = min(volume.chunk[2], leaf.shape[2])
+        ids = np.empty((*leaf.shape[:2], deep, 1), np.uint64, order="F")
+        with io.writing(volume, leaf, self.compress) as put:
+            for z in range(leaf.lo[2], leaf.hi[2], deep):
+                part = Box((*leaf.lo[:2], z), (*leaf.hi[:2], min(z + deep, leaf.hi[2])))
+                slices = ids[:, :, : part.shape[2]]
+                found.paint(z - leaf.lo[2], slices[..., 0])
+                put(part, slices)
 
     def _made(self, io: IO) -> Info:
         """The new layer."""
