@@ -20,8 +20,8 @@ from igneous_ng.models.greys import Greys
 from igneous_ng.training.network import pools
 
 _OPEN = 2.0  # how open voxels are: the logit where affinities are in doubt, and by how much these count
-_SURE = 4.0  # by how much logits change where the flood came
-_MOST = 4.0  # logits beyond are as sure
+_SURE = 3.0  # the logit of what the flood reaches in full, and, less than 0, of what it does not
+_MOST = 4.0  # logits beyond are as sure to convolutions
 
 
 class Block(nn.Module):  # type: ignore[misc]  # torch has no types here
@@ -50,32 +50,36 @@ class Net(nn.Module):  # type: ignore[misc]  # torch has no types here
     def __init__(self, resolution: Vec3f, levels: Greys, width: int, modules: int, steps: int) -> None:
         super().__init__()
         self.levels, self.fold, self.steps = levels, pools(resolution, 1)[0][::-1], steps
-        self.first = nn.Conv3d(2 * prod(self.fold), width, 3, padding=1)
+        self.first = nn.Conv3d(prod(self.fold), width, 3, padding=1)
         self.before = nn.ModuleList(Block(width, modules) for _ in range(modules // 2))
         own = prod(self.fold)
         self.beside, self.open = nn.Conv3d(width, 3 * own, 1), nn.Conv3d(3 * own, 1, 1)
         nn.init.constant_(self.open.weight, _OPEN / (3 * own))
         nn.init.constant_(self.open.bias, _OPEN)
-        self.reached = nn.Conv3d(1, width, 1)
+        self.reached = nn.Conv3d(1 + own, width, 1)
         self.after = nn.ModuleList(Block(width, modules) for _ in range(modules - modules // 2))
         self.last = nn.Conv3d(width, own, 1)
         nn.init.normal_(self.last.weight, std=0.01)
         nn.init.zeros_(self.last.bias)
 
     def forward(self, seen: Any) -> Any:
-        """Changes of logits, and logits of affinities."""
+        """Changes of logits, and logits of affinities.
+
+        The flood begins with what was known, and so what it says takes the place of that.
+        """
         sides = seen.shape[2:]
-        grey = (seen[:, :1] - self.levels.median) / self.levels.spread
-        x = self.first(self._folded(torch.cat([grey, torch.tanh(seen[:, 1:] / _MOST)], dim=1)))
+        known = seen[:, 1:]
+        x = self.first(self._folded((seen[:, :1] - self.levels.median) / self.levels.spread))
         for block in self.before:
             x = block(x)
         beside = self.beside(functional.relu(x)).float()
-        flood = self._flood(torch.sigmoid(self.open(beside).float()), seen[:, 1:])
-        x = x + self.reached(flood)
+        flood = self._flood(torch.sigmoid(self.open(beside).float()), known)
+        x = x + self.reached(torch.cat([flood, self._folded(torch.tanh(known / _MOST))], dim=1))
         for block in self.after:
             x = block(x)
-        x = torch.cat([self.last(functional.relu(x)).float() + _SURE * flood, beside], dim=1)
-        return self._unfolded(x)[:, :, : sides[0], : sides[1], : sides[2]]
+        x = torch.cat([self.last(functional.relu(x)).float() + _SURE * (2 * flood - 1), beside], dim=1)
+        found = self._unfolded(x)[:, :, : sides[0], : sides[1], : sides[2]]
+        return torch.cat([found[:, :1] - known.clamp(-_SURE, _SURE), found[:, 1:]], dim=1)
 
     def _flood(self, open_: Any, logits: Any) -> Any:
         """How surely the object comes to each fold, over those that are open (geodesic dilation)."""
