@@ -52,7 +52,8 @@ def mapped(path: str) -> Array:
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - opening is most of what a query takes
             dtype, size = _header(file.read(HEAD), path)
-            return np.memmap(file, dtype, "r", HEAD, (size,)) if size else np.empty(0, dtype)
+            found: Array = np.memmap(file, dtype, "r", HEAD, (size,)) if size else np.empty(0, dtype)
+            return np.asarray(found)  # slices of the subclass cost more than reading them
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a column ({error}); make it again") from error
 
