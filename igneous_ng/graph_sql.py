@@ -1,4 +1,4 @@
-"""SQL over the files of a version of a graph, by DuckDB (Raasveldt and Muehleisen 2019), in memory: nothing is changed."""
+"""SQL over the files of a version of a graph, by DuckDB (Raasveldt and Muehleisen 2019); nothing is changed."""
 
 from __future__ import annotations
 

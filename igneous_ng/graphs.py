@@ -1,7 +1,7 @@
-"""Connectome graphs to be asked: ``Graph(url).partners(segment)``, ``.synapses(of=...)``, ``.box(...)``, ``.path(a, b)``.
+"""Connectome graphs to be asked: ``Graph(url).partners(segment)``, ``synapses(of=...)``, ``box(...)``, ``path(a, b)``.
 
-Local files are mapped into memory, others read by ranges, so that what a question takes depends on its answer and not on
-the graph. Segments and ids are Python's integers or arrays of uint64.
+Local files are mapped into memory, others read by ranges, so that what a question takes depends on its answer and not
+on the graph. Segments and ids are Python's integers or arrays of uint64.
 """
 
 from __future__ import annotations
@@ -86,9 +86,11 @@ class Graph:
         return found.first(len(found) - int(np.searchsorted(rising, np.uint64(max(0, min_count)))))
 
     def degrees(self, segments: Iterable[int] | None = None) -> Table:
-        """Figures of all segments, or of some, ascending by part: `segment`, `n_out`, `n_in` (synapses), `partners_out`,
-        `partners_in`, `voxels_out`, `voxels_in`, `autapses`.
-        """  # fmt: skip
+        """Figures of all segments, or of some, ascending within each part.
+
+        Columns `segment`, `n_out`, `n_in` (synapses), `partners_out`, `partners_in`, `voxels_out`, `voxels_in`,
+        `autapses`.
+        """
         if segments is None:
             return _joined([self._part("nodes", part) for part in range(self.plan.parts)])
         wanted = self._labels(segments)
