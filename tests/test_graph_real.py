@@ -45,7 +45,7 @@ def test_a_real_neuron_has_the_partners_of_its_tables(tmp_path: Path) -> None:
     rows["pre"], rows["post"] = found["pre_pt_root_id"], found["post_pt_root_id"]
     for name, column in (("place", "ctr"), ("pre_place", "pre"), ("post_place", "post")):
         rows[name] = np.rint(found[column] * RESOLUTION)
-    rows["voxels"], rows["confidence"] = found["size"], 255
+    rows["voxels"], rows["confidence"][:] = found["size"], 255
     rows = {name: rows[name][order].astype(kind) for name, kind in COLUMNS.items()}
     desk, blocks = Synapses(IO(), f"file://{tmp_path}/table"), frame.blocks_of(rows["id"])
     for one in frame.grid:

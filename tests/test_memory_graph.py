@@ -14,7 +14,7 @@ from igneous_ng import run
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.renaming import Renaming
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Layer, Stage, to_dict
 from igneous_ng.stages.graph_build import Build, Take
 from tests.synaptic import table
 from tests.test_memory import MEASURE
@@ -28,7 +28,7 @@ def steps(folder: Path, name: str, count: int, side: int, parts: int = 1) -> lis
     old = np.unique(np.concatenate([rows["pre"], rows["post"]]))
     Renaming(IO(), f"file://{folder}/{name}.labels").split(old[1:], old[1:] + np.uint64(1))
     chain = Build(table=f"{folder}/{name}.table", graph=f"{folder}/{name}.graph", cell=128, parts=parts,
-                  remap=f"{folder}/{name}.labels")  # fmt: skip
+                  remap=Layer.parse(f"{folder}/{name}.labels"))  # fmt: skip
     found = list[Stage]()
     for stage in chain.steps(IO()):
         found.append(stage)

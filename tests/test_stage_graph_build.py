@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igneous_ng import cli, run
+from igneous_ng import cleaning, cli, run
 from igneous_ng.building import FATES
 from igneous_ng.connectome import Plan
 from igneous_ng.errors import DataError, SpecError
@@ -271,6 +271,25 @@ def test_a_redo_gives_what_is_made_anew(tmp_path: Path) -> None:
     nodes = kinds.pop("nodes")
     assert kinds == {**one_of_each, "csr": 2}
     assert 1 <= nodes <= 2
+
+
+def test_a_redo_follows_proofreading_though_all_between_was_cleaned_away(tmp_path: Path) -> None:
+    rows = table(f"file://{tmp_path}/table", 800, 30)
+    labels = tmp_path / "labels.json"
+    a, b, c = (int(label) for label in np.unique(rows["pre"])[1:4])
+    labels.write_text(json.dumps({str(a): str(b)}))
+    built(tmp_path, remap=str(labels))
+    url = f"file://{tmp_path}/graph"
+    for waste in list(cleaning.wastes(Store(), url, 0.0)):
+        cleaning.remove(Store(), waste)
+    assert not (tmp_path / "graph/versions/1/work").exists()
+    assert not units_again(url)
+    labels.write_text(json.dumps({str(a): str(c)}))
+    assert units_again(url).keys() == {(f"graph {phase}", 0) for phase in ("remap", "take", "sort", "publish")}
+    after = made(tmp_path)
+    built(tmp_path, "anew", remap=str(labels))
+    assert after == made(tmp_path, "anew")
+    assert a not in tables(tmp_path, "nodes")["segment"]
 
 
 def test_density_and_confidence_are_noted(tmp_path: Path) -> None:

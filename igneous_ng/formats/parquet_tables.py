@@ -1,8 +1,8 @@
 """Tables as Parquet files that any program reads: the same arrays give the same bytes, by the same pyarrow.
 
 Columns are one-dimensional arrays of numbers. Files have groups of 65,536 rows, packed by zstd, with the least and the
-greatest value of each column of each group, by which groups are left out that a query does not want; and no
-dictionaries, which are of no use for ids.
+greatest value of each column of each group, by which groups are left out that a query does not want; checksums of
+pages, which are compared whenever they are read; and no dictionaries, which are of no use for ids.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def write(columns: Mapping[str, Array]) -> bytes:
     sink = BytesIO()
     library.parquet.write_table(
         table, sink, row_group_size=GROUP, compression="zstd", compression_level=_LEVEL, use_dictionary=False,
-        write_statistics=True, store_schema=False,
+        write_statistics=True, store_schema=False, write_page_checksum=True,
     )  # fmt: skip
     return sink.getvalue()
 
@@ -56,7 +56,7 @@ def read(
     """
     library = arrow()
     try:
-        with library.parquet.ParquetFile(source, pre_buffer=False) as file:
+        with library.parquet.ParquetFile(source, pre_buffer=False, page_checksum_verification=True) as file:
             return _rows(file, names, ranges or {})
     except (library.ArrowException, OSError, KeyError) as error:
         raise DataError(f"{where or source}: not such a table ({error}); make it again") from error

@@ -104,7 +104,8 @@ class Deciding(Of, From):
         return Plan(cell=max(self.cell, frame.block), **fields)
 
     def prepare(self, io: IO) -> None:
-        """Write the plan, or accept the same."""
+        """Write the plan, or accept the same; refuse to begin without what writes the tables."""
+        parquet_tables.arrow()
         self._check_remap(io)
         otherwise = "this version was made"
         agree(io, f"{self.made(io).home}/plan.json", self.asked(io).to_json(), otherwise, "give another --tag")
