@@ -26,6 +26,7 @@ from igneous_ng.synapses import COLUMNS, Frame, Synapses, empty
 BOUNDS, RESOLUTION, BLOCK = Box((0, 0, 0), (16384, 16384, 4096)), (8.0, 8.0, 32.0), 2048
 SIDE_NM = 20_000  # of the box that is asked for
 REPEATS = 21
+FEW = ("id", "pre", "post", "x", "y", "z")
 
 
 def rows(count: int, neurons: int, frame: Frame) -> dict[str, np.ndarray]:
@@ -64,7 +65,8 @@ def build(table: str, graph: str) -> None:
     for step in catalog.load("graph build")(table=table, graph=graph).steps(IO()):
         wall, start = time.perf_counter(), time.process_time()
         run.inline(step)
-        peak = int(next(line for line in Path("/proc/self/status").open() if "VmHWM" in line).split()[1]) / 1e3
+        lines = Path("/proc/self/status").read_text().splitlines()
+        peak = int(next(line for line in lines if "VmHWM" in line).split()[1]) / 1e3
         took = time.process_time() - start
         print(f"{step.name:14} {took:6.1f} s CPU, {time.perf_counter() - wall:6.1f} s, {peak:5.0f} MB at most so far")
 
@@ -85,9 +87,8 @@ def ask(graph: str) -> None:
     opened = Graph(graph)
     top = opened.top(1)
     hub, synapses = int(top["segment"][0]), int(top["n_out"][0])
-    print(
-        f"{opened.manifest['edges']:,} edges; the hub has {synapses:,} synapses to {len(opened.partners(hub)):,} partners"
-    )
+    edges, partners = opened.manifest["edges"], len(opened.partners(hub))
+    print(f"{edges:,} edges; the hub has {synapses:,} synapses to {partners:,} partners")
     usual("partners of the hub, opened anew", lambda: Graph(graph).partners(hub))
     usual("partners of the hub", lambda: opened.partners(hub))
     usual("synapses of the hub (out)", lambda: opened.synapses(pre=hub))
@@ -100,8 +101,7 @@ def ask(graph: str) -> None:
         usual(
             f"box of {SIDE_NM * factor / 1000:g} um, {found:,} synapses, all columns", lambda box=box: opened.box(box)
         )
-        few = ["id", "pre", "post", "x", "y", "z"]
-        usual("the same, ids, partners and places", lambda box=box: opened.box(box, few))
+        usual("the same, ids, partners and places", lambda box=box: opened.box(box, FEW))
     duck(opened, hub)
     lite(opened, hub)
 

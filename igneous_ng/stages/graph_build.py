@@ -185,7 +185,7 @@ class Take(Deciding, name="graph take"):
         rows |= building.renamed(building.renaming(io, made, self.remap), rows)
         fate = building.fates(rows, plan)
         kept = {name: column[fate == 0] for name, column in rows.items() if name != "merged_into"}
-        io.put(f"{made.home}/{cell_name(plan.grid.at(box))}", parquet_tables.write(flat(kept)))
+        io.put(f"{made.home}/{cell_name(plan.grid.at(box))}", parquet_tables.write(flat(kept), parquet_tables.FINE))
         for side, last in zip(SIDES, (1, 0), strict=True):
             building.portions_of(made, side).store(0, unit, *building.narrow(rows, fate <= last, side))
         counts = dict(zip(FATES, np.bincount(fate, minlength=len(FATES)).tolist(), strict=True))
