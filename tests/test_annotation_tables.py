@@ -333,7 +333,8 @@ def test_compaction_leaves_one_file_and_the_manifests(table: Table) -> None:
 def test_a_reader_who_meets_a_compaction_finds_the_base(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     for turn in range(3):
         table.append(rows(str(turn)))
-    look, looked = table._base, []
+    look = table._base
+    looked: list[int] = []
 
     def late() -> Any:
         found = look()

@@ -150,7 +150,7 @@ def test_wrong_requests_are_refused(layer: Path) -> None:
         ({"sizes": "census", "dir": "../x"}, "names no folder"),
     ):
         with pytest.raises(SpecError, match=said):
-            Properties(layer=str(layer), **fields)  # type: ignore[arg-type]
+            Properties(layer=str(layer), **fields)
     with pytest.raises(DataError, match="there is no such table"):
         write(layer, tables=(str(layer.parent / "no.csv"),))
     image = create(layer.parent / "image", np.zeros((4, 4, 4, 1), np.uint8), (0, 0, 0))
@@ -230,9 +230,13 @@ def test_there_is_one_label_and_each_name_once() -> None:
 
 def test_parquet_columns_keep_their_types_and_ids(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    text = np.array(["a", "", "ü"], object)
-    columns = {"id": np.array([1, BIG, 2**64 - 1], np.uint64), "i": np.array([-1, 0, 1], np.int16),
-               "f": np.array([0.1, np.nan, 2], np.float32), "b": np.array([True, False, True]), "t": text}  # fmt: skip
+    columns: dict[str, np.ndarray] = {
+        "id": np.array([1, BIG, 2**64 - 1], np.uint64),
+        "i": np.array([-1, 0, 1], np.int16),
+        "f": np.array([0.1, np.nan, 2], np.float32),
+        "b": np.array([True, False, True]),
+        "t": np.array(["a", "", "ü"], object),
+    }
     back = parquet_tables.unpack(parquet_tables.pack(columns), "here")
     for name, column in columns.items():
         assert back[name].dtype == column.dtype

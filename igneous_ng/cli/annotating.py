@@ -109,9 +109,10 @@ def delete(url: str, ids: tuple[int, ...], as_json: bool, **options: Any) -> Non
 @table.command()
 @click.argument("url", metavar="TABLE")
 @AS_OF
+@click.option("--lookup", metavar="NAME", help="Also the segments of a lookup, for the version that it is of.")
 @click.option("--to", default="-", metavar="FILE", help="Where to write them; by default they are shown.")
 @click.option("--json", "as_json", is_flag=True, help="Show them in JSON.")
-def read(url: str, as_of: str | None, to: str, as_json: bool) -> None:
+def read(url: str, as_of: str | None, lookup: str | None, to: str, as_json: bool) -> None:
     """Give the rows of TABLE as of a version or a time."""
     from igneous_ng.formats import row_files
 
@@ -119,7 +120,9 @@ def read(url: str, as_of: str | None, to: str, as_json: bool) -> None:
     if suffix not in row_files.SUFFIXES:
         raise SpecError(f"{to}: rows are written to a file that ends in {', '.join(row_files.SUFFIXES)}")
     found = _table(url)
-    data = row_files.encode(found.read(int(as_of) if as_of and as_of.isdigit() else as_of), suffix)
+    if lookup is not None and as_of is not None:
+        raise SpecError("a lookup is of one version; leave out --as-of, or --lookup")
+    data = row_files.encode(_looked_up(found, lookup) if lookup else found.read(_version(as_of)), suffix)
     if to == "-":
         click.echo(data.decode(), nl=False)
         return
@@ -152,6 +155,20 @@ def _table(url: str) -> Table:
     from igneous_ng.annotation_tables import Table
 
     return Table(url)
+
+
+def _version(as_of: str | None) -> int | str | None:
+    """A number, where that is all there is."""
+    return int(as_of) if as_of and as_of.isdecimal() else as_of
+
+
+def _looked_up(found: Table, name: str) -> dict[str, Any]:
+    """The rows that were looked up, and what was found, in columns called after the lookup."""
+    from igneous_ng.annotation_lookups import Lookup
+
+    lookup = Lookup(found.io, found.url, name)
+    rows = found.read(int(lookup.about()["version"]))
+    return {**rows, **{f"{name}_{column}": values for column, values in lookup.of(rows["id"]).items()}}
 
 
 def _rows(found: Table, name: str) -> dict[str, Any]:

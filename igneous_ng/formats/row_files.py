@@ -136,7 +136,7 @@ def _plain(column: Array) -> list[Any]:
         return [str(value) for value in column.tolist()]
     if column.dtype.kind == "f":
         return [None if value != value else value for value in _cells(column, float)]
-    return column.tolist()
+    return list(column.tolist())
 
 
 def _cells(column: Array, kind: type = str) -> list[Any]:
@@ -145,4 +145,4 @@ def _cells(column: Array, kind: type = str) -> list[Any]:
         return [kind(text) if text != "nan" or kind is float else "" for text in column.astype("U32").tolist()]
     if column.dtype.kind == "b":
         return ["true" if value else "false" for value in column.tolist()]
-    return column.tolist()
+    return list(column.tolist())

@@ -124,12 +124,18 @@ class Schema:
         self._check_places(found)
         return found
 
-    def nm(self, rows: Mapping[str, Array]) -> Array:
-        """The place of each row, its centre, in nm, float64 [n, 3], x, y, z."""
+    def nm(self, rows: Mapping[str, Array], at: str = "centre") -> Array:
+        """The ``centre``, ``start`` or ``end`` of each row, in nm, float64 [n, 3], x, y, z.
+
+        A box starts at its lower corner; points and ellipsoids have a centre alone.
+        """
         parts = np.column_stack([rows[name] for name in self.places]).reshape(-1, len(self.places))
-        middle = parts[:, :3] if self.kind in ("point", "ellipsoid") else (parts[:, :3] + parts[:, 3:]) / 2
-        found: Array = middle * self.resolution if self.units == "voxel" else middle
-        return found
+        found: Array = parts[:, :3]
+        if self.kind in ("line", "box"):
+            found = {"centre": (found + parts[:, 3:]) / 2, "start": found, "end": parts[:, 3:]}[at]
+        elif at != "centre":
+            raise SpecError(f"rows of the kind {self.kind} have a centre, and no {at}")
+        return found * self.resolution if self.units == "voxel" else found
 
     def to_json(self) -> dict[str, Any]:
         """The schema in JSON's types."""

@@ -170,8 +170,10 @@ class Properties(Stage, name="annotate properties"):
         """The places of the segments that are written, ascending."""
         by = self.by or _VOXELS
         if by not in columns and (self.by or len(segments) > self.top):
-            raise SpecError(f"{self.name}: {len(segments):,} segments, and there is no column {by!r} to tell which are the "
-                            f"first; name one of {', '.join(columns)} in --by, or raise --top")  # fmt: skip
+            raise SpecError(
+                f"{self.name}: {len(segments):,} segments, and there is no column {by!r} to tell which are the first; "
+                f"name one of {', '.join(columns)} in --by, or raise --top"
+            )
         if len(segments) <= self.top:
             return np.arange(len(segments))
         if columns[by].dtype.kind not in "uif":
