@@ -172,14 +172,13 @@ class History:
 
     def at(self, as_of: int | str | datetime | None) -> Commit:
         """The version of a number, the last one until a time, or the newest; SpecError where there is none."""
+        _ = self.schema  # is there a table at all?
+        if isinstance(as_of, int) and self.io.exists(self._name(as_of) if as_of else self._table):
+            return self.get(as_of)  # it is what it is, whatever came later
         newest = self.newest()
-        if as_of is None:
-            return self.get(newest)
         if isinstance(as_of, int):
-            if not 0 <= as_of <= newest:
-                raise SpecError(f"{self.url} has no version {as_of}; there are 0 to {newest}")
-            return self.get(as_of)
-        return self._until(moment(as_of), newest)
+            raise SpecError(f"{self.url} has no version {as_of}; there are 0 to {newest}")
+        return self.get(newest) if as_of is None else self._until(moment(as_of), newest)
 
     def _until(self, time: str, newest: int) -> Commit:
         """By halving, for no version is dated before the one before it."""

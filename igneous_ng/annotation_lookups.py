@@ -1,7 +1,7 @@
 """Which segments the rows of an annotation table lie in, for one version of it and one segmentation.
 
-A lookup is a folder ``TABLE/lookups/NAME``: ``points/X-Y-Z``, the voxels of the rows in a block, ``rows/X-Y-Z.parquet``,
-what was found there, and ``lookup.json``, which says of what, once all is found.
+A lookup is a folder ``TABLE/lookups/NAME``: ``points/X-Y-Z``, the voxels of the rows in a block,
+``rows/X-Y-Z.parquet``, what was found there, and ``lookup.json``, which says of what, once all is found.
 """
 
 from __future__ import annotations

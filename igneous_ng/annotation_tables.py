@@ -219,7 +219,7 @@ class Table:
 
     def _base(self) -> _Base | None:
         """The newest file of all rows."""
-        found = numbers(self.io.list(f"{self.url}/bases"))
+        found = numbers(self.io.store.list(f"{self.url}/bases"))  # what is read does not depend on it
         raw = self.io.get_json(self._base_name(found[-1])) if found else None
         try:
             return None if raw is None else _Base(int(raw["version"]), str(raw["file"]), str(raw["digest"]))

@@ -13,6 +13,7 @@ from igneous_ng.formats.sealed import arrow
 
 Array = npt.NDArray[Any]
 _ROWS = 1 << 16  # of a row group
+_VALUE = 80  # bytes of an object of Python's, and of the pointer to it
 
 
 def pack(columns: Mapping[str, Array]) -> bytes:
@@ -42,13 +43,14 @@ def unpack(data: bytes, where: str, names: Collection[str] | None = None) -> dic
 
 
 def held_bytes(data: bytes, where: str) -> int:
-    """Bytes of all columns once unpacked, about; DataError as above."""
+    """The most bytes of all columns once unpacked, text as Python's, about; DataError as above."""
     lib = arrow()
     try:
         metadata = lib.parquet.read_metadata(lib.BufferReader(data))
     except (lib.lib.ArrowException, OSError) as error:
         raise DataError(f"{where}: not a table in Parquet ({error}); write it again") from error
-    return sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    packed = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    return int(packed + metadata.num_rows * metadata.num_columns * _VALUE)
 
 
 def _column(lib: Any, column: Any, where: str) -> Array:

@@ -1,12 +1,12 @@
 """Segments under the rows of an annotation table."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng import words
 from igneous_ng.annotation_lookups import Lookup
 from igneous_ng.annotation_tables import Table
 from igneous_ng.desks import agree
@@ -14,31 +14,28 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import remaps
 from igneous_ng.formats.info import SEGMENTATION, chunk_box
 from igneous_ng.formats.sealed import arrow
-from igneous_ng.geometry import Box, Grid, Vec3, vec
+from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.io import IO
 from igneous_ng.labelled import unsigned
 from igneous_ng.renaming import Renaming
-from igneous_ng.stage import Layer, LayerUrl, Stage, arg, opt
+from igneous_ng.stage import Chain, Layer, LayerUrl, Stage, arg, opt
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
 _SMALL = 48_000_000  # bytes that libraries, pyarrow above all, and lists take at any rate
+_ROW = 32  # bytes of an id and a voxel
+_PER_VALUE = 100  # bytes of a value of a row, text with them, while all versions are read
 _PER_ROW = 400  # bytes, while the rows of a block are found and written
 _COPIES = 4  # of a chunk, as stored, decoded, as labels of 64 bits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look(Stage, name="annotate lookup"):
-    """Look up in which segments the rows of an annotation table lie, for one version of both.
-
-    The rows of TABLE that lived in VERSION get the label of LAYER at their place, and what that becomes by a table of
-    labels, as after proofreading. A row outside of the layer gets 0. The result is in lookups/DIR of the table, a Parquet
-    file for each block, and `annotate table read TABLE --lookup DIR` shows it beside the rows.
-    """
+class Looking(Stage):
+    """The fields that say what is looked up, and where."""
 
     table: LayerUrl = arg("Annotation table.")
     layer: LayerUrl = arg("Segmentation.")
-    version: int = arg("Version of the table whose rows are looked up.")
+    as_of: int = arg("Version of the table whose rows are looked up.")
     dir: str = opt("default", "Name of the lookup.")
     mip: int = opt(0, "Level to look in.")
     at: Literal["centre", "start", "end"] = opt("centre", "Where a line or box is looked up.")
@@ -53,8 +50,8 @@ class Look(Stage, name="annotate lookup"):
             raise SpecError(f"{self.name}.dir: {self.dir!r} names no folder; use letters, digits, - and _")
         if min(self.block) < 1:
             raise SpecError(f"{self.name}.block: {self.block}; each side must be at least 1 voxel")
-        if self.version < 0:
-            raise SpecError(f"{self.name}.version: {self.version}; versions are numbers from 0 on")
+        if self.as_of < 0:
+            raise SpecError(f"{self.name}.as_of: {self.as_of}; versions are numbers from 0 on")
 
     def home(self) -> str:
         """The table has the lookup."""
@@ -62,37 +59,89 @@ class Look(Stage, name="annotate lookup"):
 
     def places(self, io: IO) -> tuple[str, ...]:
         """The folder of the lookup."""
-        return (self._lookup(io).url,)
+        return (self.lookup(io).url,)
+
+    def about(self) -> dict[str, Any]:
+        """What the result is of."""
+        return {"table": self.table, "version": self.as_of, "layer": self.layer, "mip": self.mip, "at": self.at,
+                "remap": self.remap, "block": list(self.block)}  # fmt: skip
+
+    def volume(self, io: IO) -> Volume:
+        """The level that is looked in; SpecError where it holds no labels."""
+        volume = io.volume(self.layer, self.mip, self.fill_missing)
+        if volume.info.kind != SEGMENTATION or volume.channels != 1:
+            raise SpecError(f"{self.name}: {self.layer} is of the type {volume.info.kind}; name a segmentation")
+        return volume
+
+    def lookup(self, io: IO) -> Lookup:
+        """The folder of the result."""
+        return Lookup(io, self.table, self.dir)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place(Looking, name="annotate place"):
+    """Find out which rows of an annotation table lie in which block of a segmentation, for `annotate look`."""
 
     def prepare(self, io: IO) -> None:
-        """Write which rows lie in which block."""
+        """Refuse what cannot be looked up."""
         arrow()
-        volume, table, lookup = self._volume(io), Table(self.table, io), self._lookup(io)
-        rows = table.read(self.version)
+        table = Table(self.table, io)
+        table.history.at(self.as_of)
+        table.schema.nm({name: np.zeros(0) for name in table.schema.places}, self.at)
+        self.volume(io)
+
+    def units(self, io: IO) -> range:
+        """The table."""
+        return range(1)
+
+    def peak_bytes(self, unit: int, io: IO) -> int:
+        """All rows of all versions."""
+        table = Table(self.table, io)
+        values = (table.history.at(self.as_of).next_id - 1) * len(table.schema.types)
+        return _SMALL + values * _PER_VALUE
+
+    def execute(self, unit: int, io: IO) -> None:
+        """Write the voxels of the rows of each block."""
+        volume, table, lookup = self.volume(io), Table(self.table, io), self.lookup(io)
+        rows = table.read(self.as_of)
         voxels = np.floor(table.schema.nm(rows, self.at) / volume.resolution)
         inside = ((voxels >= volume.bounds.lo) & (voxels < volume.bounds.hi)).all(axis=1)
         ids, voxels = rows["id"][inside], voxels[inside].astype(np.int64)
         places, which = np.unique((voxels - volume.bounds.lo) // self.block, axis=0, return_inverse=True)
-        plan = {**self._about(io), "rows": len(inside), "outside": int((~inside).sum()), "blocks": places.tolist()}
-        agree(io, f"{lookup.url}/plan.json", plan, "rows were looked up", "name another --dir")
+        if not len(ids):
+            places = np.zeros((1, 3), np.int64)  # so that there is something to do
+        agree(io, f"{lookup.url}/plan.json", {**self.about(), "blocks": places.tolist()}, "rows were looked up",
+              "name another --dir")  # fmt: skip
         for number, at in enumerate(places):
             own = which.ravel() == number
             lookup.put("points", vec(at), {"id": ids[own], "voxel": voxels[own]})
+        io.note(rows=len(inside), outside=int((~inside).sum()))
+
+    def finish(self, io: IO) -> None:
+        """Let them be looked up."""
+        self.lookup(io).done("place")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look(Looking, name="annotate look"):
+    """Look up the segments under rows that `annotate place` put in blocks; `annotate lookup` does both."""
 
     def units(self, io: IO) -> range:
         """The blocks that have rows."""
-        return range(len(self._lookup(io).blocks()))
+        lookup = self.lookup(io)
+        lookup.need("place", "annotate place")
+        return range(len(lookup.blocks()))
 
     def peak_bytes(self, unit: int, io: IO) -> int:
         """A chunk, the rows of a block, and the table of labels."""
-        lookup, volume = self._lookup(io), self._volume(io)
-        rows = lookup.size("points", lookup.blocks()[unit]) // 32
+        lookup, volume = self.lookup(io), self.volume(io)
+        rows = lookup.size("points", lookup.blocks()[unit]) // _ROW
         chunk = Box.sized((0, 0, 0), volume.chunk).voxels * (volume.voxel_bytes + 8)
         return _SMALL + rows * _PER_ROW + _COPIES * chunk + self._remap_bytes(io)
 
     def execute(self, unit: int, io: IO) -> None:
         """Look up the rows of one block, chunk by chunk."""
-        lookup = self._lookup(io)
+        lookup = self.lookup(io)
         at = lookup.blocks()[unit]
         points = lookup.read("points", at)
         labels = self._labels(io, points["voxel"])
@@ -105,23 +154,22 @@ class Look(Stage, name="annotate lookup"):
 
     def finish(self, io: IO) -> None:
         """Say of what this is."""
-        self._lookup(io).finish(self._about(io))
+        self.lookup(io).finish(self.about())
 
-    def said(self, io: IO) -> str:
-        """How many rows there were."""
-        plan = io.get_json(f"{self._lookup(io).url}/plan.json")
-        return f"{words.count(plan['rows'], 'row')} looked up, {plan['outside']:,} of them outside of the layer"
+    def spent(self, io: IO) -> tuple[str, ...]:
+        """Where the rows were."""
+        return (f"{self.lookup(io).url}/points",)
 
     def _labels(self, io: IO, voxels: Array) -> Array:
         """The label of each of ``voxels``; each chunk is read once."""
-        volume = self._volume(io)
+        volume = self.volume(io)
         found = np.zeros(len(voxels), np.uint64)
         cells = (voxels - volume.bounds.lo) // volume.chunk
         chunks, which = np.unique(cells, axis=0, return_inverse=True)
         for number, cell in enumerate(chunks):
             own = np.flatnonzero(which.ravel() == number)
             box = chunk_box(volume.scale, vec(cell))
-            labels = unsigned(io.read(volume, box), volume, box)[..., 0]
+            labels = unsigned(io.read(volume, box), volume, box)
             found[own] = labels[tuple((voxels[own] - box.lo).T)]
         return found
 
@@ -151,15 +199,17 @@ class Look(Stage, name="annotate lookup"):
             raise DataError(f"{self.remap}: this table of labels is missing; name a file that is there")
         return data
 
-    def _about(self, io: IO) -> dict[str, Any]:
-        return {"table": self.table, "version": self.version, "layer": self.layer, "mip": self.mip, "at": self.at,
-                "remap": self.remap, "block": list(self.block)}  # fmt: skip
 
-    def _volume(self, io: IO) -> Volume:
-        volume = io.volume(self.layer, self.mip, self.fill_missing)
-        if volume.info.kind != SEGMENTATION or volume.channels != 1:
-            raise SpecError(f"{self.name}: {self.layer} is of the type {volume.info.kind}; name a segmentation")
-        return volume
+@dataclass(frozen=True, kw_only=True)
+class LookUp(Looking, Chain, name="annotate lookup"):
+    """Look up in which segments the rows of an annotation table lie, for one version of it.
 
-    def _lookup(self, io: IO) -> Lookup:
-        return Lookup(io, self.table, self.dir)
+    The rows of TABLE that lived in the version AS_OF get the label of LAYER at their place, and what that becomes by a
+    table of labels, as after proofreading. A row outside of the layer gets 0. The result is in lookups/DIR of the
+    table, a Parquet file for each block, and `annotate table read TABLE --lookup DIR` shows it beside the rows.
+    """
+
+    def steps(self, io: IO) -> Iterator[Stage]:
+        """Rows by block, then their segments."""
+        yield self.step(Place)
+        yield self.step(Look)
