@@ -16,10 +16,13 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import parquet_tables, segment_properties
 from igneous_ng.formats.segment_properties import Property, encode, numeric, parse, tagged
 from igneous_ng.io import IO
+from igneous_ng.redo import Redo
 from igneous_ng.stages.annotate_properties import Properties
 from igneous_ng.stages.image_count import Count
 from igneous_ng.stages.segment_filter import Tally
+from igneous_ng.store import Store
 from tests.layers import create, files
+from tests.test_redo import carry_out
 
 BIG = (1 << 63) + 5
 LABELS = np.array([3, 3, 3, 3, 9, 9, BIG, BIG, BIG, 0, 0, 0, 0, 0, 0, 17], np.uint64).reshape(4, 2, 2, 1)
@@ -245,3 +248,13 @@ def test_parquet_columns_keep_their_types_and_ids(tmp_path: Path) -> None:
     assert parquet_tables.unpack(parquet_tables.pack(columns), "here", ("t",)).keys() == {"t"}
     with pytest.raises(DataError, match="here: not a table in Parquet"):
         parquet_tables.unpack(b"PAR1 nothing", "here")
+
+
+def test_a_changed_table_is_written_again_and_nothing_else(layer: Path) -> None:
+    write(layer, tables=(str(layer.parent / "table.csv"),))
+    write(layer, tables=(str(layer.parent / "table.csv"),), dir="other", columns=("rank",))
+    assert carry_out(Redo(Store(), [f"file://{layer}"])) == ({}, [])
+    (layer.parent / "table.csv").write_text(TABLE.replace("three", "3"))
+    ran, _ = carry_out(Redo(Store(), [f"file://{layer}"]))
+    assert list(ran.values()) == [{0}, {0}]
+    assert found(layer)[1]["label"].values == ["3", "ninety-nine", "big one"]
