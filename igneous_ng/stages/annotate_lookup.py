@@ -105,7 +105,7 @@ class Place(Looking, name="annotate place"):
         volume, table, lookup = self.volume(io), Table(self.table, io), self.lookup(io)
         rows = table.read(self.as_of)
         voxels = np.floor(table.schema.nm(rows, self.at) / volume.resolution)
-        inside: Array = ((voxels >= volume.bounds.lo) & (voxels < volume.bounds.hi)).all(axis=1)
+        inside = np.all((voxels >= volume.bounds.lo) & (voxels < volume.bounds.hi), axis=1)
         ids, voxels = rows["id"][inside], voxels[inside].astype(np.int64)
         places, which = np.unique((voxels - volume.bounds.lo) // self.block, axis=0, return_inverse=True)
         if not len(ids):
