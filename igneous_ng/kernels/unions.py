@@ -6,8 +6,8 @@ pair of uint64 that both parts derive alike. :func:`join` puts parts together: w
 their elements become one set. A set that holds no other half is *closed*: nothing elsewhere can reach it, and it is
 kept out of what goes up to the next node. :func:`settle` is the way down: what became of each key in the end.
 
-A set is called by its smallest key. Payloads are reduced by sums or minima of integers, so nothing depends on the
-order or the shape of the tree.
+A set is called by its smallest key. Payloads are reduced by sums, minima or maxima of integers, so nothing depends on
+the order or the shape of the tree.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from igneous_ng.errors import DataError
 from igneous_ng.native import components as native
 
 Array = npt.NDArray[Any]
-Reduction = Literal["sum", "min"]
-_REDUCE = {"sum": np.add, "min": np.minimum}
+Reduction = Literal["sum", "min", "max"]
+_REDUCE = {"sum": np.add, "min": np.minimum, "max": np.maximum}
 
 
 @dataclass(frozen=True)
