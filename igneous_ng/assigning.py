@@ -120,7 +120,11 @@ class Desk(desks.Desk):
     @cached_property
     def frame(self) -> Frame:
         """Where the table is."""
-        plan, choice = self.plan, self.choice
+        return self.framed(self.choice)
+
+    def framed(self, choice: Choice) -> Frame:
+        """Where a table is of which this is wanted."""
+        plan = self.plan
         made = {
             "clefts": plan.clefts,
             "radius": plan.radius,

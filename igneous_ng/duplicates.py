@@ -28,7 +28,6 @@ _FAN = 4  # blocks that a node of the tree joins along each axis
 _REDUCTIONS: tuple[Reduction, ...] = ("sum", "min", "then", "min", "min", "min", "min", "min", "min")
 """Of rows that are one: all voxels; the most voxels of one, below 0; its id; the box, its end below 0."""
 _GROWTH = 12  # bytes held per byte of a block's rows
-_AROUND = 27
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,14 @@ class Desk(assigning.Desk):
             at = find(answer.keys, rows["id"][some])
             _settle(made, some[at >= 0], answer.payload[at[at >= 0]])
         return made
+
+    def merged_bytes(self, at: Vec3) -> int:
+        """The most bytes that :meth:`merged` holds beside the rows."""
+        if not self.looked_for:
+            return 0
+        blocks = centred(self.frame, self.read("rows", at, ["place"])["place"])
+        parents = [vec(parent) for parent in np.unique(blocks // _FAN, axis=0)]
+        return sum(self.tree.answer_bytes(self.io, parent) for parent in parents)
 
     def _left(self, at: Vec3) -> dict[str, Array]:
         """The rows whose centroids lie in a block, by id."""

@@ -146,7 +146,7 @@ def words(resolution: Vec3f) -> str:
 def read(io: IO, volume: Volume, box: Box) -> Array:
     """The voxels of ``box``, ``[x, y, z, c]`` in Fortran order, zeros outside of the level."""
     inside = box & volume.bounds
-    if inside == box:
+    if inside == box and box.voxels:
         return io.read(volume, box)
     found = np.zeros((*box.shape, volume.channels), volume.dtype, order="F")
     if inside.voxels:

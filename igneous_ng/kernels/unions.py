@@ -23,8 +23,9 @@ from igneous_ng.errors import DataError
 from igneous_ng.native import components as native
 
 Array = npt.NDArray[Any]
-Reduction = Literal["sum", "min", "max"]
-_REDUCE = {"sum": np.add, "min": np.minimum, "max": np.maximum}
+Reduction = Literal["sum", "min", "max", "then"]
+"""How a column is put together; then: the least of those whose column before is the least, which is a ``min``."""
+_REDUCE = {"sum": np.add, "min": np.minimum, "max": np.maximum, "then": np.minimum}
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,9 @@ def _reduced(payload: Array, roots: Array, reductions: Sequence[Reduction]) -> A
     order = np.argsort(roots, kind="stable")
     starts = np.flatnonzero(np.diff(roots[order], prepend=-1))
     totals = payload.copy()
-    for column, how in enumerate(reductions):
-        if len(starts):
-            totals[roots[order][starts], column] = _REDUCE[how].reduceat(payload[order, column], starts)
+    for column, how in enumerate(reductions if len(starts) else ()):
+        values = payload[order, column]
+        if how == "then":
+            values[payload[order, column - 1] > totals[roots[order], column - 1]] = np.iinfo(np.int64).max
+        totals[roots[order][starts], column] = _REDUCE[how].reduceat(values, starts)
     return totals
