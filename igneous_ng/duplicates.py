@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -65,8 +66,8 @@ class Desk(assigning.Desk):
 
     def tables_bytes(self, cells: Sequence[Vec3]) -> int:
         """The most bytes that the tables of some blocks, and what comes of them, take."""
-        sizes = {at: sum(self.size(folder, one) for folder, one in self._files(at)) for at in self._all_near(cells)}
-        return _GROWTH * sum(sizes[near] for at in cells for near in self._around(at))
+        near = {one for at in cells for one in self._around(at)}
+        return _GROWTH * sum(self.size(folder, one) for at in near for folder, one in self._files(at))
 
     def merged(self, rows: dict[str, Array]) -> dict[str, Array]:
         """Rows of a block, each told which one stands for it; one that does has voxels and box of all."""
@@ -88,12 +89,19 @@ class Desk(assigning.Desk):
         parents = [vec(parent) for parent in np.unique(blocks // _FAN, axis=0)]
         return sum(self.tree.answer_bytes(self.io, parent) for parent in parents)
 
+    @cached_property
+    def _kept(self) -> dict[Vec3, dict[str, Array]]:
+        """What :meth:`_left` found: the leaves of a node have most neighbours in common."""
+        return {}
+
     def _left(self, at: Vec3) -> dict[str, Array]:
         """The rows whose centroids lie in a block, by id."""
-        parts = [self.read(folder, one) for folder, one in self._files(at)]
-        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else _nothing()
-        order = np.argsort(found["id"])
-        return {name: column[order] for name, column in found.items()}
+        if at not in self._kept:
+            parts = [_nothing(), *(self.read(folder, one) for folder, one in self._files(at))]
+            found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            order = np.argsort(found["id"])
+            self._kept[at] = {name: column[order] for name, column in found.items()}
+        return self._kept[at]
 
     def _near(self, at: Vec3) -> dict[str, Array]:
         """The rows whose centroids lie in a block or its neighbours."""
@@ -108,9 +116,6 @@ class Desk(assigning.Desk):
         counts = self.frame.grid.counts
         sides = [range(max(0, n - 1), min(count, n + 2)) for n, count in zip(at, counts, strict=True)]
         return [vec(near) for near in product(*sides)]
-
-    def _all_near(self, cells: Sequence[Vec3]) -> set[Vec3]:
-        return {near for at in cells for near in self._around(at)}
 
 
 def check(frame: Frame, distance: float) -> None:

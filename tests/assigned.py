@@ -171,3 +171,82 @@ def found(rows: dict[str, Array]) -> dict[int, list[tuple[int, int]]]:
     for one, pre, post in zip(rows["id"].tolist(), rows["pre"].tolist(), rows["post"].tolist(), strict=True):
         by_cleft[one >> 8 << 8].append((pre, post))
     return dict(by_cleft)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A volume whose synapses are known: clefts between boxes of segments, and what perfect evidence would be.
+
+    ``known`` has, by the id of the cleft, the presynaptic segment and all postsynaptic ones.
+    """
+
+    ids: Array
+    labels: Array
+    pre: Array
+    post: Array
+    vectors: Array
+    known: dict[int, tuple[int, set[int]]]
+
+
+SHAPE: Vec3 = (84, 76, 70)
+_SIDE, _HALF, _APART = 12, 2, 7  # of boxes of segments; of clefts across them; the least between clefts
+
+
+def scene(folder: Path, seed: int = 0, resolution: Vec3f = RESOLUTION, tries: int = 4000) -> Scene:
+    """The scene, and its layers ``clefts`` and ``seg``."""
+    rng = np.random.default_rng(seed)
+    boxes = np.indices(SHAPE).transpose(1, 2, 3, 0) // _SIDE
+    names = (1 << 60) + rng.choice(1 << 57, 1 << 12, replace=False)
+    which = boxes @ np.array([1, 16, 256])
+    which[(boxes.sum(axis=3) % 3 == 0) & (np.indices(SHAPE)[1] % _SIDE >= _SIDE // 2)] += 2048  # cut in two
+    labels = np.asfortranarray(names[which].astype(np.uint64))
+    marks, taken = np.zeros(SHAPE, np.int64), np.zeros(SHAPE, bool)
+    pre, post = (np.zeros(SHAPE, np.uint8, order="F") for _ in range(2))
+    vectors = np.zeros((*SHAPE, 3), np.float32, order="F")
+    made: list[tuple[int, set[int]]] = []
+    for axis, (lo, hi) in _plates(rng, tries):
+        if taken[_grown(lo, hi, _APART)].any():
+            continue
+        first = lo[axis] if rng.random() < 0.5 else lo[axis] + 1
+        before, after = (labels[_layer(lo, hi, axis, at)] for at in (first, 2 * lo[axis] + 1 - first))
+        if len(np.unique(before)) > 1:
+            continue
+        wide = _grown(lo, hi, 3)
+        taken[wide] = True
+        marks[_grown(lo, hi, 0)] = len(made) + 1
+        own, others = labels[wide] == before.flat[0], np.isin(labels[wide], after)
+        pre[wide][own], post[wide][others] = 255, 255
+        vectors[wide][others, axis] = (lo[axis] + 1 - first - (first - lo[axis])) * -4 * resolution[axis]
+        made.append((int(before.flat[0]), set(after.ravel().tolist())))
+    ids = cleft_layer(folder / "clefts", marks, resolution=resolution)
+    segments(folder / "seg", labels, resolution=resolution)
+    known = {int(ids[marks == mark][0]): one for mark, one in enumerate(made, 1)}
+    return Scene(ids, labels, pre, post, vectors, known)
+
+
+def _plates(rng: np.random.Generator, tries: int) -> list[tuple[int, tuple[Array, Array]]]:
+    """Boxes of two voxels across an axis, at either side of a face of segments: some at each face of the volume."""
+    found = []
+    for turn in range(tries):
+        axis = turn % 3
+        middle = rng.integers(0, SHAPE)
+        if turn < 60:
+            side = (axis + 1 + turn // 3 % 2) % 3
+            middle[side] = (0, SHAPE[side] - 1)[turn // 6 % 2]
+        middle[axis] = rng.integers(1, SHAPE[axis] // _SIDE + 1) * _SIDE
+        lo, hi = np.maximum(middle - _HALF, 0), np.minimum(middle + _HALF, SHAPE)
+        lo[axis], hi[axis] = middle[axis] - 1, middle[axis] + 1
+        if hi[axis] <= SHAPE[axis]:
+            found.append((axis, (lo, hi)))
+    return found
+
+
+def _grown(lo: Array, hi: Array, by: int) -> tuple[slice, ...]:
+    return tuple(slice(max(0, a - by), b + by) for a, b in zip(lo.tolist(), hi.tolist(), strict=True))
+
+
+def _layer(lo: Array, hi: Array, axis: int, at: int) -> tuple[slice, ...]:
+    """The voxels of a plate at one side of its face."""
+    sides = [slice(a, b) for a, b in zip(lo.tolist(), hi.tolist(), strict=True)]
+    sides[axis] = slice(at, at + 1)
+    return tuple(sides)

@@ -205,7 +205,6 @@ class Partners(Phase, Choosing, name="synapse partners"):
     def prepare(self, io: IO) -> None:
         """Write what is wanted; refuse to begin before contacts are known."""
         desk = Desk(io, self.table)
-        desk.need("contacts", f"synapse contacts ... {self.table}")
         duplicates.check(desk.framed(self.choice()), self.merge_distance)
         desk.choose(self.choice())
 
@@ -215,7 +214,9 @@ class Partners(Phase, Choosing, name="synapse partners"):
 
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """The clefts of a block, and the contacts of all cells that they reach."""
-        return SMALL + Desk(io, self.table).made_bytes(unit)
+        desk = Desk(io, self.table)
+        desk.need("contacts", f"synapse contacts ... {self.table}")
+        return SMALL + desk.made_bytes(unit)
 
     def execute(self, unit: Box, io: IO) -> None:
         """Choose the partners of the clefts that begin in one block."""
@@ -283,10 +284,7 @@ class Table(Phase, name="synapse table"):
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before partners are known, and duplicates where they are looked for."""
-        desk = Desk(io, self.table)
-        desk.need("partners", f"synapse partners {self.table}")
-        if desk.looked_for:
-            settled(desk, "synapse merge", self.table)
+        self._ready(Desk(io, self.table))
 
     def units(self, io: IO) -> Grid:
         """The blocks."""
@@ -295,6 +293,7 @@ class Table(Phase, name="synapse table"):
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """The rows, and what became of them."""
         desk = Desk(io, self.table)
+        self._ready(desk)
         at = desk.frame.grid.at(unit)
         return SMALL + 6 * desk.size("rows", at) + desk.merged_bytes(at)
 
@@ -327,6 +326,11 @@ class Table(Phase, name="synapse table"):
             f"{count:,} {name.replace('_', ' ')}" for name, flag in _FLAGS.items() if (count := int((flags & flag > 0).sum()))
         )
         return f"{texts.count(len(flags), 'synapse')}{scope}, {whole:,} with two partners" + (f" ({doubts})" if doubts else "")
+
+    def _ready(self, desk: Desk) -> None:
+        desk.need("partners", f"synapse partners {self.table}")
+        if desk.looked_for:
+            settled(desk, "synapse merge", self.table)
 
 
 @dataclass(frozen=True, kw_only=True)
