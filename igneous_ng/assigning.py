@@ -53,7 +53,9 @@ class Plan(Gridded):
             parts = {"bounds": Box.parse(raw["bounds"]), "cell": vec(raw["cell"]), "resolution": (x, y, z)}
             return cls(**{**raw, **parts})
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{where}: not a plan of partners ({error!r}); remove its folder and begin again") from error
+            raise DataError(
+                f"{where}: not a plan of partners ({error!r}); remove its folder and begin again"
+            ) from error
 
     @property
     def grid(self) -> Grid:

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from igneous_ng import desks, touching
 from igneous_ng.desks import agree
 from igneous_ng.errors import DataError
-from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, ceil_div, exactly, vec
+from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.kernels import locations
+from igneous_ng.kernels.cleft_parts import least
 from igneous_ng.kernels.unions import Reduction
 from igneous_ng.touching import FAN, Cells
 from igneous_ng.tree import Tree
@@ -124,6 +125,12 @@ class Clefts(desks.Desk):
         if not self.io.exists(f"{self.url}/clefts.json"):
             raise DataError(f"{self.url}: clefts are not all found; let `synapse detect` finish with this layer first")
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What :func:`summary` says of all clefts; DataError unless all are found."""
+        self.ready()
+        return dict(self.io.get_json(f"{self.url}/clefts.json") or {})
+
     def within(self, box: Box) -> dict[str, Array]:
         """The rows (:data:`COLUMNS`) of clefts whose first voxel lies in ``box``, ascending by id.
 
@@ -226,22 +233,22 @@ def rows_of(plan: Plan, keys: Array, payload: Array) -> dict[str, Array]:
     }
 
 
-def quantised(evidence: Array) -> Array:
-    """Evidence as uint8: uint8 as it is, uint16 by 257, of float32 the nearest to 255 p, 0 where it is no number."""
-    if evidence.dtype == np.uint8:
-        return evidence
-    if evidence.dtype == np.uint16:
-        return (evidence // np.uint16(257)).astype(np.uint8)
-    scaled = np.nan_to_num(evidence, nan=0.0, posinf=1.0, neginf=0.0)
-    np.clip(scaled, 0, 1, out=scaled)
-    found: Array = np.rint(scaled * np.float32(255)).astype(np.uint8)
+def judged(payload: Array, sizes: tuple[int, int], min_score: float, min_peak: float) -> dict[str, Array]:
+    """Which whole clefts are left out, by the first reason that each has.
+
+    ``sizes`` are the fewest and the most voxels (0: any number); scores are fractions of the greatest evidence.
+    """
+    voxels, total, peak = payload[:, 0], payload[:, 1], payload[:, 2]
+    found = {
+        "small": voxels < sizes[0],
+        "large": voxels > (sizes[1] or np.iinfo(np.int64).max),
+        "faint": total / (255.0 * voxels) < min_score,
+        "low": peak < least(min_peak),
+    }
+    out = np.zeros(len(voxels), bool)
+    for name, reason in found.items():
+        found[name], out = reason & ~out, out | reason
     return found
-
-
-def least(fraction: float) -> int:
-    """The least evidence, of 255, that is not below ``fraction``."""
-    scaled = exactly(fraction) * 255
-    return ceil_div(scaled.numerator, scaled.denominator)
 
 
 def summary(plan: Plan, counts: Mapping[str, int]) -> dict[str, Any]:

@@ -153,7 +153,8 @@ def close(own: Mapping[str, Array], others: Mapping[str, Array], distance: float
     apart = ((left["place"].astype(np.int64) - right["place"]) ** 2).sum(axis=1)
     square = exactly(distance) ** 2
     same = (left["pre"] == right["pre"]) & (left["post"] == right["post"]) & (left["id"] != right["id"])
-    return pairs[same & (apart < ceil_div(square.numerator, square.denominator))]
+    kept: Array = pairs[same & (apart < ceil_div(square.numerator, square.denominator))]
+    return kept
 
 
 def _settle(made: dict[str, Array], some: Array, payload: Array) -> None:

@@ -33,7 +33,9 @@ class Rules:
     curve: tuple[float, float]
 
 
-def rows(found: Mapping[str, Array], near: Mapping[str, Array], rules: Rules, bounds: Box, resolution: Vec3f) -> dict[str, Array]:
+def rows(
+    found: Mapping[str, Array], near: Mapping[str, Array], rules: Rules, bounds: Box, resolution: Vec3f
+) -> dict[str, Array]:
     """The rows of clefts, ascending by id.
 
     ``found`` are rows of clefts (``clefts.COLUMNS``). ``near`` are all their contacts, by cleft, then label: object,
@@ -90,7 +92,9 @@ def _placed(found: Mapping[str, Array], which: Array, rank: Array, bounds: Box, 
     return made
 
 
-def _describe(made: dict[str, Array], side: str, near: Mapping[str, Array], at: Array, bounds: Box, resolution: Vec3f) -> None:
+def _describe(
+    made: dict[str, Array], side: str, near: Mapping[str, Array], at: Array, bounds: Box, resolution: Vec3f
+) -> None:
     """Enter what is known of the partners of a side: the ``at``-th contacts, -1 where there is none."""
     there = at >= 0
     some = at[there]

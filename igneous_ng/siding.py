@@ -13,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.clefts import quantised
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box, Vec3, Vec3f
 from igneous_ng.io import IO
+from igneous_ng.kernels.cleft_parts import quantised
 from igneous_ng.kernels.contacts import Evidence, Radius
 from igneous_ng.stage import Layer, Stage, opt
 from igneous_ng.volume import Volume

@@ -58,7 +58,7 @@ class Tree(Hierarchy):
         return self._read(io, "answer", 1, at)
 
     def answer_bytes(self, io: IO, at: Vec3) -> int:
-        """The bytes of :meth:`answer`."""
+        """Bytes of :meth:`answer`."""
         return _size(io, self._name("answer", 1, at))
 
     def join_bytes(self, io: IO, level: int, at: Vec3) -> int:

@@ -17,7 +17,7 @@ from igneous_ng.clefts import Clefts, Plan, rows_of
 from igneous_ng.geometry import Box, Vec3, Vec3f, vec
 from igneous_ng.io import IO
 from igneous_ng.stages.synapse_assign import Assign
-from igneous_ng.synapses import COLUMNS, Frame, Synapses, empty
+from igneous_ng.synapses import COLUMNS, Synapses, empty
 from tests import layers
 
 Array = npt.NDArray[Any]
@@ -107,7 +107,9 @@ def contacts(ids: Array, labels: Array, radius: float, resolution: Vec3f, pre: A
                     said.post += 255
                     other = near[int(labels[there]) if inside else 0]
                     other.pre += 255
-                    other.seen(2**63 - 1, int(np.ravel_multi_index(there, ids.shape, order="F")) if inside else 2**64 - 1)
+                    other.seen(
+                        2**63 - 1, int(np.ravel_multi_index(there, ids.shape, order="F")) if inside else 2**64 - 1
+                    )
         found[cleft] = dict(near)
     return found
 
@@ -120,7 +122,7 @@ def partners(near: dict[int, Said], polyadic: float = 0.0, nearest: bool = False
         order = [label for label in order if near[label].voxels]
         posts = [one for one in order[1:] if polyadic and near[one].voxels >= polyadic * near[order[1]].voxels]
         posts = posts or order[1:2]
-        return [(order[0], post, {"unoriented"}) for post in posts] or [(*(order[:1] or [0]), 0, {"unoriented"})]
+        return [(order[0], post, {"unoriented"}) for post in posts] or [(order[0] if order else 0, 0, {"unoriented"})]
     most = {side: max(getattr(said, side) for said in near.values()) for side in ("pre", "post")}
     ranked = {
         side: sorted(

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from igneous_ng import run
-from igneous_ng.clefts import quantised
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Vec3
 from igneous_ng.io import IO
+from igneous_ng.kernels.cleft_parts import quantised
 from igneous_ng.siding import proximity, shifts
 from igneous_ng.stages.synapse_assign import Assign, Contacts, Join, Partners, Spread, Table
 from igneous_ng.synapses import AUTAPSE, DUPLICATE, NO_POST, NO_PRE, UNORIENTED, UNSURE, Synapses
@@ -86,7 +86,9 @@ def test_perfect_evidence_finds_all_partners_and_no_others(folder: Path, scene: 
 def test_one_digest_whatever_the_cells_and_blocks(folder: Path, scene: Scene) -> None:
     fields = named(folder, EVIDENCE[0]) | {"radius": 40.0, "polyadic": 0.3, "merge_distance": 120.0}
     digests = {
-        assigned.sha(assigned.assign(folder, f"cells-{number}", cell=cell, block=(32, 64, 16, 32, 128)[number], **fields))
+        assigned.sha(
+            assigned.assign(folder, f"cells-{number}", cell=cell, block=(32, 64, 16, 32, 128)[number], **fields)
+        )
         for number, cell in enumerate(CELLS)
     }
     assert len(digests) == 1
@@ -151,7 +153,7 @@ def test_noise_is_judged_as_by_definition(tmp_path: Path, which: int, cell: Vec3
     fields, resolution = NOISE[which]
     wanted = noise(tmp_path, resolution, fields)
     nearest = fields["sides"] == "nearest"
-    more = {} if nearest else {"evidence": f"{tmp_path}/evidence"}
+    more: dict[str, Any] = {} if nearest else {"evidence": f"{tmp_path}/evidence"}
     made = assigned.assign(tmp_path, cell=cell, **fields, **more)
     chosen = {
         cleft: assigned.partners(near, fields.get("polyadic", 0.0), nearest) for cleft, near in wanted["near"].items()
@@ -206,8 +208,11 @@ def test_duplicates_are_groups_of_near_rows_of_equal_partners(tmp_path: Path, si
     labels = np.asfortranarray(1 + (np.indices(shape)[1] // 13 + 2 * (np.indices(shape)[2] // 10)).astype(np.uint32))
     assigned.cleft_layer(tmp_path / "clefts", marks)
     assigned.segments(tmp_path / "seg", labels)
-    assigned.image(tmp_path / "ev", np.repeat((labels % 2 * 255).astype(np.uint8)[..., None], 2, axis=3) ^ np.uint8([0, 255]))
-    more = {} if sides == "nearest" else {"evidence": f"{tmp_path}/ev"}
+    assigned.image(
+        tmp_path / "ev",
+        np.repeat((labels % 2 * 255).astype(np.uint8)[..., None], 2, axis=3) ^ np.array([0, 255], np.uint8),
+    )
+    more: dict[str, Any] = {} if sides == "nearest" else {"evidence": f"{tmp_path}/ev"}
     plain = assigned.assign(tmp_path, "plain", sides=sides, radius=60.0, block=8, **more)
     for number, (distance, block) in enumerate([(60.5, 8), (60.5, 16), (3.0, 64)]):
         made = assigned.assign(tmp_path, f"merged-{number}", sides=sides, radius=60.0, block=block,
@@ -252,8 +257,8 @@ def test_a_segmentation_that_covers_a_part_leaves_the_rest_without_partners(tmp_
     labels = np.full((12, 12, 10), 7, np.uint32, order="F")
     labels[:4] = 9
     assigned.segments(tmp_path / "part", labels, (FIRST[0] + 4, FIRST[1], FIRST[2]))
-    fields = {"clefts": f"{tmp_path}/clefts", "segmentation": f"{tmp_path}/part", "table": f"{tmp_path}/some"}
-    for step in Assign(**fields, radius=16.0).steps(IO()):
+    chain = Assign(clefts=f"{tmp_path}/clefts", segmentation=f"{tmp_path}/part", table=f"{tmp_path}/some", radius=16.0)
+    for step in chain.steps(IO()):
         run.inline(step)
     made = assigned.rows(f"file://{tmp_path}/some")
     assert {made["pre"][0], made["post"][0]} == {7, 9}
@@ -272,7 +277,7 @@ def test_kinds_by_channels_and_by_density(tmp_path: Path) -> None:
     dark = np.full(shape, 200, np.uint8)
     dark[8:12] = 80
     assigned.image(tmp_path / "image", dark)
-    more = {"sides": "channels", "evidence": f"{tmp_path}/sides", "radius": 24.0}
+    more: dict[str, Any] = {"sides": "channels", "evidence": f"{tmp_path}/sides", "radius": 24.0}
     made = assigned.assign(tmp_path, "channels", kind=f"{tmp_path}/kinds", **more)
     assert (made["kind"][0], made["kind_confidence"][0]) == (2, 191)
     made = assigned.assign(tmp_path, "thick", kind=f"{tmp_path}/image", kind_from="image", **more)
@@ -306,10 +311,16 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) ->
     for other, said in wrong:
         with pytest.raises(SpecError, match=said):
             run.inline(Contacts(**{**fields, **other}))
-    for other, said in [({"block": 48}, "power of two"), ({"polyadic": 0.12345}, "at most three decimals"),
-                        ({"polyadic": 1.5}, "0 to 1"), ({"merge_distance": -1.0}, "0 or a positive")]:  # fmt: skip
+    asked: list[tuple[dict[str, Any], str]] = [
+        ({"block": 48}, "power of two"),
+        ({"polyadic": 0.12345}, "at most three decimals"),
+        ({"polyadic": 1.5}, "0 to 1"),
+        ({"merge_distance": -1.0}, "0 or a positive"),
+        ({"kind_curve": (0.0, 0.0)}, "a width of 0"),
+    ]
+    for other, said in asked:
         with pytest.raises(SpecError, match=said):
-            Assign(**fields, **other)
+            Assign(**{**fields, **other})
     assert not (tmp_path / "table").exists()
 
 
@@ -336,8 +347,8 @@ def test_phases_out_of_order_and_other_requests_are_refused(tmp_path: Path) -> N
         run.inline(Spread(layer=table))
     run.inline(Table(table=table))
     assert Synapses(IO(), table).frame.made["radius"] == 80.0
+    (tmp_path / "clefts/synapse/clefts.json").unlink()
     with pytest.raises(DataError, match="clefts are not all found"):
-        (tmp_path / "clefts/synapse/clefts.json").unlink()
         run.inline(Contacts(**{**fields, "table": f"{tmp_path}/again"}))
 
 
@@ -350,7 +361,10 @@ def test_evidence_is_quantised_voxel_by_voxel() -> None:
     pre, post = proximity(np.array([-32768, -129, 0, 32767], np.int16))
     assert (pre.tolist(), post.tolist()) == ([0, 0, 0, 255], [255, 1, 0, 0])
     pre, post = proximity(np.array([-2, -1, 0, 0.5, np.nan], np.float32))
-    assert (pre.tolist(), post.tolist()) == (quantised(np.float32([0, 0, 0, 0.5, 0])).tolist(), [255, 255, 0, 0, 0])
+    assert (pre.tolist(), post.tolist()) == (
+        quantised(np.array([0, 0, 0, 0.5, 0], np.float32)).tolist(),
+        [255, 255, 0, 0, 0],
+    )
     vectors = np.array([[16.0, -3.9, 0.0], [17.0, 0, 0], [100, 0, 0], [np.nan, 0, 0]], np.float32)
     found = shifts(vectors.reshape(4, 1, 1, 3), (8.0, 8.0, 40.0), (2, 2, 2))
     assert [array.ravel().tolist() for array in found] == [[2, 2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]

@@ -83,7 +83,9 @@ class Labels:
     values: Array
 
 
-def contacts(objects: Labels, segments: Labels, cell: Box, whole: Box, known: Evidence, radius: Radius) -> dict[str, Array]:
+def contacts(
+    objects: Labels, segments: Labels, cell: Box, whole: Box, known: Evidence, radius: Radius
+) -> dict[str, Array]:
     """What the voxels of ``cell`` within the radius of each object say: see ``native/contacts.pyi``.
 
     ``objects`` are uint64, and as far as the radius reaches; ``segments`` cover the cell, and as far as vectors lead.

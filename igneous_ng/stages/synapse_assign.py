@@ -1,6 +1,6 @@
 """Partners of clefts: which segments lie near each cleft, which of them are its partners, and the table of synapses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +107,7 @@ class Contacts(Nearing, name="synapse contacts"):
         if not io.exists(f"{self.clefts}/synapse/plan.json"):
             raise SpecError(
                 f"{self.name}: {self.clefts} was not made by `synapse detect`: of its labels nobody knows places and "
-                "sizes; run `synapse detect` on the evidence that it was made from, or on this layer"
+                "sizes; run `synapse detect` on the evidence, or on a layer of uint8 that is 255 where these labels are"
             )
         volume = io.volume(self.clefts, 0)
         segments = siding.level(io, self.segmentation, volume.resolution)
@@ -323,9 +323,13 @@ class Table(Phase, name="synapse table"):
         scope = f" in {len(some)} of {len(blocks)} blocks" if len(some) < len(blocks) else ""
         whole = int((flags & LEFT_OUT == 0).sum())
         doubts = ", ".join(
-            f"{count:,} {name.replace('_', ' ')}" for name, flag in _FLAGS.items() if (count := int((flags & flag > 0).sum()))
+            f"{count:,} {name.replace('_', ' ')}"
+            for name, flag in _FLAGS.items()
+            if (count := int((flags & flag > 0).sum()))
         )
-        return f"{texts.count(len(flags), 'synapse')}{scope}, {whole:,} with two partners" + (f" ({doubts})" if doubts else "")
+        return f"{texts.count(len(flags), 'synapse')}{scope}, {whole:,} with two partners" + (
+            f" ({doubts})" if doubts else ""
+        )
 
     def _ready(self, desk: Desk) -> None:
         desk.need("partners", f"synapse partners {self.table}")
