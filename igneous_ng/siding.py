@@ -47,7 +47,7 @@ class Sided(Stage):
     post_evidence: Layer | None = opt(None, "Layer of the postsynaptic channel, where --evidence has one channel only.")
     vectors_in: Literal["nm", "voxels"] = opt("nm", "Unit of vectors.")
     reach: float = opt(400.0, "Longest vector that counts, in nm.")
-    model: str = opt("", "URL of the model of --sides network: image and cleft in, two channels out.")
+    model: Layer | None = opt(None, "Folder of the model of --sides network: image and cleft in, two channels out.")
     kind: Layer | None = opt(None, "Layer that tells excitatory from inhibitory.")
     kind_from: Literal["channels", "image"] = opt(
         "channels", "What that layer is: two channels, excitatory and inhibitory; or the image, where density tells."
@@ -62,14 +62,14 @@ class Sided(Stage):
             raise SpecError(f"{self.name}: sides by {self.sides} and {layer} as --evidence; give both, or neither")
         if self.post_evidence is not None and self.sides != "channels":
             raise SpecError(f"{self.name}: --post-evidence is of --sides channels; leave it out, or say so")
-        if (self.sides == "network") != bool(self.model):
+        if (self.sides == "network") != (self.model is not None):
             raise SpecError(f"{self.name}: --model and --sides network go together; give both, or neither")
         if self.reach <= 0:
             raise SpecError(f"{self.name}.reach: {self.reach:g} nm; give a positive number")
 
     def sources(self, io: IO, resolution: Vec3f) -> list[Volume]:
         """The levels that are read, each found to be of the type and the channels that it must be; else SpecError."""
-        found = [_checked(self.name, what, volume, count) for what, volume, count in self._named(io, resolution)]
+        found = [fitting(self.name, what, volume, count) for what, volume, count in self._named(io, resolution)]
         if self.sides == "channels" and self.post_evidence is None and found[0].channels != 2:
             raise SpecError(
                 f"{self.name}: {self.evidence} has {found[0].channels} channel(s), and sides are two: the presynaptic "
@@ -181,7 +181,7 @@ def _channels(array: Array) -> list[Array]:
     return [array[..., channel] for channel in range(array.shape[3])]
 
 
-def _checked(stage: str, what: str, volume: Volume, channels: tuple[int, ...]) -> Volume:
+def fitting(stage: str, what: str, volume: Volume, channels: tuple[int, ...]) -> Volume:
     """A level that can be ``what``; SpecError where it cannot."""
     if volume.dtype.name not in TYPES[what]:
         raise SpecError(

@@ -31,7 +31,7 @@ def by_cells(ids: np.ndarray, labels: np.ndarray, cell: Vec3, radius: Radius, kn
                 leads = [] if shift is None else [np.asfortranarray(shift[own][..., axis]) for axis in range(3)]
                 said = Evidence([weights[own] for weights in known], leads)
                 some = contacts(Labels(wide, ids[wide.slices(LO)]), Labels(far, padded), box, whole, said, radius)
-                found.append(evidence(some, True, shift is not None))
+                found.append(evidence(some, shift is None))
     return summed(found)
 
 

@@ -85,3 +85,27 @@ def test_a_key_that_no_part_had_is_an_error() -> None:
     found, _ = unions.join([leaf([1], {1: (1, 1)}, set())], HOW)
     with pytest.raises(DataError, match="no element 7"):
         found.of(np.array([7], np.uint64))
+
+
+def test_ties_of_a_column_go_by_the_next_in_any_order_of_parts() -> None:
+    how: tuple[unions.Reduction, ...] = ("min", "then", "sum")
+    rows = {1: (-5, 40, 1), 2: (-7, 30, 1), 3: (-7, 20, 1), 4: (-6, 10, 1), 9: (0, -3, 1)}
+    links = [(1, 2), (2, 3), (3, 4)]
+
+    def part(members: list[int]) -> Table:
+        halves = [(key, link) for key in members for link in links if key in link]
+        return Table(
+            np.array(members, np.uint64),
+            np.array([rows[key] for key in members]),
+            np.array([key for key, _ in halves], np.uint64),
+            np.array([link for _, link in halves], np.uint64).reshape(-1, 2),
+        )
+
+    for first, second in (([1, 2], [3, 4, 9]), ([2, 3, 9], [4, 1]), ([1, 4, 9], [3, 2])):
+        below, up = unions.join([part(first)], how)
+        top, _ = unions.join([up, part(second)], how)
+        ends = unions.settle(below, top)
+        for found in (top, ends):
+            payload = dict(zip(found.keys.tolist(), found.payload.tolist(), strict=True))
+            assert all(payload[key] == [-7, 20, 4] for key in payload if key != 9)
+            assert payload.get(9, [0, -3, 1]) == [0, -3, 1]

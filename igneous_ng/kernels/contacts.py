@@ -103,13 +103,13 @@ def contacts(
     )
 
 
-def evidence(found: dict[str, Array], oriented: bool, shifted: bool) -> dict[str, Array]:
+def evidence(found: dict[str, Array], weighted: bool) -> dict[str, Array]:
     """Columns of :func:`contacts` by what they mean: pre and post, sums of evidence, and kinds [n, k], the other sums.
 
-    A voxel whose vector leads elsewhere is surely postsynaptic there, and the voxel where it leads presynaptic.
+    ``weighted``: the first two sums are the evidence. Else it is vectors: a voxel whose vector leads elsewhere is
+    surely postsynaptic, and the one where it leads presynaptic; without vectors there is none.
     """
     sums, more = found.pop("sums"), {name: found.pop(name) * np.uint64(FULL) for name in ("met", "left")}
-    weighted = oriented and not shifted
     pre, post = (sums[:, 0], sums[:, 1]) if weighted else (more["met"], more["left"])
     return {**found, "pre": pre, "post": post, "kinds": sums[:, 2:] if weighted else sums}
 

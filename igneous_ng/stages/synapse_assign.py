@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng import duplicates, siding
+from igneous_ng import duplicates, side_network, siding
 from igneous_ng import words as texts
 from igneous_ng.assigning import Choice, Plan
 from igneous_ng.clefts import Clefts
@@ -18,6 +18,7 @@ from igneous_ng.geometry import Box, Grid, Vec3, exactly
 from igneous_ng.io import IO
 from igneous_ng.kernels import contacts
 from igneous_ng.kernels.contacts import Labels, Radius
+from igneous_ng.side_network import Looking
 from igneous_ng.siding import Sided
 from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt, sampled
 from igneous_ng.synapses import AUTAPSE, DUPLICATE, LEFT_OUT, NO_POST, NO_PRE, UNORIENTED, UNSURE, Synapses
@@ -73,6 +74,8 @@ class Contacts(Nearing, name="synapse contacts"):
         plan = self.plan(io)
         Clefts(io, self.clefts).ready()
         self.sources(io, plan.resolution)
+        if self.model is not None:
+            self._looking(io, plan).peak_bytes()
         Desk(io, self.table).begin(plan)
 
     def units(self, io: IO) -> Grid:
@@ -87,7 +90,8 @@ class Contacts(Nearing, name="synapse contacts"):
         segments = unit.grow(far, far).voxels * self._segments(io).voxel_bytes
         read = 2 * _LABEL * around
         held = _LABEL * around + segments + max(segments, self.known_bytes(io, unit, plan.resolution))
-        return SMALL + max(read, held + around * _DISTANCES)
+        patch = self._looking(io, plan).peak_bytes() if self.model is not None else 0
+        return SMALL + max(read, held + around * _DISTANCES) + patch
 
     def execute(self, unit: Box, io: IO) -> None:
         """Find the contacts of one cell."""
@@ -95,6 +99,9 @@ class Contacts(Nearing, name="synapse contacts"):
         box = siding.around(unit, plan.near.margin, plan.bounds)
         ids = io.read(io.volume(self.clefts, 0), box)[..., 0]
         found = self._found(io, plan, Labels(box, ids), unit if ids.any() else Box(unit.lo, unit.lo))
+        if self.model is not None:
+            known = Clefts(io, self.clefts)
+            found = side_network.together(found, self._looking(io, plan).contacts(known, unit))
         desk.put("contacts", plan.at(unit), found)
         io.note(contacts=len(found["object"]), clefts=len(np.unique(found["object"])))
 
@@ -142,7 +149,13 @@ class Contacts(Nearing, name="synapse contacts"):
         segments = siding.read(io, self._segments(io), box)[..., 0]
         known = self.known(io, cell, plan.resolution)
         found = contacts.contacts(ids, Labels(box, segments), cell, plan.bounds, known, plan.near)
-        return contacts.evidence(found, self.sides != "nearest", self.sides == "vectors")
+        return contacts.evidence(found, self.sides in ("channels", "proximity"))
+
+    def _looking(self, io: IO, plan: Plan) -> Looking:
+        level = siding.level(io, str(self.evidence), plan.resolution, self.fill_missing)
+        image = siding.fitting(self.name, "image", level, (1,))
+        ids = io.volume(self.clefts, 0)
+        return Looking(io, str(self.model), image, ids, self._segments(io), plan.near)
 
 
 @dataclass(frozen=True, kw_only=True)
