@@ -1,8 +1,8 @@
-"""Evidence of sides by a network that sees one cleft at a time (Turner et al. 2020): the image, and which voxels are it.
+"""Evidence of sides by a network that sees a cleft at a time (Turner et al. 2020): image, and which voxels are it.
 
-Its patch lies around the voxel of the cleft that is nearest to the centroid, so it does not depend on cells; a cleft is
-looked at by the cell in which it begins. Grey values are shown as they are, from 0 to 1. The sums are over voxels of the
-trusted part of the patch within the radius of those voxels of the cleft that lie in the patch.
+Its patch lies around the voxel of the cleft that is nearest to the centroid, so it does not depend on cells; a cleft
+is looked at by the cell in which it begins. Grey values are shown as they are, from 0 to 1. The sums are over voxels of
+the trusted part of the patch within the radius of those voxels of the cleft that lie in the patch.
 """
 
 from __future__ import annotations

@@ -85,7 +85,9 @@ def test_contact_alone_tells_no_sides() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 6), *[st.integers(0, 9)] * 3), max_size=6, unique_by=lambda one: one[0]),
        st.sampled_from([0, 1, 500, 1000]))  # fmt: skip
-def test_partners_are_segments_and_flags_say_which_are_not_there(said: list[tuple[int, int, int, int]], part: int) -> None:
+def test_partners_are_segments_and_flags_say_which_are_not_there(
+    said: list[tuple[int, int, int, int]], part: int
+) -> None:
     one = near(*said)
     for choose in (pairs, unoriented):
         found = choose(one, part)

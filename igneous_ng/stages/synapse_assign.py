@@ -11,7 +11,7 @@ from igneous_ng import duplicates, side_network, siding
 from igneous_ng import words as texts
 from igneous_ng.assigning import Choice, Plan
 from igneous_ng.clefts import Clefts
-from igneous_ng.climbing import SMALL, Joining, Spreading, settled
+from igneous_ng.climbing import SMALL, Climbing, Joining, Spreading, settled
 from igneous_ng.duplicates import Desk
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box, Grid, Vec3, exactly
@@ -246,14 +246,10 @@ class Partners(Phase, Choosing, name="synapse partners"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Merging(Stage):
+class Merging(Climbing):
     """What the phases of the tree have in common."""
 
     layer: LayerUrl = arg("Folder of the table, as `synapse contacts` was given.")
-
-    def inputs(self, io: IO) -> tuple[str, ...]:
-        """Nothing but the folder."""
-        return (self.layer,)
 
     def desk(self, io: IO) -> Desk:
         """Where the phases leave what they know."""
@@ -262,7 +258,7 @@ class Merging(Stage):
     def places(self, io: IO) -> tuple[str, ...]:
         """The tree."""
         url = self.desk(io).url
-        return f"{url}/tree", *(f"{url}/done/{phase}-{self.level}.json" for phase in ("join", "spread"))  # type: ignore[attr-defined]
+        return f"{url}/tree", *(f"{url}/done/{phase}-{self.level}.json" for phase in ("join", "spread"))
 
     def command(self, phase: str) -> str:
         """The name of another stage of the group."""
