@@ -47,6 +47,7 @@ def swap(tmp_path: Path, labels: np.ndarray) -> None:
     assigned.segments(tmp_path / "seg", labels)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("distance", [0.0, 200.0])
 def test_a_changed_part_changes_the_rows_that_it_touches(tmp_path: Path, scene: Scene, distance: float) -> None:
     fields: dict[str, Any] = {"sides": "channels", "evidence": f"{tmp_path}/both", "radius": 24.0, "polyadic": 0.1,

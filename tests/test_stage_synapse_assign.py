@@ -20,7 +20,7 @@ from igneous_ng.synapses import AUTAPSE, DUPLICATE, NO_POST, NO_PRE, UNORIENTED,
 from tests import assigned, layers
 from tests.assigned import FIRST, SHAPE, Scene
 
-CELLS: tuple[Vec3, ...] = ((20, 20, 20), (17, 13, 11), SHAPE, (7, 64, 23), (31, 29, 37))
+CELLS: tuple[Vec3, ...] = ((20, 20, 20), (41, 17, 70), SHAPE, (23, 76, 19), (31, 29, 37))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_one_digest_whatever_the_cells_and_blocks(folder: Path, scene: Scene) ->
     fields = named(folder, EVIDENCE[0]) | {"radius": 40.0, "polyadic": 0.3, "merge_distance": 120.0}
     digests = {
         assigned.sha(
-            assigned.assign(folder, f"cells-{number}", cell=cell, block=(32, 64, 16, 32, 128)[number], **fields)
+            assigned.assign(folder, f"cells-{number}", cell=cell, block=(32, 64, 32, 64, 128)[number], **fields)
         )
         for number, cell in enumerate(CELLS)
     }
@@ -213,8 +213,8 @@ def test_duplicates_are_groups_of_near_rows_of_equal_partners(tmp_path: Path, si
         np.repeat((labels % 2 * 255).astype(np.uint8)[..., None], 2, axis=3) ^ np.array([0, 255], np.uint8),
     )
     more: dict[str, Any] = {} if sides == "nearest" else {"evidence": f"{tmp_path}/ev"}
-    plain = assigned.assign(tmp_path, "plain", sides=sides, radius=60.0, block=8, **more)
-    for number, (distance, block) in enumerate([(60.5, 8), (60.5, 16), (3.0, 64)]):
+    plain = assigned.assign(tmp_path, "plain", sides=sides, radius=60.0, block=64, **more)
+    for number, (distance, block) in enumerate([(60.5, 8), (60.5, 32), (3.0, 64)]):
         made = assigned.assign(tmp_path, f"merged-{number}", sides=sides, radius=60.0, block=block,
                                merge_distance=distance, **more)  # fmt: skip
         groups = pairs_by_definition(plain, distance)

@@ -9,6 +9,7 @@ import pytest
 
 from igneous_ng import records, run
 from igneous_ng.io import IO
+from igneous_ng.stage import Layer
 from igneous_ng.stages.synapse_assign import Assign
 from igneous_ng.store import Store
 from tests import assigned
@@ -24,8 +25,8 @@ def test_every_phase_killed_leaves_the_same_bytes(tmp_path: Path) -> None:
     assigned.image(tmp_path / "both", np.stack([made.pre, made.post], axis=-1))
     for folder in ("calm", "killed"):
         chain = Assign(clefts=f"{tmp_path}/clefts", segmentation=f"{tmp_path}/seg", table=f"{tmp_path}/{folder}",
-                       sides="channels", evidence=f"{tmp_path}/both", radius=24.0, polyadic=0.1, merge_distance=120.0,
-                       cell=(16, 16, 16), block=16)  # fmt: skip
+                       sides="channels", evidence=Layer(f"file://{tmp_path}/both"), radius=24.0, polyadic=0.1,
+                       merge_distance=120.0, cell=(16, 16, 16), block=16)  # fmt: skip
         for step in chain.steps(IO()):
             if folder == "calm":
                 run.inline(step)
