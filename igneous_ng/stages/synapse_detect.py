@@ -130,7 +130,11 @@ class Label(Labelling, name="synapse label"):
             return inside.view(np.uint8)
         volume = io.volume(plan.split_by, plan.split_mip, self.fill_missing)
         labels = np.zeros(unit.shape, np.uint64, order="F")
-        np.add(read_box(io, volume, unit), np.uint64(1), out=labels, where=inside, dtype=np.uint64, casting="unsafe")
+        for chunk in volume.chunks(unit):
+            part = chunk & unit
+            where = part.slices(unit.lo)
+            if inside[where].any():
+                labels[where] = np.where(inside[where], read_box(io, volume, part).astype(np.uint64) + np.uint64(1), 0)
         if (labels[inside] == 0).any():
             raise DataError(f"{plan.split_by}: {unit} has the label 2**64 - 1, which is none; renumber the segments")
         return labels
@@ -283,8 +287,7 @@ class Relabel(Judging, name="synapse relabel"):
         kept = ~np.any(list(reasons.values()), axis=0)
         labels = np.zeros(len(keys) + 1, np.uint64)
         labels[1:][kept] = plan.ids(keys[kept])
-        voxels = Runs(**desk.read("runs", at)).paint(labels, unit.shape)
-        io.write(io.volume(self.layer, 0, info=self._info(io)), unit, voxels[..., None])
+        io.write(io.volume(self.layer, 0, info=self._info(io)), unit, self._painted(desk, unit, labels))
         begins = own == keys
         whole = clefts.rows_of(plan, keys[begins & kept], payload[begins & kept])
         desk.clefts.write(at, whole)
@@ -297,6 +300,12 @@ class Relabel(Judging, name="synapse relabel"):
     def finish(self, io: IO) -> None:
         """Allow counting."""
         self.desk(io).done("relabel")
+
+    def _painted(self, desk: Desk, unit: Box, labels: Array) -> Array:
+        """The voxels of a cell, [x, y, z, 1]; nothing is made of the many that have no cleft."""
+        if not labels.any():
+            return np.broadcast_to(labels[:1], (*unit.shape, 1))
+        return Runs(**desk.read("runs", desk.plan.at(unit))).paint(labels, unit.shape)[..., None]
 
     def _info(self, io: IO) -> Info:
         plan = self.desk(io).plan
