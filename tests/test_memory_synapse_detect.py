@@ -39,7 +39,7 @@ def phase(folder: Path, name: str, which: str, split: bool) -> Stage:
     """A phase after those before it."""
     segments = f"{folder}/{name}-segments" if split else None
     layer = f"{folder}/{name}-{which}-{split}"
-    cell = (96, 96, 96) if which in ("join", "tally") else (SIDE,) * 3
+    cell = (96, 96, 96) if which == "join" else (SIDE,) * 3
     stages = {}
     for stage in Detect(evidence=f"{folder}/{name}", layer=layer, cell=cell, threshold=0.6, split_by=segments).steps(
         IO()
@@ -51,9 +51,7 @@ def phase(folder: Path, name: str, which: str, split: bool) -> Stage:
 
 @pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
-@pytest.mark.parametrize(
-    ("which", "split"), [("label", False), ("label", True), ("join", True), ("relabel", True), ("tally", False)]
-)
+@pytest.mark.parametrize(("which", "split"), [("label", False), ("label", True), ("join", True), ("relabel", True)])
 def test_a_task_takes_no_more_memory_than_it_declares(layers: Path, which: str, split: bool) -> None:
     words = [json.dumps(to_dict(phase(layers, name, which, split))) for name in ("big", "small")]
     done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)

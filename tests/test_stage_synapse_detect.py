@@ -225,7 +225,7 @@ def test_a_mask_and_missing_chunks_are_no_evidence(tmp_path: Path) -> None:
     seen[:4, 4:8, 4:8] = 0
     fields: dict[str, Any] = {"mask": f"{tmp_path}/mask", "threshold": 0.7, "connectivity": 6}
     with pytest.raises(DataError, match="fill-missing"):
-        detect(tmp_path, **fields)
+        detect(tmp_path, "strict", **fields)
     layer = detect(tmp_path, fill_missing=True, **fields)
     agree(layer, *synaptic.clefts(seen[..., 0], (-8, 4, 0), 179, 6))
     counts = Clefts(IO(), f"file://{layer}").told
