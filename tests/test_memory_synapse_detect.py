@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from igneous_ng import run
 from igneous_ng.io import IO
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Layer, Stage, to_dict
 from igneous_ng.stages.synapse_detect import Detect
 from tests.layers import create
 from tests.test_memory import MEASURE
@@ -37,7 +37,7 @@ def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def phase(folder: Path, name: str, which: str, split: bool) -> Stage:
     """A phase after those before it."""
-    segments = f"{folder}/{name}-segments" if split else None
+    segments = Layer.parse(f"{folder}/{name}-segments") if split else None
     layer = f"{folder}/{name}-{which}-{split}"
     cell = (96, 96, 96) if which == "join" else (SIDE,) * 3
     stages = {}

@@ -28,7 +28,8 @@ PART = (slice(2, 18), slice(2, 14), slice(1, 15))  # 1/64, in two cells
 def evidence() -> Array:
     """Lumps, some of which span cells."""
     smooth = ndimage.gaussian_filter(np.random.default_rng(4).random(SHAPE), 1.5)
-    return np.interp(smooth, [smooth.min(), smooth.max()], [0, 255]).astype(np.uint8)
+    found: Array = np.interp(smooth, [smooth.min(), smooth.max()], [0, 255]).astype(np.uint8)
+    return found
 
 
 def changed(array: Array) -> Array:

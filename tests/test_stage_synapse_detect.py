@@ -140,29 +140,30 @@ def told(layer: Path) -> str:
 def test_cells_of_any_shape_tell_the_same(tmp_path: Path) -> None:
     array = scene()
     segments = (np.indices(SHAPE).sum(axis=0) // 50).astype(np.uint32)[..., None]
-    found = {}
+    found: dict[tuple[bool, Vec3], str] = {}
     for chunk, cells in (((37, 53, 71), ((37, 53, 71), (74, 53, 71))), ((13, 31, 29), ((13, 31, 29), (26, 62, 29))),
                          ((32, 32, 32), ((64, 32, 96), (128, 128, 128)))):  # fmt: skip
         folder = tmp_path / str(chunk[0])
         create(folder / "source", array[..., None], LO, chunk, resolution=(4.0, 4.0, 40.0))
         create(folder / "segments", segments, LO, chunk, kind="segmentation")
         for cell in cells:
-            for split in (None, f"{folder}/segments"):
-                layer = detect(folder, f"{cell}-{bool(split)}", cell=cell, threshold=0.5, min_size=2, split_by=split)
-                found.setdefault(split is None, {})[cell] = told(layer)
-    assert [len(set(shas.values())) for shas in found.values()] == [1, 1]
+            for split in (False, True):
+                more = {"split_by": f"{folder}/segments"} if split else {}
+                layer = detect(folder, f"{cell}-{split}", cell=cell, threshold=0.5, min_size=2, **more)
+                found[split, cell] = told(layer)
+    assert [len({sha for (one, _), sha in found.items() if one == split}) for split in (False, True)] == [1, 1]
     inside = array >= 128
-    for split, labels in ((None, inside.astype(np.uint32)), (1, np.where(inside, segments[..., 0] + 1, 0))):
+    for split, labels in ((False, inside), (True, np.where(inside, segments[..., 0] + 1, 0))):
         kernel: Any = cc3d.connected_components
         parts = kernel(np.asfortranarray(labels.astype(np.uint32)), connectivity=26)
         sizes = np.bincount(parts.ravel())
-        layer = tmp_path / "32" / f"(64, 32, 96)-{bool(split)}"
+        layer = tmp_path / "32" / f"(64, 32, 96)-{split}"
         mine = whole(layer)[..., 0]
         assert len(rows(layer)) == np.count_nonzero(sizes[1:] >= 2) > 30
         assert sorted(row["voxels"] for row in rows(layer)) == sorted(sizes[1:][sizes[1:] >= 2].tolist())
         both = np.unique(np.stack([parts.ravel(), mine.ravel()]), axis=1)
         assert len(set(both[0].tolist())) == both.shape[1], "each of cc3d's components is one cleft, or none"
-        assert (max(row["voxels"] for row in rows(layer)) > 3 * SHAPE[1] * SHAPE[2]) == (split is None)
+        assert (max(row["voxels"] for row in rows(layer)) > 3 * SHAPE[1] * SHAPE[2]) != split
 
 
 def test_a_box_has_the_rows_of_clefts_that_begin_in_it(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from igneous_ng import records, run
 from igneous_ng.io import IO
+from igneous_ng.stage import Layer
 from igneous_ng.stages.synapse_detect import Detect
 from igneous_ng.store import Store
 from tests import synaptic
@@ -28,7 +29,7 @@ def test_every_phase_killed_leaves_the_same_bytes(tmp_path: Path) -> None:
     create(tmp_path / "segments", segments[..., None], lo, (8, 8, 8), kind="segmentation")
     names = []
     for folder in ("calm", "killed"):
-        chain = Detect(evidence=f"{tmp_path}/source", layer=f"{tmp_path}/{folder}", split_by=f"{tmp_path}/segments",
+        chain = Detect(evidence=f"{tmp_path}/source", layer=f"{tmp_path}/{folder}", split_by=Layer.parse(f"{tmp_path}/segments"),
                        cell=(8, 8, 8), threshold=0.4, min_size=4)  # fmt: skip
         for step in chain.steps(IO()):
             if folder == "calm":

@@ -104,7 +104,7 @@ class Label(Labelling, name="synapse label"):
                 f"{self.evidence} mip {self.mip}: {unit} holds {len(parts.first):,} pieces, which is noise; give a "
                 f"higher --threshold than {self.threshold:g}"
             )
-        desk.put("runs", at, {"lengths": runs.lengths, "ids": runs.ids})
+        desk.put("labels", at, {"lengths": runs.lengths, "ids": runs.ids})
         desk.put("faces", at, {face_name(*side): face for side, face in cleft_parts.faces(runs, unit.shape).items()})
         keys = components.global_index(parts.first, unit, plan.bounds)
         value = labels.ravel(order="F")[parts.first]
@@ -275,7 +275,7 @@ class Relabel(Judging, name="synapse relabel"):
         """The runs, what is known of parts and of clefts that lead out, the labels and their chunks."""
         desk = self.desk(io)
         at = desk.plan.at(unit)
-        lists = desk.size("runs", at) + desk.size("parts", at) + desk.tree.answer_bytes(io, desk.tree.parent(at))
+        lists = desk.size("labels", at) + desk.size("parts", at) + desk.tree.answer_bytes(io, desk.tree.parent(at))
         return SMALL + 4 * lists + 4 * unit.voxels * self._info(io).dtype.itemsize
 
     def execute(self, unit: Box, io: IO) -> None:
@@ -305,7 +305,7 @@ class Relabel(Judging, name="synapse relabel"):
         """The voxels of a cell, [x, y, z, 1]; nothing is made of the many that have no cleft."""
         if not labels.any():
             return np.broadcast_to(labels[:1], (*unit.shape, 1))
-        return Runs(**desk.read("runs", desk.plan.at(unit))).paint(labels, unit.shape)[..., None]
+        return Runs(**desk.read("labels", desk.plan.at(unit))).paint(labels, unit.shape)[..., None]
 
     def _info(self, io: IO) -> Info:
         plan = self.desk(io).plan
