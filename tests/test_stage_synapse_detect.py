@@ -21,6 +21,7 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels.cleft_parts import least, measured, quantised
+from igneous_ng.native import run_sums
 from igneous_ng.stage import Stage
 from igneous_ng.stages import synapse_detect as stages
 from igneous_ng.stages.synapse_detect import Detect
@@ -70,7 +71,8 @@ def volumes(draw: st.DrawFn) -> Array:
     lumps = rng.random((*shape, draw(st.integers(1, 3)))) ** draw(st.sampled_from([1, 3]))
     lumps = lumps.repeat(draw(st.integers(1, 2)), 0).repeat(draw(st.integers(1, 3)), 1)
     dtype = np.dtype(draw(st.sampled_from(["uint8", "uint16", "float32"])))
-    return np.asfortranarray(lumps * (1 if dtype.kind == "f" else np.iinfo(dtype).max), dtype)
+    top = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype.name]
+    return np.asfortranarray(lumps * top, dtype)
 
 
 drawn: dict[str, Any] = {
@@ -409,6 +411,14 @@ def test_a_part_is_known_by_sums_and_limits(folder: Path) -> None:
         wanted = [len(at), values.sum(), values.max(), *at.sum(axis=0), *at.min(axis=0), *at.max(axis=0) + 1]
         assert row == wanted
     assert len(known) == labels.max()
+
+
+def test_runs_that_do_not_fit_the_evidence_are_refused() -> None:
+    array = np.zeros((4, 3, 2), np.uint8, order="F")
+    for lengths, ids, words in (([24, 1], [0, 1], "do not fit"), ([23], [1], "end before"), ([24], [2], "do not fit"),
+                                ([24], [0, 1], "as many")):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            run_sums.sums(np.array(lengths), np.array(ids), array, 1)
 
 
 def test_means_are_rounded_halves_up() -> None:

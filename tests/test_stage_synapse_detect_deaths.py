@@ -29,7 +29,8 @@ def test_every_phase_killed_leaves_the_same_bytes(tmp_path: Path) -> None:
     create(tmp_path / "segments", segments[..., None], lo, (8, 8, 8), kind="segmentation")
     names = []
     for folder in ("calm", "killed"):
-        chain = Detect(evidence=f"{tmp_path}/source", layer=f"{tmp_path}/{folder}", split_by=Layer.parse(f"{tmp_path}/segments"),
+        segments_url = Layer.parse(f"{tmp_path}/segments")
+        chain = Detect(evidence=f"{tmp_path}/source", layer=f"{tmp_path}/{folder}", split_by=segments_url,
                        cell=(8, 8, 8), threshold=0.4, min_size=4)  # fmt: skip
         for step in chain.steps(IO()):
             if folder == "calm":

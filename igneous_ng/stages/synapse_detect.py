@@ -130,13 +130,14 @@ class Label(Labelling, name="synapse label"):
             return inside.view(np.uint8)
         volume = io.volume(plan.split_by, plan.split_mip, self.fill_missing)
         labels = np.zeros(unit.shape, np.uint64, order="F")
-        for chunk in volume.chunks(unit):
-            part = chunk & unit
-            where = part.slices(unit.lo)
-            if inside[where].any():
-                labels[where] = np.where(inside[where], read_box(io, volume, part).astype(np.uint64) + np.uint64(1), 0)
-        if (labels[inside] == 0).any():
-            raise DataError(f"{plan.split_by}: {unit} has the label 2**64 - 1, which is none; renumber the segments")
+        for part in (chunk & unit for chunk in volume.chunks(unit)):
+            where = inside[part.slices(unit.lo)]
+            if not where.any():
+                continue
+            found = np.where(where, read_box(io, volume, part).astype(np.uint64) + np.uint64(1), 0)
+            if np.count_nonzero(found) < np.count_nonzero(where):
+                raise DataError(f"{volume.path}: {part} has the label 2**64 - 1, which is none; renumber the segments")
+            labels[part.slices(unit.lo)] = found
         return labels
 
     def _plan(self, io: IO) -> Plan:
