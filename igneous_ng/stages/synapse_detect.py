@@ -104,7 +104,7 @@ class Label(Labelling, name="synapse label"):
                 f"{self.evidence} mip {self.mip}: {unit} holds {len(parts.first):,} pieces, which is noise; give a "
                 f"higher --threshold than {self.threshold:g}"
             )
-        desk.put("runs", at, {"lengths": runs.lengths, "ids": runs.ids})
+        desk.put("labels", at, {"lengths": runs.lengths, "ids": runs.ids})
         desk.put("faces", at, {face_name(*side): face for side, face in cleft_parts.faces(runs, unit.shape).items()})
         keys = components.global_index(parts.first, unit, plan.bounds)
         value = labels.ravel(order="F")[parts.first]
@@ -130,9 +130,14 @@ class Label(Labelling, name="synapse label"):
             return inside.view(np.uint8)
         volume = io.volume(plan.split_by, plan.split_mip, self.fill_missing)
         labels = np.zeros(unit.shape, np.uint64, order="F")
-        np.add(read_box(io, volume, unit), np.uint64(1), out=labels, where=inside, dtype=np.uint64, casting="unsafe")
-        if (labels[inside] == 0).any():
-            raise DataError(f"{plan.split_by}: {unit} has the label 2**64 - 1, which is none; renumber the segments")
+        for part in (chunk & unit for chunk in volume.chunks(unit)):
+            where = inside[part.slices(unit.lo)]
+            if not where.any():
+                continue
+            found = np.where(where, read_box(io, volume, part).astype(np.uint64) + np.uint64(1), 0)
+            if np.count_nonzero(found) < np.count_nonzero(where):
+                raise DataError(f"{volume.path}: {part} has the label 2**64 - 1, which is none; renumber the segments")
+            labels[part.slices(unit.lo)] = found
         return labels
 
     def _plan(self, io: IO) -> Plan:
@@ -271,7 +276,7 @@ class Relabel(Judging, name="synapse relabel"):
         """The runs, what is known of parts and of clefts that lead out, the labels and their chunks."""
         desk = self.desk(io)
         at = desk.plan.at(unit)
-        lists = desk.size("runs", at) + desk.size("parts", at) + desk.tree.answer_bytes(io, desk.tree.parent(at))
+        lists = desk.size("labels", at) + desk.size("parts", at) + desk.tree.answer_bytes(io, desk.tree.parent(at))
         return SMALL + 4 * lists + 4 * unit.voxels * self._info(io).dtype.itemsize
 
     def execute(self, unit: Box, io: IO) -> None:
@@ -283,8 +288,7 @@ class Relabel(Judging, name="synapse relabel"):
         kept = ~np.any(list(reasons.values()), axis=0)
         labels = np.zeros(len(keys) + 1, np.uint64)
         labels[1:][kept] = plan.ids(keys[kept])
-        voxels = Runs(**desk.read("runs", at)).paint(labels, unit.shape)
-        io.write(io.volume(self.layer, 0, info=self._info(io)), unit, voxels[..., None])
+        io.write(io.volume(self.layer, 0, info=self._info(io)), unit, self._painted(desk, unit, labels))
         begins = own == keys
         whole = clefts.rows_of(plan, keys[begins & kept], payload[begins & kept])
         desk.clefts.write(at, whole)
@@ -297,6 +301,12 @@ class Relabel(Judging, name="synapse relabel"):
     def finish(self, io: IO) -> None:
         """Allow counting."""
         self.desk(io).done("relabel")
+
+    def _painted(self, desk: Desk, unit: Box, labels: Array) -> Array:
+        """The voxels of a cell, [x, y, z, 1]; nothing is made of the many that have no cleft."""
+        if not labels.any():
+            return np.broadcast_to(labels[:1], (*unit.shape, 1))
+        return Runs(**desk.read("labels", desk.plan.at(unit))).paint(labels, unit.shape)[..., None]
 
     def _info(self, io: IO) -> Info:
         plan = self.desk(io).plan
