@@ -14,10 +14,10 @@ from igneous_ng.clefts import Clefts
 from igneous_ng.climbing import SMALL, Climbing, Joining, Spreading, settled
 from igneous_ng.duplicates import Desk
 from igneous_ng.errors import SpecError
-from igneous_ng.geometry import Box, Grid, Vec3, exactly
+from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, exactly
 from igneous_ng.io import IO
 from igneous_ng.kernels import contacts
-from igneous_ng.kernels.contacts import Labels, Radius
+from igneous_ng.kernels.contacts import Labels
 from igneous_ng.side_network import Looking
 from igneous_ng.siding import Sided
 from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt, sampled
@@ -314,7 +314,7 @@ class Table(Phase, name="synapse table"):
         if desk.looked_for:
             rows = desk.merged(rows)
         Synapses(io, self.table).write(at, rows)
-        io.note(**_figures(rows, unit, desk.plan.near))
+        io.note(**_figures(rows, unit, desk.plan.resolution))
 
     def finish(self, io: IO) -> None:
         """Let the table be found."""
@@ -366,10 +366,10 @@ class Assign(Nearing, Choosing, Chain, name="synapse assign"):
         yield self.step(Table)
 
 
-def _figures(rows: dict[str, Array], block: Box, near: Radius) -> dict[str, float]:
+def _figures(rows: dict[str, Array], block: Box, resolution: Vec3f) -> dict[str, float]:
     """What the record of a block says: synapses, their density, how sure partners are, shares of flags."""
     count = len(rows["id"])
-    volume = block.voxels * float(np.prod(near.resolution)) / 1e9
+    volume = block.voxels * float(np.prod(resolution)) / 1e9
     shares = {name: int((rows["flags"] & flag > 0).sum()) / max(1, count) for name, flag in _FLAGS.items()}
     mean = rows["confidence"].mean() / contacts.FULL if count else 0.0
     figures = {"per_um3": count / volume, "confidence": float(mean), **shares}
