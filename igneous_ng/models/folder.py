@@ -29,7 +29,8 @@ class Card:
     made comparable before they are shown to the model. Patches share ``overlap`` of their trusted part where nothing
     else is asked for: 0 is enough for a model whose margin holds all that it looks at. Predicting takes
     ``bytes_per_voxel`` of a patch. ``made`` says how it came to be. A model that floods has ``deltas``, by which its
-    field of view, the patch, moves.
+    field of view, the patch, moves. One of ``sides`` has two channels: of an image and a cleft, where it is presynaptic
+    and where it is postsynaptic.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Card:
     bytes_per_voxel: int = 1000
     made: dict[str, Any] = field(default_factory=dict)
     deltas: Vec3 | None = None
+    sides: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """In JSON's types."""
@@ -47,8 +49,10 @@ class Card:
         levels = None if self.levels is None else self.levels.to_json()
         about = {"resolution": list(self.resolution), "levels": levels, "made": self.made}
         costs = {"overlap": self.overlap, "bytes_per_voxel": self.bytes_per_voxel}
-        moving = {} if self.deltas is None else {"task": "flood", "deltas": list(self.deltas)}
-        return {"@type": _TYPE, "kind": self.kind, **moving, **shape, **costs, **about}
+        task: dict[str, Any] = {"task": "sides"} if self.sides else {}
+        if self.deltas is not None:
+            task = {"task": "flood", "deltas": list(self.deltas)}
+        return {"@type": _TYPE, "kind": self.kind, **task, **shape, **costs, **about}
 
     @classmethod
     def parse(cls, raw: Any, where: str) -> Card:
@@ -59,7 +63,8 @@ class Card:
             levels = None if raw.get("levels") is None else Greys.parse(raw["levels"], where)
             costs = float(raw.get("overlap", cls.overlap)), int(raw.get("bytes_per_voxel", cls.bytes_per_voxel))
             deltas = vec(raw["deltas"]) if raw.get("task") == "flood" else None
-            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, dict(raw.get("made", {})), deltas)
+            made, sides = dict(raw.get("made", {})), raw.get("task") == "sides"
+            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, made, deltas, sides)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where}: not a model's description ({error!r}); see docs/design/025") from error
         if card.kind not in FILES:
@@ -72,8 +77,8 @@ class Card:
 def _wrong(card: Card) -> str:
     """What in a card cannot be; empty where all can."""
     shape = card.shape
-    if shape.channels not in (1, 3):
-        return f"{shape.channels} channels; boundaries are 1, affinities 3"
+    if shape.channels not in ((2,) if card.sides else (1, 3)):
+        return f"{shape.channels} channels; boundaries are 1, sides of a cleft 2, affinities 3"
     if min(shape.margin) < 0 or any(n <= 2 * m for n, m in zip(shape.patch, shape.margin, strict=True)):
         return f"patches of {shape.patch} with margins of {shape.margin} leave nothing that is to be trusted"
     if not min(card.resolution) > 0:
