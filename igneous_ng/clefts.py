@@ -252,7 +252,7 @@ def judged(payload: Array, sizes: tuple[int, int], min_score: float, min_peak: f
 
 
 def counted(rows: Mapping[str, Array], reasons: Mapping[str, Array]) -> dict[str, int]:
-    """The counts (:data:`COUNTS`, but for what is seen) of a cell: of kept ``rows``, and of clefts by :func:`judged`."""
+    """The counts (:data:`COUNTS`, but for what is seen) of a cell, from kept ``rows`` and what :func:`judged` says."""
     left_out = {name: int(np.count_nonzero(found)) for name, found in reasons.items()}
     found = len(rows["id"]) + sum(left_out.values())
     return {"clefts": found, **left_out, "means": int(means(rows["sum"], rows["voxels"]).sum())}
