@@ -1,12 +1,10 @@
 """A table of synapses of others while it becomes one of ours: the file in parts, the plan, and the rows in portions.
 
-A portion is a cube of blocks (:mod:`igneous_ng.synapses`): its side is the least that gives at most 1,024 of them. What
-is read of a part is written portion by portion, so that the task of a portion reads its rows and no others.
+What is read of a part is written portion by portion, so that the task of a portion reads its rows and no others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -18,24 +16,17 @@ from igneous_ng import desks, folders
 from igneous_ng.errors import DataError
 from igneous_ng.formats import parquet_tables, synapse_tables
 from igneous_ng.formats.synapse_tables import Columns, Reading
-from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
+from igneous_ng.geometry import Vec3f, vec
 from igneous_ng.io import IO
+from igneous_ng.portions import Portions
 from igneous_ng.spanned import Spanned
 from igneous_ng.synapses import Frame
 
 Array = npt.NDArray[Any]
-_MOST = 1024  # portions
 _WORD = 8  # bytes
 _SWOLLEN = 40  # bytes of numbers and words of Python for each of a file of text
 ROW = 900
 """Bytes of a row in all its forms while it is converted."""
-
-
-def coarse(bounds: Box, side: int) -> Grid:
-    """Cubes of the least side, ``side`` doubled and doubled again, of which at most 1,024 cover ``bounds``."""
-    while len(grid := Grid(bounds, (side, side, side))) > _MOST:
-        side *= 2
-    return grid
 
 
 @dataclass(frozen=True)
@@ -134,14 +125,9 @@ class Plan:
             raise DataError(f"{where}: not a plan of an import ({error!r}); import again") from error
 
     @cached_property
-    def portions(self) -> Grid:
+    def portions(self) -> Portions:
         """The portions."""
-        return coarse(self.frame.bounds, self.frame.block)
-
-    def blocks(self, portion: int) -> Iterator[Vec3]:
-        """The places of the blocks of a portion."""
-        grid = self.frame.grid
-        return (grid.at(box) for box in Grid(grid.bounds, grid.cell, self.portions[portion]))
+        return Portions(self.frame)
 
 
 @dataclass(frozen=True)
@@ -169,7 +155,7 @@ class Desk(desks.Desk):
 
     def store(self, part: int, rows: Columns) -> None:
         """Write the rows of a part, ``voxel`` among their columns, portion by portion, and how many each has."""
-        grid = self.plan.portions
+        grid = self.plan.portions.grid
         count = len(grid)
         home = np.zeros(0, np.int64)
         if rows:

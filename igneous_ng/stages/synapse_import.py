@@ -13,9 +13,10 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import synapse_tables
 from igneous_ng.formats.synapse_tables import Columns, Reading
 from igneous_ng.geometry import Box, Vec3f, vec
-from igneous_ng.importing import ROW, Desk, Plan, Source, coarse
+from igneous_ng.importing import ROW, Desk, Plan, Source
 from igneous_ng.io import IO
 from igneous_ng.kernels import locations
+from igneous_ng.portions import coarse
 from igneous_ng.stage import Chain, Layer, LayerUrl, Stage, arg, opt
 from igneous_ng.synapses import AUTAPSE, NO_POST, NO_PRE, Frame, Synapses, empty
 
@@ -38,7 +39,9 @@ class Importing(Stage):
     axes: Literal["", "xyz", "zyx"] = opt("", "Order of the numbers of a place; by default zyx of synful, or xyz.")
     resolution: Vec3f | None = opt(None, "Size of a voxel in nm; by default as the file tells.")
     bounds: Box | None = opt(None, "Voxels that the table covers; by default those between the outermost synapses.")
-    block: int = opt(0, "Voxels along each side of a block of rows, a power of two; by default 64, or as 1,024 hold all.")
+    block: int = opt(
+        0, "Voxels along each side of a block of rows, a power of two; by default 64, or as 1,024 hold all."
+    )
     sure: float | None = opt(None, "Score of full confidence; by default 1 of fractions, 255 of whole numbers.")
     neuron: int = opt(0, "Segment that the sites belong to, of a table whose column type tells pre or post.")
     nothing: tuple[int, ...] = opt((), "Labels that mean no segment beside 0, such as -2 of synful.")
@@ -183,7 +186,7 @@ class Sort(Stage, name="synapse sort"):
         found = desk.portion(unit)
         rows = _rows(found, plan.frame) if found else empty()
         blocks = plan.frame.blocks_of(rows["id"]) if found else np.zeros((0, 3), np.int64)
-        for at in plan.blocks(unit):
+        for at in plan.portions.blocks(unit):
             mine = (blocks == at).all(axis=1)
             table.write(at, {name: column[mine] for name, column in rows.items()})
         partial = int(((rows["flags"] & (NO_PRE | NO_POST)) > 0).sum())
