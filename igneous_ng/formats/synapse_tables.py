@@ -216,12 +216,11 @@ def _place(raw: Mapping[str, Array], reading: Reading, role: str, refuse: Callab
     """The nm, int64 [n, 3], and the voxels, of a place."""
     names = reading.columns[role]
     told = raw[names[0]] if len(names) == 1 else np.ma.stack([raw[name] for name in names], axis=1)
-    wrong = np.zeros(len(told), bool)
     if told.ndim != 2 or told.shape[1] != 3 or told.dtype.kind not in "iuf":
         row = next((n for n, one in enumerate(told) if not isinstance(one, list) or len(one) != 3), 0)
         raise refuse(row, f"{'/'.join(names)} is no place of three numbers")
     plain = np.ma.getdata(told)
-    wrong = np.ma.getmaskarray(told).any(axis=1) | ~(np.abs(plain.astype(np.float64)) < _MOST).all(axis=1)
+    wrong: Array = np.ma.getmaskarray(told).any(axis=1) | ~(np.abs(plain.astype(np.float64)) < _MOST).all(axis=1)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise refuse(row, f"{'/'.join(names)} is {told[row].tolist()}, which is no place")

@@ -9,24 +9,22 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng import sites
 from igneous_ng.climbing import Joining, Spreading, settled
 from igneous_ng.errors import SpecError
 from igneous_ng.formats import columns
-from igneous_ng.formats.info import round_to_chunks
-from igneous_ng.geometry import Box, Vec3, vec
+from igneous_ng.geometry import vec
 from igneous_ng.io import IO
 from igneous_ng.kernels import synapse_scores
-from igneous_ng.labelled import unsigned
-from igneous_ng.matching import SIDES, SITES, Matching, Plan, Rows, keys_of
+from igneous_ng.matching import SIDES, Matching, Plan, Rows
 from igneous_ng.portions import Portions
 from igneous_ng.stage import Chain, Layer, LayerUrl, Stage, arg, opt
-from igneous_ng.synapses import AUTAPSE, DUPLICATE, NO_POST, NO_PRE
+from igneous_ng.synapses import Synapses
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
 _SMALL = 64_000_000  # bytes of lists, at any rate
 _ROW = 2000  # bytes of a row in all its forms
-_CELL: Vec3 = (128, 128, 128)  # voxels of the segmentation that are read at once, about
 TRUE, WRONG = 1, 2
 """Outcomes: matched; found and not true, or true and not found. 0 is not counted."""
 
@@ -98,8 +96,7 @@ class Sites(Matches, name="eval groups sites"):
         """The rows of a block, and a part of the segmentation."""
         read = 0
         if self.segmentation:
-            volume = self._volume(io)
-            read = 3 * volume.voxel_bytes * Box.sized((0, 0, 0), round_to_chunks(volume.scale, _CELL)).voxels
+            read = sites.labels_bytes(self._volume(io))
         side, portion = self._of(unit, io)
         table, portions = self._table(io, side), self._portions(io)[SIDES.index(side)]
         return _SMALL + read + 12 * max(table.size("rows", at) for at in portions.blocks(portion))
@@ -133,9 +130,7 @@ class Sites(Matches, name="eval groups sites"):
     def _portions(self, io: IO) -> list[Portions]:
         return [Portions(self._table(io, side).frame) for side in SIDES]
 
-    def _table(self, io: IO, side: str) -> Any:
-        from igneous_ng.synapses import Synapses
-
+    def _table(self, io: IO, side: str) -> Synapses:
         return Synapses(io, self.found if side == SIDES[0] else self.truth)
 
     def _of(self, unit: int, io: IO) -> tuple[str, int]:
@@ -145,45 +140,17 @@ class Sites(Matches, name="eval groups sites"):
 
     def _rows(self, io: IO, side: str, rows: Rows) -> Rows:
         """What is compared of the rows of a block."""
-        kept = (rows["flags"] & DUPLICATE) == 0
-        rows = {name: column[kept] for name, column in rows.items()}
-        keys = keys_of(rows["id"], side)
-        starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
-        which = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(keys))))
-        unfit = AUTAPSE if self.partial else AUTAPSE | NO_PRE | NO_POST
-        first = np.zeros(len(keys), bool)
-        first[starts] = True
-        score = rows[self.score]
-        best = np.maximum.reduceat(score, starts)[which] if len(keys) else score
-        labels = self._labels(io, rows) if self.segmentation else {name: rows[name] for name in ("pre", "post")}
-        found = {**rows, **labels, "key": keys, "score": score, "cleft_score": best, "cleft": first,
-                 "partner": (rows["flags"] & unfit) == 0, "place": rows["place"][starts][which]}  # fmt: skip
-        return {name: np.ascontiguousarray(found[name], kind) for name, kind in SITES.items()}
-
-    def _labels(self, io: IO, rows: Rows) -> Rows:
-        volume = self._volume(io)
-        return {name: _labels_at(io, volume, rows[f"{name}_place"]) for name in ("pre", "post")}
+        labels = {}
+        if self.segmentation:
+            volume = self._volume(io)
+            labels = {name: sites.labels_at(io, volume, rows[f"{name}_place"]) for name in ("pre", "post")}
+        return sites.gathered({**rows, **labels}, side, self.score, self.partial)
 
     def _volume(self, io: IO) -> Volume:
         volume = io.volume(self.segmentation or "", self.mip)
         if volume.dtype.kind == "f" or volume.channels != 1:
             raise SpecError(f"{self.name}: {volume.path} is no layer of labels; give one of a single integer a voxel")
         return volume
-
-
-def _labels_at(io: IO, volume: Volume, points: Array) -> Array:
-    """The label at each of ``points`` in nm, uint64; 0 outside of the volume."""
-    at = np.floor(points / np.array(volume.resolution)).astype(np.int64)
-    lo, hi = (np.array(corner) for corner in (volume.bounds.lo, volume.bounds.hi))
-    found, rows = np.zeros(len(at), np.uint64), np.flatnonzero(((at >= lo) & (at < hi)).all(axis=1))
-    cell = (at - lo) // np.array(round_to_chunks(volume.scale, _CELL))
-    which = np.unique(cell[rows], axis=0, return_inverse=True)[1].ravel()
-    order = np.argsort(which, kind="stable")
-    for chosen in np.split(rows[order], np.flatnonzero(np.diff(which[order])) + 1) if len(rows) else []:
-        box = Box(vec(at[chosen].min(axis=0)), vec(at[chosen].max(axis=0) + 1))
-        labels = unsigned(io.read(volume, box), volume, box)
-        found[chosen] = labels[tuple((at[chosen] - np.array(box.lo)).T)]
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,7 +293,7 @@ class Match(Step, name="eval matches"):
 
 def _noted(told: dict[str, Any], plan: Plan) -> dict[str, int]:
     at = plan.thresholds.index(plan.threshold)
-    found = {}
+    found = dict[str, int]()
     for what, one in told.items():
         true = one["true"][at]
         found |= {f"{what}_true": true, f"{what}_false": one["found"][at] - true, f"{what}_missed": one["known"] - true}
