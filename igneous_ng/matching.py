@@ -93,7 +93,10 @@ class Matching(desks.Desk):
         return f"{self.layer}/groups"
 
     def begin(self, plan: Plan) -> None:
-        """Write the plan, or accept the same; SpecError says in what another one differs."""
+        """Write the plan, or accept the same; SpecError says in what another one differs, or that tables lie apart."""
+        one, other = (_box(Synapses(self.io, url).frame) for url in (plan.found, plan.truth))
+        if not (one & other).voxels:
+            raise SpecError(f"{plan.found} covers {one} nm and {plan.truth} {other}; they have nothing in common")
         desks.agree(self.io, f"{self.url}/plan.json", plan.to_json(), "evaluated", "name another folder")
 
     @cached_property
@@ -118,12 +121,8 @@ class Matching(desks.Desk):
 
     @cached_property
     def cells(self) -> Grid:
-        """The cells, in nm; SpecError where the tables lie apart."""
+        """The cells, in nm."""
         one, other = (_box(frame) for frame in self.frames.values())
-        if not (one & other).voxels:
-            raise SpecError(
-                f"{self.plan.found} covers {one} nm and {self.plan.truth} {other}; they have nothing in common"
-            )
         return Grid(one | other, (self.plan.cell,) * 3)
 
     # Where things are.
@@ -254,6 +253,15 @@ class Matching(desks.Desk):
         for corner in own.tolist():
             found |= {vec(p) for p in product(*(range(a, 1 - b) for a, b in zip(corner[:3], corner[3:], strict=True)))}
         return sorted(found)
+
+    def owners(self, keys: Array) -> Array:
+        """The cells, int64 [n, 3], that match the groups of clefts."""
+        homes, found = self.homes(keys), np.zeros((len(keys), 3), np.int64)
+        for at in np.unique(homes, axis=0):
+            own, roots, _ = self.roots(vec(at))
+            mine = (homes == at).all(axis=1)
+            found[mine] = self.homes(roots[np.searchsorted(own, keys[mine])])
+        return found
 
     def groups(self, at: Vec3) -> tuple[Rows, Rows]:
         """The rows of both tables of all groups that a cell matches, ascending by id."""

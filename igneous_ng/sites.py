@@ -1,4 +1,4 @@
-"""Rows of tables of synapses as they are compared: clefts, sites, labels and scores (:data:`igneous_ng.matching.SITES`)."""
+"""Rows of tables of synapses as they are compared: clefts, sites, labels and scores."""
 
 from __future__ import annotations
 

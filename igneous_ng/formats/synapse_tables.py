@@ -168,8 +168,10 @@ def _array(values: list[Any]) -> Array:
 
 
 def _integers(values: list[int]) -> Array:
-    wide = max(values, default=0) >= 1 << 63
-    return np.array(values, np.uint64 if wide and min(values) >= 0 else object if wide else np.int64)
+    low, high = min(values, default=0), max(values, default=0)
+    if low >= -(1 << 63) and high < 1 << 63:
+        return np.array(values, np.int64)
+    return np.array(values, np.uint64 if low >= 0 and high < 1 << 64 else object)
 
 
 def _cells(cells: list[str]) -> Array:
@@ -220,7 +222,8 @@ def _place(raw: Mapping[str, Array], reading: Reading, role: str, refuse: Callab
         row = next((n for n, one in enumerate(told) if not isinstance(one, list) or len(one) != 3), 0)
         raise refuse(row, f"{'/'.join(names)} is no place of three numbers")
     plain = np.ma.getdata(told)
-    wrong: Array = np.ma.getmaskarray(told).any(axis=1) | ~(np.abs(plain.astype(np.float64)) < _MOST).all(axis=1)
+    unlike: Array = ~(np.abs(plain.astype(np.float64)) < _MOST)
+    wrong = (np.ma.getmaskarray(told) | unlike).any(axis=1)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise refuse(row, f"{'/'.join(names)} is {told[row].tolist()}, which is no place")
@@ -264,7 +267,9 @@ def _whole(told: Array, name: str, refuse: Callable[[int, str], DataError]) -> A
     wrong = there & ((told != np.floor(told)) | (np.abs(told) >= 1 << 53))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise refuse(row, f"{name} is {told[row]!r}, a fraction or too large to be exact; store labels as integers")
+        raise refuse(
+            row, f"{name} is {float(told[row])!r}, a fraction or too large to be exact; store labels as integers"
+        )
     return np.where(there, told, 0).astype(np.int64)
 
 

@@ -82,11 +82,9 @@ class Sites(Matches, name="eval groups sites"):
 
     def prepare(self, io: IO) -> None:
         """Write the plan; SpecError where the tables cannot be compared."""
-        desk = Matching(io, self.layer)
         if self.segmentation:
             self._volume(io)
-        desk.begin(self.plan())
-        _ = desk.cells
+        Matching(io, self.layer).begin(self.plan())
 
     def units(self, io: IO) -> range:
         """Portions of the blocks of the one table, then of the other."""
@@ -367,7 +365,7 @@ class Outcomes(Step, name="eval outcomes"):
     def _outcomes(self, desk: Matching, side: str, rows: Rows) -> Rows:
         """What became of the rows of a block."""
         found: Rows = {}
-        owners = self._owners(desk, rows["key"])
+        owners = desk.owners(rows["key"])
         matches = [desk.read("matches", vec(at)) for at in np.unique(owners, axis=0)]
         other = SIDES[1 - SIDES.index(side)]
         for what, name, score in (("cleft", "key", "cleft_score"), ("partner", "id", "score")):
@@ -387,16 +385,6 @@ class Outcomes(Step, name="eval outcomes"):
             partner[there], apart[there] = theirs[order][at[there]], nm[order][at[there]]
             found[f"{what}_match"] = partner >> np.uint64(1) << np.uint64(8) if what == "cleft" else partner
             found[f"{what}_nm"] = apart
-        return found
-
-    def _owners(self, desk: Matching, keys: Array) -> Array:
-        """The cells, int64 [n, 3], that match the clefts ``keys``."""
-        homes, found = desk.homes(keys), np.zeros((len(keys), 3), np.int64)
-        for at in np.unique(homes, axis=0):
-            own, roots, _ = desk.roots(vec(at))
-            mine = (homes == at).all(axis=1)
-            where = np.searchsorted(own, keys[mine])
-            found[mine] = desk.homes(roots[where])
         return found
 
 
