@@ -193,15 +193,15 @@ def test_labels_of_a_segmentation_decide_where_one_is_given(tmp_path: Path) -> N
     create(tmp_path / "segments", segments, (0, 0, 0), (8, 8, 4), kind="segmentation", resolution=(10.0, 10.0, 40.0))
     frame = Frame(box, (10.0, 10.0, 40.0), 64, None, 0, {})
 
-    def table(name: str, ends: list[tuple[int, int]], labels: tuple[int, int]) -> None:
+    def table(url: str, ends: list[tuple[int, int]], labels: tuple[int, int]) -> None:
         rows = empty(len(ends))
         voxels = np.array([[(a + b) // 2, n, 0] for n, (a, b) in enumerate(ends)])
         rows["id"], rows["place"] = frame.ids(voxels), voxels * 10
-        rows["pre_place"], rows["post_place"] = ([[x * 10 + 5, n * 10, 20] for n, x in enumerate(side)]
-                                                 for side in zip(*ends, strict=True))  # fmt: skip
-        rows["pre"], rows["post"] = labels
+        for name, side, label in zip(("pre", "post"), zip(*ends, strict=True), labels, strict=True):
+            rows[f"{name}_place"] = np.array([[x * 10 + 5, n * 10, 20] for n, x in enumerate(side)])
+            rows[name][:] = label
         order = np.argsort(rows["id"])
-        stored(f"file://{tmp_path}/{name}", frame, {key: column[order] for key, column in rows.items()})
+        stored(f"file://{tmp_path}/{url}", frame, {key: column[order] for key, column in rows.items()})
 
     table("truth", [(15, 25), (16, 26)], (1, 2))
     table("found", [(16, 24), (22, 26)], (7, 8))  # labels of another segmentation; the second is wrong
@@ -246,7 +246,7 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
     run.inline(Sites(**common))
     with pytest.raises(SpecError, match="evaluated otherwise.*distance 200.0 there, 90.0 asked for"):
         run.inline(Sites(**common, distance=90.0))
-    with pytest.raises(DataError, match="has not finished"):
+    with pytest.raises(DataError, match="run the steps of the evaluation again"):
         run.inline(Match(layer=common["layer"]))
 
 
