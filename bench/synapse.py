@@ -3,10 +3,10 @@
     python bench/synapse.py [folder=DIR]
 
 The tables are `synapse_tables/pbfull_*.json` of the test data (IGNEOUS_NG_TEST_DATA, or ../shared/data). The figures
-that their authors tell (Buhmann et al. 2021, Nature Methods 18:771; their repository synful_fafb: precision 0.616,
-recall 0.567, F1 0.590) are of 27 neurons: sites of one label 250 nm or less apart are one, what lies in no segment is left out,
-only the distance of presynaptic sites counts, up to 700 nm, and a pair of two of these neurons counts twice. That is
-done here, too, from our outcomes.
+that their authors tell (Buhmann et al. 2021, Nature Methods 18:771, and their repository synful_fafb) are of 27
+neurons: sites of one pair of labels 250 nm or less apart are one, what lies in no segment is left out, only the
+distance of presynaptic sites counts, up to 700 nm, and a pair of two of these neurons counts twice. That is done here,
+too, from our outcomes.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def main(folder: Path) -> None:
     scores = weighted(folder / "published")
     print("as the authors do: precision {precision:.3f}, recall {recall:.3f}, F1 {f1:.3f} ({true:,} true, {false:,} "
           "false, {missed:,} missed)".format(**scores))  # fmt: skip
-    off = max(abs(a - b) for a, b in zip(PUBLISHED, (scores["precision"], scores["recall"], scores["f1"]), strict=True))
+    ours = (scores["precision"], scores["recall"], scores["f1"])
+    off = max(abs(a - b) for a, b in zip(PUBLISHED, ours, strict=True))
     print(
         f"published: precision {PUBLISHED[0]}, recall {PUBLISHED[1]}, F1 {PUBLISHED[2]}; ours differ by at most {off:.4f}"
     )

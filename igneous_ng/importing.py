@@ -24,7 +24,7 @@ from igneous_ng.synapses import Frame
 
 Array = npt.NDArray[Any]
 _WORD = 8  # bytes
-_SWOLLEN = 40  # bytes of numbers and words of Python for each of a file of text
+_SWOLLEN = 8  # bytes of numbers and words of Python for each of a file of text
 ROW = 900
 """Bytes of a row in all its forms while it is converted."""
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from igneous_ng.errors import ConfigurationError, DataError
 
 Array = npt.NDArray[Any]
+_ROW = 100  # bytes of a row, however well it is packed
 MAGIC = (b"PAR1", b"ARROW1")
 """How files of either kind begin."""
 
@@ -57,7 +58,8 @@ class Parts:
     def bytes(self, part: int) -> int:
         """What a part takes once it is read, about; of Feather the whole file, which may be one part, and packed."""
         if self._groups:
-            return int(self._file.metadata.row_group(part).total_byte_size)
+            group = self._file.metadata.row_group(part)
+            return int(group.total_byte_size) + _ROW * int(group.num_rows)
         return 4 * self._size
 
     def read(self, part: int, names: Sequence[str]) -> dict[str, Array]:
