@@ -108,8 +108,7 @@ def main(folder: Path) -> None:
           "false, {missed:,} missed)".format(**scores))  # fmt: skip
     ours = (scores["precision"], scores["recall"], scores["f1"])
     off = max(abs(a - b) for a, b in zip(PUBLISHED, ours, strict=True))
-    print(
-        f"published: precision {PUBLISHED[0]}, recall {PUBLISHED[1]}, F1 {PUBLISHED[2]}; ours differ by at most {off:.4f}"
+    print("published: precision {}, recall {}, F1 {}; off by at most {:.4f}".format(*PUBLISHED, off))
     )
 
 

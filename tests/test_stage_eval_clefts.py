@@ -111,7 +111,7 @@ def test_two_empty_sides_and_equal_ones_are_perfect(tmp_path: Path) -> None:
 def test_wrong_requests_are_refused(tmp_path: Path) -> None:
     found, truth = drawn()
     layers(tmp_path, found, truth)
-    common = {"found": f"{tmp_path}/found", "truth": f"{tmp_path}/truth", "layer": f"{tmp_path}/out"}
+    common: dict[str, Any] = {"found": f"{tmp_path}/found", "truth": f"{tmp_path}/truth", "layer": f"{tmp_path}/out"}
     with pytest.raises(SpecError, match="far <= reach"):
         EvalClefts(**common, far=500.0)
     with pytest.raises(SpecError, match="another folder for the scores"):

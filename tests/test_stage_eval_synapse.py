@@ -224,7 +224,7 @@ def test_empty_tables_have_scores(tmp_path: Path) -> None:
 
 def test_wrong_requests_are_refused(tmp_path: Path) -> None:
     scene(tmp_path)
-    common = {"found": f"{tmp_path}/found", "truth": f"{tmp_path}/truth", "layer": f"{tmp_path}/out"}
+    common: dict[str, Any] = {"found": f"{tmp_path}/found", "truth": f"{tmp_path}/truth", "layer": f"{tmp_path}/out"}
     with pytest.raises(SpecError, match="give 0 to 1,000,000"):
         Sites(**common, distance=0.0)
     with pytest.raises(SpecError, match="not within 0 to 255"):
