@@ -109,7 +109,6 @@ def main(folder: Path) -> None:
     ours = (scores["precision"], scores["recall"], scores["f1"])
     off = max(abs(a - b) for a, b in zip(PUBLISHED, ours, strict=True))
     print("published: precision {}, recall {}, F1 {}; off by at most {:.4f}".format(*PUBLISHED, off))
-    )
 
 
 if __name__ == "__main__":

@@ -239,7 +239,7 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
         run.inline(Sites(**{**common, "found": f"{tmp_path}/apart"}))
     create(tmp_path / "grey", np.zeros((8, 8, 8, 1), np.float32), (0, 0, 0))
     with pytest.raises(SpecError, match="no layer of labels"):
-        run.inline(Sites(**common, segmentation=f"{tmp_path}/grey"))
+        run.inline(Sites(**{**common, "segmentation": f"{tmp_path}/grey"}))
     for stage in (Candidates, Match, Outcomes):
         with pytest.raises(DataError, match="nothing is evaluated here"):
             run.plan(stage(layer=f"{tmp_path}/empty"))

@@ -52,7 +52,7 @@ def written(folder: Path, form: str, table: dict[str, np.ndarray]) -> Path:
     path = folder / f"table.{form}"
     lists = {name: column.tolist() for name, column in table.items()}
     if form == "npz":
-        np.savez(path, **table)
+        np.savez(path, **table)  # type: ignore[arg-type]
     elif form == "json":
         rows = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
         path.write_text(json.dumps([{k: str(v) if k.endswith("id") else v for k, v in row.items()} for row in rows]))
@@ -77,7 +77,7 @@ def test_every_form_gives_the_same_rows(tmp_path: Path, form: str) -> None:
     rows = imported(written(tmp_path, form, table), tmp_path / form, block=64)
     centre = table["ctr_pt_position"]
     frame = Synapses(IO(), f"file://{tmp_path / form}").frame
-    assert frame.bounds == Box(tuple(centre.min(axis=0)), tuple(centre.max(axis=0) + 1))  # type: ignore[arg-type]
+    assert frame.bounds == Box(tuple(centre.min(axis=0)), tuple(centre.max(axis=0) + 1))
     order = np.argsort(frame.ids(centre), kind="stable")
     assert np.array_equal(rows["id"] >> np.uint64(8), frame.ids(centre)[order] >> np.uint64(8))
     assert len(np.unique(rows["id"])) == len(rows["id"]) == 60
