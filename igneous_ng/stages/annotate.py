@@ -1,0 +1,472 @@
+"""Layers of annotations for Neuroglancer, such as synapses: found by place, by id, and by the segments they are about."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from igneous_ng import annotating, annotation_sources
+from igneous_ng.annotating import Annotating, Frame, Index, Rows
+from igneous_ng.desks import agree
+from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats import annotation_tables, annotations, portions, sharding
+from igneous_ng.formats.annotations import Kind
+from igneous_ng.formats.pieces import Lists
+from igneous_ng.formats.portions import Entries
+from igneous_ng.formats.sharding import Layout
+from igneous_ng.geometry import Box, Vec3f, vec
+from igneous_ng.io import IO
+from igneous_ng.kernels import annotation_levels
+from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt
+
+Array = npt.NDArray[Any]
+_SMALL = 16_000_000  # bytes of grids and small lists
+_ROWS = 1 << 17  # rows of a piece, at most, where blocks are smaller
+_LOOKED = 64  # blocks of synapses that a task looks at
+_WORKING = 12  # of what rows take, at once: as read, as annotations, as entries of each index, as they are written
+_SORTED = 8  # of a shard's entries, at once: as read, sorted, listed, packed
+_EXACT = 1 << 24  # integers up to here are floats of 4 bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(Stage):
+    """What is asked for."""
+
+    source: LayerUrl = arg("Table of synapses, or a .parquet, .csv or .npz file, or a folder of such files.")
+    layer: LayerUrl = arg("Layer of annotations to create.")
+    kind: Literal["auto", "point", "line", "box", "ellipsoid", "polyline"] = opt(
+        "auto",
+        "What annotations are; by default what the columns say most of, and of synapses a line from pre to post.",
+    )
+    properties: tuple[str, ...] = opt(
+        (), "Columns to show, each NAME, NAME:TYPE or NAME:TYPE:0=one|1=other; of synapses the usual ones."
+    )
+    relationships: tuple[str, ...] = opt(
+        (), "Columns of segments by which annotations are found; pre, post of synapses."
+    )
+    resolution: Vec3f = opt((1.0, 1.0, 1.0), "Nanometres of one unit of the coordinates; those of synapses are in nm.")
+    bounds: Box | None = opt(None, "Where all annotations lie, in units; by default as far as they go.")
+    limit: int = opt(5000, "About how many annotations a cell of a level has at most.")
+
+    def check(self) -> None:
+        """Lengths are real."""
+        super().check()
+        if min(self.resolution) <= 0:
+            raise SpecError(f"{self.name}.resolution: {self.resolution} nm; give positive numbers")
+        if self.limit < 1:
+            raise SpecError(f"{self.name}.limit: {self.limit}; give 1 or more")
+        if self.bounds is not None and not self.bounds.voxels:
+            raise SpecError(f"{self.name}.bounds: {self.bounds} is empty; write x0:x1,y0:y1,z0:z1")
+        if self.source == self.layer:
+            raise SpecError(f"{self.name}: {self.source} is what is read; name another place for the layer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Stage):
+    """A step of making a layer."""
+
+    layer: LayerUrl = arg("Layer of annotations.")
+
+    def home(self) -> str:
+        """The layer keeps the records."""
+        return self.layer
+
+    def desk(self, io: IO) -> Annotating:
+        """The folder of work."""
+        return Annotating(io, self.layer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey(Asked, name="annotate survey"):
+    """Look at annotations: how many there are, how far they go, what their columns hold. `annotate build` runs it."""
+
+    def home(self) -> str:
+        """The layer keeps the records."""
+        return self.layer
+
+    def prepare(self, io: IO) -> None:
+        """Enter what is asked for, in full."""
+        desk = Annotating(io, self.layer)
+        agree(io, f"{desk.url}/request.json", self._request(io), "annotations were made", "name another layer")
+        if not annotation_sources.is_table(io, self.source):
+            io.put_json(f"{desk.url}/parts.json", [list(part) for part in annotation_sources.parts_of(io, self.source)])
+
+    def units(self, io: IO) -> range:
+        """Some blocks each."""
+        return range(-(-self._blocks(io) // _LOOKED))
+
+    def peak_bytes(self, unit: int, io: IO) -> int:
+        """The largest block."""
+        source = _source(io, self.source)
+        return _SMALL + _WORKING * max((source.size(block) for block in self._of(unit, io)), default=0)
+
+    def execute(self, unit: int, io: IO) -> None:
+        """Look at some blocks."""
+        desk = Annotating(io, self.layer)
+        request, source = desk.request, desk.source
+        columns = {text.partition(":")[0] for text in request["properties"]}
+        wanted = {"id", *annotation_tables.PLACES[request["kind"]], *columns}
+        found: dict[str, Any] = {"rows": [], "low": None, "high": None, "ids": True, "types": {}}
+        for block in self._of(unit, io):
+            read = source.read(block, wanted, {"points"})
+            where = f"{self.source}, block {block}"
+            points, ends = annotation_tables.places(read, request["kind"], where)
+            annotating.check_places(points, where)
+            found["rows"].append(len(ends) - 1)
+            found["ids"] &= "id" in read
+            if len(points):
+                _stretch(found, points[::2] if request["kind"] == "ellipsoid" else points)
+                for name in sorted(columns & read.keys()):
+                    found["types"].setdefault(name, set()).add(annotating.type_of(read[name]))
+        found["types"] = {name: sorted(kinds) for name, kinds in found["types"].items()}
+        io.put_json(f"{desk.url}/survey/{unit}.json", found)
+        io.note(annotations=sum(found["rows"]))
+
+    def finish(self, io: IO) -> None:
+        """Allow the next step."""
+        Annotating(io, self.layer).done("survey")
+
+    def _blocks(self, io: IO) -> int:
+        return len(_source(io, self.source))
+
+    def _of(self, unit: int, io: IO) -> range:
+        return range(unit * _LOOKED, min((unit + 1) * _LOOKED, self._blocks(io)))
+
+    def _request(self, io: IO) -> dict[str, Any]:
+        """What is asked for, with what is usual for the source where nobody said."""
+        table = annotation_sources.is_table(io, self.source)
+        if table and self.resolution != (1.0, 1.0, 1.0):
+            raise SpecError(f"{self.name}.resolution: places of synapses are in nm; leave it out")
+        source = _source(io, self.source)
+        names = source.names() if len(source) else ()
+        properties = list(self.properties or source.properties)
+        relationships = list(self.relationships or source.relationships)
+        for name in (*(text.partition(":")[0] for text in properties), *relationships):
+            if len(source) and name not in names:
+                raise SpecError(f"{self.name}: {self.source} has no column {name!r}; there are {', '.join(names)}")
+        kind = self.kind if self.kind != "auto" else annotation_tables.kind_of(names, self.source)
+        annotations.layout([annotating.property_of(text, ()) for text in properties])
+        bounds = [list(side) for side in (self.bounds.lo, self.bounds.hi)] if self.bounds else None
+        known = None if source.bounds is None else [list(side) for side in source.bounds]
+        return {"source": str(self.source), "table": table, "kind": kind, "properties": properties,
+                "relationships": relationships, "resolution": list(self.resolution), "bounds": bounds or known,
+                "limit": self.limit}  # fmt: skip
+
+
+def _source(io: IO, url: str) -> annotation_sources.Source:
+    """The source at a URL."""
+    if annotation_sources.is_table(io, url):
+        return annotation_sources.SynapseSource(io, url)
+    return annotation_sources.FileSource(io, annotation_sources.parts_of(io, url))
+
+
+def _stretch(found: dict[str, Any], points: Array) -> None:
+    """Let what was found reach as far as ``points``."""
+    low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    found["low"] = [min(a, b) for a, b in zip(found["low"] or low, low, strict=True)]
+    found["high"] = [max(a, b) for a, b in zip(found["high"] or high, high, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framing(Step, name="annotate frame"):
+    """Settle what annotations are, where they lie, and how the source is cut. `annotate build` runs it."""
+
+    def prepare(self, io: IO) -> None:
+        """Refuse to begin before all was looked at."""
+        self.desk(io).need("survey", "annotate survey")
+
+    def units(self, io: IO) -> range:
+        """One."""
+        return range(1)
+
+    def peak_bytes(self, unit: int, io: IO) -> int:
+        """A few numbers of each block."""
+        return _SMALL + 256 * len(self.desk(io).source)
+
+    def execute(self, unit: int, io: IO) -> None:
+        """Put together what was found."""
+        desk = self.desk(io)
+        request, source = desk.request, desk.source
+        looks = [io.get_json(f"{desk.url}/survey/{i}.json") for i in range(-(-len(source) // _LOOKED))]
+        rows = np.array([n for look in looks for n in look["rows"]], np.int64)
+        types = {name: sorted({kind for look in looks for kind in look["types"].get(name, ())})
+                 for name in (text.partition(":")[0] for text in request["properties"])}  # fmt: skip
+        wanted = [annotating.property_of(text, types[text.partition(":")[0]]) for text in request["properties"]]
+        annotations.layout(wanted)
+        low, high = _ends(request["bounds"], looks)
+        numbered = not all(look["ids"] for look in looks)
+        run = 1
+        while run < len(rows) and _most(rows, 2 * run) <= _ROWS:
+            run *= 2
+        x, y, z = request["resolution"]
+        found = Frame(request["kind"], tuple(wanted), tuple(request["relationships"]), vec(low), vec(high), (x, y, z),
+                      request["limit"], run, source.id_bits, numbered)  # fmt: skip
+        io.put_json(f"{desk.url}/frame.json", found.to_json())
+        firsts = 1 + np.cumsum(rows) - rows if numbered else np.zeros(0, np.int64)
+        desk.put("firsts", (0, 0, 0), {"rows": rows, "firsts": firsts})
+        io.note(annotations=int(rows.sum()))
+
+    def finish(self, io: IO) -> None:
+        """Allow the next step."""
+        self.desk(io).done("frame")
+
+
+def _most(rows: Array, run: int) -> int:
+    """The most rows of ``run`` blocks that follow each other."""
+    return int(np.add.reduceat(rows, np.arange(0, len(rows), run)).max())
+
+
+def _ends(bounds: Any, looks: Sequence[Any]) -> tuple[list[int], list[int]]:
+    """Integers from which and to which all lies; at least 1 apart."""
+    if bounds is not None:
+        return bounds[0], bounds[1]
+    seen = [look for look in looks if look["low"] is not None]
+    low = np.floor(np.min([look["low"] for look in seen], axis=0)) if seen else np.zeros(3)
+    high = np.floor(np.max([look["high"] for look in seen], axis=0)) + 1 if seen else np.ones(3)
+    return low.astype(np.int64).tolist(), high.astype(np.int64).tolist()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counting(Step, name="annotate count"):
+    """Count annotations in the cells of a fine grid, and their bytes. `annotate build` runs it."""
+
+    def prepare(self, io: IO) -> None:
+        """Refuse to begin before it is settled what there is."""
+        self.desk(io).need("frame", "annotate frame")
+
+    def units(self, io: IO) -> range:
+        """The pieces."""
+        return range(self.desk(io).pieces)
+
+    def peak_bytes(self, unit: int, io: IO) -> int:
+        """The largest block."""
+        desk = self.desk(io)
+        return _SMALL + _WORKING * max(map(desk.block_bytes, desk.blocks(unit)))
+
+    def execute(self, unit: int, io: IO) -> None:
+        """Count those of a piece."""
+        desk = self.desk(io)
+        frame = desk.frame
+        finest = frame.grid.halvings[-1]
+        cells, sizes = [np.zeros(0, np.int64)], np.zeros(1 + len(frame.relationships), np.int64)
+        for block in desk.blocks(unit):
+            rows = desk.rows(block)
+            found = annotations.records(frame.kind, rows.points, rows.ends, frame.properties, rows.values)
+            counts = [one.counts for one in rows.related]
+            links = [int(one.sum()) for one in counts]
+            sizes[0] += int(found.ends[-1]) + sum(8 * link + 4 * len(rows.ids) for link in links)
+            sizes[1:] += [int((found.sizes * one).sum()) + 16 * link for one, link in zip(counts, links, strict=True)]
+            cells.append(frame.grid.number(frame.grid.of(_middles(frame.kind, rows), finest), finest))
+        number, counts = np.unique(np.concatenate(cells), return_counts=True)
+        desk.put("counts", (unit, 0, 0), {"cells": number, "counts": counts, "sizes": sizes})
+
+    def finish(self, io: IO) -> None:
+        """Allow the next step."""
+        self.desk(io).done("count")
+
+
+def _middles(kind: Kind, rows: Rows) -> Array:
+    """A point of each annotation: the middle of a line or box, the first of others."""
+    first = rows.points[rows.ends[:-1]].astype(np.float64)
+    return (first + rows.points[rows.ends[:-1] + 1]) / 2 if kind in ("line", "box") else first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planning(Step, name="annotate plan"):
+    """Settle which annotations are seen from how far, and how files are cut. `annotate build` runs it."""
+
+    def prepare(self, io: IO) -> None:
+        """Refuse to begin before all are counted."""
+        self.desk(io).need("count", "annotate count")
+
+    def units(self, io: IO) -> range:
+        """One."""
+        return range(1)
+
+    def peak_bytes(self, unit: int, io: IO) -> int:
+        """The finest grid."""
+        desk = self.desk(io)
+        return _SMALL + 32 * annotation_levels.most_cells(desk.frame.grid)
+
+    def execute(self, unit: int, io: IO) -> None:
+        """Add up, and plan."""
+        desk = self.desk(io)
+        frame, total = desk.frame, np.zeros(1, np.int64)
+        all_ = np.zeros(annotation_levels.most_cells(frame.grid), np.int64)
+        for piece in range(desk.pieces):
+            found = desk.read("counts", (piece, 0, 0))
+            all_[found["cells"]] += found["counts"]
+            total = total + found["sizes"]
+        io.put_json(f"{desk.url}/plan.json", annotating.planned(frame, all_, total.tolist()).to_json())
+
+    def finish(self, io: IO) -> None:
+        """Allow the next step."""
+        self.desk(io).done("plan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spreading(Step, name="annotate spread"):
+    """Deal annotations out to the shards in which they will lie. `annotate build` runs it."""
+
+    def prepare(self, io: IO) -> None:
+        """Refuse to begin before shards are known."""
+        self.desk(io).need("plan", "annotate plan")
+
+    def units(self, io: IO) -> range:
+        """The pieces."""
+        return range(self.desk(io).pieces)
+
+    def peak_bytes(self, unit: int, io: IO) -> int:
+        """A piece: its rows, and what is written of them for each index."""
+        desk = self.desk(io)
+        return _SMALL + _WORKING * sum(map(desk.block_bytes, desk.blocks(unit)))
+
+    def execute(self, unit: int, io: IO) -> None:
+        """Deal out a piece."""
+        desk = self.desk(io)
+        frame, plan = desk.frame, desk.plan
+        parts, homes = list[Entries](), [np.zeros(0, np.int64)]
+        for block in desk.blocks(unit):
+            rows = desk.rows(block)
+            for first, index, entries in zip(plan.firsts, plan.indices, _entries(rows, desk), strict=False):
+                homes.append(first + index.spec.locate(entries.keys)[0].astype(np.int64))
+                parts.append(entries)
+        io.put(desk.portions_url(unit), portions.pack(portions.together(parts), np.concatenate(homes), plan.firsts[-1]))
+        io.note(entries=sum(map(len, parts)), relationships=len(frame.relationships))
+
+    def finish(self, io: IO) -> None:
+        """Allow the next step."""
+        self.desk(io).done("spread")
+
+
+def _entries(rows: Rows, desk: Annotating) -> Iterator[Entries]:
+    """What is to be written of annotations: by id, by each relationship, by cells of each level."""
+    frame, plan = desk.frame, desk.plan
+    found = annotations.records(frame.kind, rows.points, rows.ends, frame.properties, rows.values)
+    yield Entries(rows.ids, rows.ids, annotations.by_id(found, rows.related))
+    for related in rows.related:
+        pairs = _once(related)
+        yield Entries(related.values[pairs], rows.ids[related.rows[pairs]], found.take(related.rows[pairs]))
+    level = annotation_levels.level_of(rows.ids, list(plan.thresholds))
+    for number, index in enumerate(plan.indices[1 + len(rows.related) :]):
+        own, halved = np.flatnonzero(level == number), index.halved or (0, 0, 0)
+        points, ends = annotating.of_rows(rows, own)
+        which, cells = annotation_levels.crossed(frame.kind, points, ends, frame.grid, halved)
+        keys = Layout(index.spec, frame.grid.shape(halved)).keys(cells)
+        yield Entries(keys, rows.ids[own[which]], found.take(own[which]))
+
+
+def _once(related: Lists) -> Array:
+    """Which of the segments to take, so that no row has one twice."""
+    order = np.lexsort((related.values, related.rows))
+    rows, values = related.rows[order], related.values[order]
+    fresh = (rows[1:] != rows[:-1]) | (values[1:] != values[:-1])
+    return order[np.append(True, fresh)[: len(order)]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing(Step, name="annotate write"):
+    """Write the shards of a layer of annotations, and its info at last. `annotate build` runs it."""
+
+    def prepare(self, io: IO) -> None:
+        """Refuse to begin before all is dealt out."""
+        self.desk(io).need("spread", "annotate spread")
+
+    def units(self, io: IO) -> range:
+        """The shards of all indices."""
+        return range(self.desk(io).plan.firsts[-1])
+
+    def peak_bytes(self, unit: int, io: IO) -> int:
+        """A shard. Reads a few bytes of what each piece left."""
+        desk = self.desk(io)
+        spans = [desk.span(piece, unit) for piece in range(desk.pieces)]
+        return _SMALL + _SORTED * sum(stop - start for start, stop in spans)
+
+    def execute(self, unit: int, io: IO) -> None:
+        """Write one shard."""
+        desk = self.desk(io)
+        number, shard = desk.plan.place(unit)
+        index = desk.plan.indices[number]
+        entries = portions.together([desk.portion(piece, unit) for piece in range(desk.pieces)])
+        url, most = f"{self.layer}/{index.key}/{index.spec.name(shard)}", 0
+        if len(entries):
+            data, most = _shard(entries, index)
+            io.put(url, data)
+        elif io.exists(url):
+            io.delete(url)
+        if index.halved is not None:
+            io.put_json(f"{desk.url}/most/{unit}.json", most)
+        io.note(entries=len(entries), longest_list=most)
+
+    def finish(self, io: IO) -> None:
+        """Describe the layer."""
+        desk = self.desk(io)
+        frame, plan = desk.frame, desk.plan
+        kinds = [{"key": one.key, "sharding": one.spec.to_json()} for one in plan.indices]
+        related = [{"id": name, **kind} for name, kind in zip(frame.relationships, kinds[1:], strict=False)]
+        first = 1 + len(related)
+        spatial = []
+        for number, index in enumerate(plan.indices[first:], first):
+            halved, shards = index.halved or (0, 0, 0), range(plan.firsts[number], plan.firsts[number + 1])
+            most = max(io.get_json(f"{desk.url}/most/{unit}.json") for unit in shards)
+            spatial.append({**kinds[number], "grid_shape": list(frame.grid.shape(halved)),
+                            "chunk_size": list(frame.grid.chunk(halved)), "limit": max(1, most)})  # fmt: skip
+        io.put_json(f"{self.layer}/info", annotations.info(frame.kind, (frame.low, frame.high), frame.resolution,
+                    frame.properties, (kinds[0], related, spatial)))  # fmt: skip
+
+    def said(self, io: IO) -> str:
+        """How many there are in how many levels, and what float32 leaves of their places."""
+        desk = self.desk(io)
+        frame, levels = desk.frame, len(desk.plan.thresholds)
+        largest = max(map(abs, (*frame.low, *frame.high)))
+        fine = largest <= _EXACT
+        loss = (
+            ""
+            if fine
+            else f"; clients read places to {2 ** (largest.bit_length() - 24)} units at {largest:,}: use larger units"
+        )
+        rows = int(desk.read("firsts", (0, 0, 0))["rows"].sum())
+        return f"{rows:,} annotations ({frame.kind}) in {levels} levels{loss}"
+
+    def spent(self, io: IO) -> tuple[str, ...]:
+        """What was dealt out."""
+        return (f"{self.desk(io).url}/portions",)
+
+
+def _shard(entries: Entries, index: Index) -> tuple[bytes, int]:
+    """The bytes of a shard, and how long its longest list is."""
+    spec = index.spec
+    if index.key == "by_id":
+        twice = np.sort(entries.keys)
+        if (again := np.flatnonzero(twice[1:] == twice[:-1])).size:
+            raise DataError(f"the id {twice[again[0]]} is there twice; each annotation needs an id of its own")
+        return sharding.laid(spec, entries.keys, entries.payloads), 1
+    ranks = annotation_levels.ranks(entries.ids) if index.halved is not None else entries.ids
+    entries = entries.take(np.lexsort((ranks, entries.keys)))
+    fresh = np.append(True, entries.keys[1:] != entries.keys[:-1])
+    bounds = np.append(np.flatnonzero(fresh), len(entries))
+    lists = annotations.lists(entries.payloads, entries.ids, bounds)
+    return sharding.laid(spec, entries.keys[fresh], sharding.packed_each(lists, spec.data_encoding)), int(
+        np.diff(bounds).max()
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build(Asked, Chain, name="annotate build"):
+    """Make a layer of annotations for Neuroglancer, of synapses or of a table: found by place, id and segment.
+
+    Each annotation has a rank that looks random. Levels take ranks, the same in all cells, so that what is seen from
+    afar has the true density.
+    """
+
+    def home(self) -> str:
+        """The layer keeps the records."""
+        return self.layer
+
+    def steps(self, io: IO) -> Iterator[Stage]:
+        """Look, settle, count, plan, deal out, write."""
+        yield self.step(Survey)
+        for step in (Framing, Counting, Planning, Spreading, Writing):
+            yield self.step(step)
