@@ -14,13 +14,12 @@ import numpy.typing as npt
 from igneous_ng.annotation_sources import FileSource, Source, SynapseSource
 from igneous_ng.desks import Desk
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import annotation_tables, annotations, portions
-from igneous_ng.formats.annotations import Kind, Property
+from igneous_ng.formats import annotation_tables, portions
+from igneous_ng.formats.annotations import VALUES, Kind, Property
 from igneous_ng.formats.pieces import Lists, Pieces
 from igneous_ng.formats.portions import Entries
 from igneous_ng.formats.sharding import Hash, Layout, Spec
 from igneous_ng.geometry import Vec3, Vec3f, vec
-from igneous_ng.io import IO
 from igneous_ng.kernels import annotation_levels
 from igneous_ng.kernels.annotation_levels import Cells
 
@@ -106,6 +105,8 @@ def read_rows(columns: annotation_tables.Columns, frame: Frame, first: int | Non
     """
     points, ends = annotation_tables.places(columns, frame.kind, where)
     check_places(points, where)
+    if frame.kind == "ellipsoid" and (points[1::2] < 0).any():
+        raise DataError(f"{where}: radii of {points[1::2].min():g} units; radii are 0 or positive")
     inside = points[::2] if frame.kind == "ellipsoid" else points
     outside = ((inside < frame.low) | (inside > frame.high)).any(axis=1)
     if outside.any():
@@ -156,7 +157,7 @@ def type_of(column: Array | Lists) -> str:
 
 
 def property_of(text: str, types: Sequence[str]) -> Property:
-    """The property that ``NAME``, ``NAME:TYPE`` or ``NAME:TYPE:0=one|1=other`` asks for; ``types``: what columns hold."""
+    """The property that ``NAME``, ``NAME:TYPE`` or ``NAME:TYPE:0=one|1=other`` asks for, given what columns hold."""
     name, _, rest = text.partition(":")
     kind, _, named = rest.partition(":")
     pairs = [pair.partition("=") for pair in named.split("|")] if named else []
@@ -176,7 +177,7 @@ def _usual(name: str, types: Sequence[str], named: bool) -> str:
     except TypeError:
         found = "numbers and text"
     kind = _DEFAULTS.get(found, found)
-    if kind not in annotations.VALUES:
+    if kind not in VALUES:
         raise SpecError(f"property {name}: its column holds {found}; properties are numbers or colours")
     return kind
 
@@ -186,7 +187,7 @@ def cast(column: Array | Lists, asked: Property, where: str) -> Array:
     where = f"{where}, column {asked.id}"
     if isinstance(column, Lists):
         raise DataError(f"{where}: a property is one number, not a list")
-    kind, width = annotations.VALUES[asked.type]
+    kind, width = VALUES[asked.type]
     if column.dtype.kind == "U" and len(column):
         column = _colours(column, width, where) if width > 1 else _named(column, asked, where)
     if width > 1 and len(column) and column.shape[1:] != (width,):
@@ -196,8 +197,8 @@ def cast(column: Array | Lists, asked: Property, where: str) -> Array:
     limits = np.iinfo(kind)
     whole = (column >= limits.min) & (column <= limits.max) & (column == np.floor(column))
     if not whole.all():
-        raise DataError(f"{where}: {column[~whole][0]} is no {asked.type}; ask for {asked.id}:TYPE with another type of "
-                        f"{', '.join(annotations.VALUES)}")  # fmt: skip
+        there = ", ".join(VALUES)
+        raise DataError(f"{where}: {column[~whole][0]} is no {asked.type}; ask for {asked.id}:TYPE, one of {there}")
     return column.astype(kind)
 
 

@@ -1,25 +1,23 @@
-"""Layers of annotations for Neuroglancer, such as synapses: found by place, by id, and by the segments they are about."""
+"""Layers of annotations for Neuroglancer, such as synapses: found by place, by id, and by segments."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from igneous_ng import annotating, annotation_sources
-from igneous_ng.annotating import Annotating, Frame, Index, Rows
+from igneous_ng.annotating import Annotating, Frame
+from igneous_ng.annotation_shards import entries_of, middles, packed_shard
+from igneous_ng.annotation_steps import Asked, Step
 from igneous_ng.desks import agree
-from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import annotation_tables, annotations, portions, sharding
-from igneous_ng.formats.annotations import Kind
-from igneous_ng.formats.pieces import Lists
+from igneous_ng.formats import annotation_tables, annotations, portions
 from igneous_ng.formats.portions import Entries
-from igneous_ng.formats.sharding import Layout
-from igneous_ng.geometry import Box, Vec3f, vec
+from igneous_ng.geometry import vec
 from igneous_ng.io import IO
 from igneous_ng.kernels import annotation_levels
-from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt
+from igneous_ng.stage import Chain, Stage
 
 Array = npt.NDArray[Any]
 _SMALL = 16_000_000  # bytes of grids and small lists
@@ -31,65 +29,13 @@ _EXACT = 1 << 24  # integers up to here are floats of 4 bytes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked(Stage):
-    """What is asked for."""
-
-    source: LayerUrl = arg("Table of synapses, or a .parquet, .csv or .npz file, or a folder of such files.")
-    layer: LayerUrl = arg("Layer of annotations to create.")
-    kind: Literal["auto", "point", "line", "box", "ellipsoid", "polyline"] = opt(
-        "auto",
-        "What annotations are; by default what the columns say most of, and of synapses a line from pre to post.",
-    )
-    properties: tuple[str, ...] = opt(
-        (), "Columns to show, each NAME, NAME:TYPE or NAME:TYPE:0=one|1=other; of synapses the usual ones."
-    )
-    relationships: tuple[str, ...] = opt(
-        (), "Columns of segments by which annotations are found; pre, post of synapses."
-    )
-    resolution: Vec3f = opt((1.0, 1.0, 1.0), "Nanometres of one unit of the coordinates; those of synapses are in nm.")
-    bounds: Box | None = opt(None, "Where all annotations lie, in units; by default as far as they go.")
-    limit: int = opt(5000, "About how many annotations a cell of a level has at most.")
-
-    def check(self) -> None:
-        """Lengths are real."""
-        super().check()
-        if min(self.resolution) <= 0:
-            raise SpecError(f"{self.name}.resolution: {self.resolution} nm; give positive numbers")
-        if self.limit < 1:
-            raise SpecError(f"{self.name}.limit: {self.limit}; give 1 or more")
-        if self.bounds is not None and not self.bounds.voxels:
-            raise SpecError(f"{self.name}.bounds: {self.bounds} is empty; write x0:x1,y0:y1,z0:z1")
-        if self.source == self.layer:
-            raise SpecError(f"{self.name}: {self.source} is what is read; name another place for the layer")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step(Stage):
-    """A step of making a layer."""
-
-    layer: LayerUrl = arg("Layer of annotations.")
-
-    def home(self) -> str:
-        """The layer keeps the records."""
-        return self.layer
-
-    def desk(self, io: IO) -> Annotating:
-        """The folder of work."""
-        return Annotating(io, self.layer)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Survey(Asked, name="annotate survey"):
     """Look at annotations: how many there are, how far they go, what their columns hold. `annotate build` runs it."""
-
-    def home(self) -> str:
-        """The layer keeps the records."""
-        return self.layer
 
     def prepare(self, io: IO) -> None:
         """Enter what is asked for, in full."""
         desk = Annotating(io, self.layer)
-        agree(io, f"{desk.url}/request.json", self._request(io), "annotations were made", "name another layer")
+        agree(io, f"{desk.url}/request.json", self.request(io), "annotations were made", "name another layer")
         if not annotation_sources.is_table(io, self.source):
             io.put_json(f"{desk.url}/parts.json", [list(part) for part in annotation_sources.parts_of(io, self.source)])
 
@@ -99,7 +45,7 @@ class Survey(Asked, name="annotate survey"):
 
     def peak_bytes(self, unit: int, io: IO) -> int:
         """The largest block."""
-        source = _source(io, self.source)
+        source = self.opened(io)
         return _SMALL + _WORKING * max((source.size(block) for block in self._of(unit, io)), default=0)
 
     def execute(self, unit: int, io: IO) -> None:
@@ -129,37 +75,10 @@ class Survey(Asked, name="annotate survey"):
         Annotating(io, self.layer).done("survey")
 
     def _blocks(self, io: IO) -> int:
-        return len(_source(io, self.source))
+        return len(self.opened(io))
 
     def _of(self, unit: int, io: IO) -> range:
         return range(unit * _LOOKED, min((unit + 1) * _LOOKED, self._blocks(io)))
-
-    def _request(self, io: IO) -> dict[str, Any]:
-        """What is asked for, with what is usual for the source where nobody said."""
-        table = annotation_sources.is_table(io, self.source)
-        if table and self.resolution != (1.0, 1.0, 1.0):
-            raise SpecError(f"{self.name}.resolution: places of synapses are in nm; leave it out")
-        source = _source(io, self.source)
-        names = source.names() if len(source) else ()
-        properties = list(self.properties or source.properties)
-        relationships = list(self.relationships or source.relationships)
-        for name in (*(text.partition(":")[0] for text in properties), *relationships):
-            if len(source) and name not in names:
-                raise SpecError(f"{self.name}: {self.source} has no column {name!r}; there are {', '.join(names)}")
-        kind = self.kind if self.kind != "auto" else annotation_tables.kind_of(names, self.source)
-        annotations.layout([annotating.property_of(text, ()) for text in properties])
-        bounds = [list(side) for side in (self.bounds.lo, self.bounds.hi)] if self.bounds else None
-        known = None if source.bounds is None else [list(side) for side in source.bounds]
-        return {"source": str(self.source), "table": table, "kind": kind, "properties": properties,
-                "relationships": relationships, "resolution": list(self.resolution), "bounds": bounds or known,
-                "limit": self.limit}  # fmt: skip
-
-
-def _source(io: IO, url: str) -> annotation_sources.Source:
-    """The source at a URL."""
-    if annotation_sources.is_table(io, url):
-        return annotation_sources.SynapseSource(io, url)
-    return annotation_sources.FileSource(io, annotation_sources.parts_of(io, url))
 
 
 def _stretch(found: dict[str, Any], points: Array) -> None:
@@ -189,7 +108,7 @@ class Framing(Step, name="annotate frame"):
         """Put together what was found."""
         desk = self.desk(io)
         request, source = desk.request, desk.source
-        looks = [io.get_json(f"{desk.url}/survey/{i}.json") for i in range(-(-len(source) // _LOOKED))]
+        looks: list[Any] = [io.get_json(f"{desk.url}/survey/{i}.json") for i in range(-(-len(source) // _LOOKED))]
         rows = np.array([n for look in looks for n in look["rows"]], np.int64)
         types = {name: sorted({kind for look in looks for kind in look["types"].get(name, ())})
                  for name in (text.partition(":")[0] for text in request["properties"])}  # fmt: skip
@@ -258,19 +177,13 @@ class Counting(Step, name="annotate count"):
             links = [int(one.sum()) for one in counts]
             sizes[0] += int(found.ends[-1]) + sum(8 * link + 4 * len(rows.ids) for link in links)
             sizes[1:] += [int((found.sizes * one).sum()) + 16 * link for one, link in zip(counts, links, strict=True)]
-            cells.append(frame.grid.number(frame.grid.of(_middles(frame.kind, rows), finest), finest))
-        number, counts = np.unique(np.concatenate(cells), return_counts=True)
-        desk.put("counts", (unit, 0, 0), {"cells": number, "counts": counts, "sizes": sizes})
+            cells.append(frame.grid.number(frame.grid.of(middles(frame.kind, rows), finest), finest))
+        number, there = np.unique(np.concatenate(cells), return_counts=True)
+        desk.put("counts", (unit, 0, 0), {"cells": number, "counts": there, "sizes": sizes})
 
     def finish(self, io: IO) -> None:
         """Allow the next step."""
         self.desk(io).done("count")
-
-
-def _middles(kind: Kind, rows: Rows) -> Array:
-    """A point of each annotation: the middle of a line or box, the first of others."""
-    first = rows.points[rows.ends[:-1]].astype(np.float64)
-    return (first + rows.points[rows.ends[:-1] + 1]) / 2 if kind in ("line", "box") else first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,7 +243,7 @@ class Spreading(Step, name="annotate spread"):
         parts, homes = list[Entries](), [np.zeros(0, np.int64)]
         for block in desk.blocks(unit):
             rows = desk.rows(block)
-            for first, index, entries in zip(plan.firsts, plan.indices, _entries(rows, desk), strict=False):
+            for first, index, entries in zip(plan.firsts, plan.indices, entries_of(rows, desk), strict=False):
                 homes.append(first + index.spec.locate(entries.keys)[0].astype(np.int64))
                 parts.append(entries)
         io.put(desk.portions_url(unit), portions.pack(portions.together(parts), np.concatenate(homes), plan.firsts[-1]))
@@ -339,31 +252,6 @@ class Spreading(Step, name="annotate spread"):
     def finish(self, io: IO) -> None:
         """Allow the next step."""
         self.desk(io).done("spread")
-
-
-def _entries(rows: Rows, desk: Annotating) -> Iterator[Entries]:
-    """What is to be written of annotations: by id, by each relationship, by cells of each level."""
-    frame, plan = desk.frame, desk.plan
-    found = annotations.records(frame.kind, rows.points, rows.ends, frame.properties, rows.values)
-    yield Entries(rows.ids, rows.ids, annotations.by_id(found, rows.related))
-    for related in rows.related:
-        pairs = _once(related)
-        yield Entries(related.values[pairs], rows.ids[related.rows[pairs]], found.take(related.rows[pairs]))
-    level = annotation_levels.level_of(rows.ids, list(plan.thresholds))
-    for number, index in enumerate(plan.indices[1 + len(rows.related) :]):
-        own, halved = np.flatnonzero(level == number), index.halved or (0, 0, 0)
-        points, ends = annotating.of_rows(rows, own)
-        which, cells = annotation_levels.crossed(frame.kind, points, ends, frame.grid, halved)
-        keys = Layout(index.spec, frame.grid.shape(halved)).keys(cells)
-        yield Entries(keys, rows.ids[own[which]], found.take(own[which]))
-
-
-def _once(related: Lists) -> Array:
-    """Which of the segments to take, so that no row has one twice."""
-    order = np.lexsort((related.values, related.rows))
-    rows, values = related.rows[order], related.values[order]
-    fresh = (rows[1:] != rows[:-1]) | (values[1:] != values[:-1])
-    return order[np.append(True, fresh)[: len(order)]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -392,7 +280,7 @@ class Writing(Step, name="annotate write"):
         entries = portions.together([desk.portion(piece, unit) for piece in range(desk.pieces)])
         url, most = f"{self.layer}/{index.key}/{index.spec.name(shard)}", 0
         if len(entries):
-            data, most = _shard(entries, index)
+            data, most = packed_shard(entries, index)
             io.put(url, data)
         elif io.exists(url):
             io.delete(url)
@@ -410,9 +298,9 @@ class Writing(Step, name="annotate write"):
         spatial = []
         for number, index in enumerate(plan.indices[first:], first):
             halved, shards = index.halved or (0, 0, 0), range(plan.firsts[number], plan.firsts[number + 1])
-            most = max(io.get_json(f"{desk.url}/most/{unit}.json") for unit in shards)
+            found: list[Any] = [io.get_json(f"{desk.url}/most/{unit}.json") for unit in shards]
             spatial.append({**kinds[number], "grid_shape": list(frame.grid.shape(halved)),
-                            "chunk_size": list(frame.grid.chunk(halved)), "limit": max(1, most)})  # fmt: skip
+                            "chunk_size": list(frame.grid.chunk(halved)), "limit": max(1, *found)})  # fmt: skip
         io.put_json(f"{self.layer}/info", annotations.info(frame.kind, (frame.low, frame.high), frame.resolution,
                     frame.properties, (kinds[0], related, spatial)))  # fmt: skip
 
@@ -435,24 +323,6 @@ class Writing(Step, name="annotate write"):
         return (f"{self.desk(io).url}/portions",)
 
 
-def _shard(entries: Entries, index: Index) -> tuple[bytes, int]:
-    """The bytes of a shard, and how long its longest list is."""
-    spec = index.spec
-    if index.key == "by_id":
-        twice = np.sort(entries.keys)
-        if (again := np.flatnonzero(twice[1:] == twice[:-1])).size:
-            raise DataError(f"the id {twice[again[0]]} is there twice; each annotation needs an id of its own")
-        return sharding.laid(spec, entries.keys, entries.payloads), 1
-    ranks = annotation_levels.ranks(entries.ids) if index.halved is not None else entries.ids
-    entries = entries.take(np.lexsort((ranks, entries.keys)))
-    fresh = np.append(True, entries.keys[1:] != entries.keys[:-1])
-    bounds = np.append(np.flatnonzero(fresh), len(entries))
-    lists = annotations.lists(entries.payloads, entries.ids, bounds)
-    return sharding.laid(spec, entries.keys[fresh], sharding.packed_each(lists, spec.data_encoding)), int(
-        np.diff(bounds).max()
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Build(Asked, Chain, name="annotate build"):
     """Make a layer of annotations for Neuroglancer, of synapses or of a table: found by place, id and segment.
@@ -460,10 +330,6 @@ class Build(Asked, Chain, name="annotate build"):
     Each annotation has a rank that looks random. Levels take ranks, the same in all cells, so that what is seen from
     afar has the true density.
     """
-
-    def home(self) -> str:
-        """The layer keeps the records."""
-        return self.layer
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Look, settle, count, plan, deal out, write."""
