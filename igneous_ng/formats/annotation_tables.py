@@ -70,7 +70,8 @@ def parse_text(data: bytes, where: str, lists: Collection[str]) -> dict[str, Arr
         head, *rows = [row for row in csv.reader(data.decode().splitlines(), skipinitialspace=True) if row] or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{where}: not a table of text ({error})") from error
-    if bad := next((i for i, row in enumerate(rows) if len(row) != len(head)), None):
+    bad = next((i for i, row in enumerate(rows) if len(row) != len(head)), None)
+    if bad is not None:
         raise DataError(f"{where}: row {bad + 1} has {len(rows[bad])} cells, and the first line {len(head)}")
     cells = list(zip(*rows, strict=True)) if rows else [()] * len(head)
     found: dict[str, Array | Lists] = {}

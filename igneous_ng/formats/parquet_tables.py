@@ -69,4 +69,5 @@ def _column(library: Any, column: Any, where: str) -> Array | Lists:
             ends = (offsets - offsets[0])[ends]
         column, depth = column.flatten(), depth + 1
     values = column.to_numpy(zero_copy_only=False)
+    values = values.astype(np.str_) if values.dtype == object else values
     return Lists(values, ends) if depth else values
