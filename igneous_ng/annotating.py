@@ -16,7 +16,7 @@ from igneous_ng.desks import Desk
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import annotation_tables, portions
 from igneous_ng.formats.annotations import VALUES, Kind, Property
-from igneous_ng.formats.pieces import Lists, Pieces
+from igneous_ng.formats.pieces import Lists, Pieces, ends_of
 from igneous_ng.formats.portions import Entries
 from igneous_ng.formats.sharding import Hash, Layout, Spec
 from igneous_ng.geometry import Vec3, Vec3f, vec
@@ -143,7 +143,8 @@ def _segments(column: Array | Lists, where: str) -> Lists:
     if len(values) and (values.dtype.kind not in "iu" or (values.dtype.kind == "i" and (values < 0).any())):
         raise DataError(f"{where}: segments are integers from 0 to 2**64 - 1; 0 is none")
     if isinstance(column, Lists):
-        return Lists(values.astype(np.uint64), column.ends)
+        there = values != 0
+        return Lists(values[there].astype(np.uint64), ends_of(there)[column.ends])
     return Lists.of_one(values.astype(np.uint64))
 
 

@@ -75,7 +75,7 @@ class Asked(Stage):
         bounds = [list(side) for side in (self.bounds.lo, self.bounds.hi)] if self.bounds else None
         known = None if source.bounds is None else [list(side) for side in source.bounds]
         return {"source": str(self.source), "table": table, "kind": kind, "properties": properties,
-                "relationships": relationships, "resolution": list(self.resolution), "bounds": bounds or known,
+                "relationships": relationships, "resolution": list(self.resolution), "bounds": bounds, "known": known,
                 "limit": self.limit}  # fmt: skip
 
 

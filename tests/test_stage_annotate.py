@@ -275,7 +275,7 @@ def test_lost_precision_is_said(tmp_path: Path) -> None:
     steps = list(Build(source=str(tmp_path / "far.npz"), layer=str(tmp_path / "layer")).steps(IO()))
     for step in steps:
         run.inline(step)
-    assert "places to 2 units" in steps[-1].said(IO())
+    assert "places to 4 units" in steps[-1].said(IO())
 
 
 def test_a_changed_block_makes_again_only_what_it_touches(tmp_path: Path, small: None) -> None:

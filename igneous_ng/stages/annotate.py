@@ -1,6 +1,6 @@
 """Layers of annotations for Neuroglancer, such as synapses: found by place, by id, and by segments."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +114,7 @@ class Framing(Step, name="annotate frame"):
                  for name in (text.partition(":")[0] for text in request["properties"])}  # fmt: skip
         wanted = [annotating.property_of(text, types[text.partition(":")[0]]) for text in request["properties"]]
         annotations.layout(wanted)
-        low, high = _ends(request["bounds"], looks)
+        low, high = _ends(request, looks)
         numbered = not all(look["ids"] for look in looks)
         run = 1
         while run < len(rows) and _most(rows, 2 * run) <= _ROWS:
@@ -137,13 +137,14 @@ def _most(rows: Array, run: int) -> int:
     return int(np.add.reduceat(rows, np.arange(0, len(rows), run)).max())
 
 
-def _ends(bounds: Any, looks: Sequence[Any]) -> tuple[list[int], list[int]]:
-    """Integers from which and to which all lies; at least 1 apart."""
-    if bounds is not None:
-        return bounds[0], bounds[1]
-    seen = [look for look in looks if look["low"] is not None]
-    low = np.floor(np.min([look["low"] for look in seen], axis=0)) if seen else np.zeros(3)
-    high = np.floor(np.max([look["high"] for look in seen], axis=0)) + 1 if seen else np.ones(3)
+def _ends(request: Mapping[str, Any], looks: Sequence[Any]) -> tuple[list[int], list[int]]:
+    """Integers from which and to which all lies, at least 1 apart: as asked for, or as far as source and places go."""
+    if request["bounds"] is not None:
+        return request["bounds"][0], request["bounds"][1]
+    lows, highs = ([look[end] for look in looks if look[end] is not None] for end in ("low", "high"))
+    known = request["known"] or ([] if lows else [[0, 0, 0], [1, 1, 1]])
+    low = np.min([*np.floor(lows), *known[:1]], axis=0)
+    high = np.max([*(np.floor(highs) + 1), *known[1:]], axis=0)
     return low.astype(np.int64).tolist(), high.astype(np.int64).tolist()
 
 
@@ -176,7 +177,8 @@ class Counting(Step, name="annotate count"):
             counts = [one.counts for one in rows.related]
             links = [int(one.sum()) for one in counts]
             sizes[0] += int(found.ends[-1]) + sum(8 * link + 4 * len(rows.ids) for link in links)
-            sizes[1:] += [int((found.sizes * one).sum()) + 16 * link for one, link in zip(counts, links, strict=True)]
+            lists = [int((found.sizes * one).sum()) + 16 * link for one, link in zip(counts, links, strict=True)]
+            sizes[1:] += np.array(lists, np.int64)
             cells.append(frame.grid.number(frame.grid.of(middles(frame.kind, rows), finest), finest))
         number, there = np.unique(np.concatenate(cells), return_counts=True)
         desk.put("counts", (unit, 0, 0), {"cells": number, "counts": there, "sizes": sizes})
