@@ -173,13 +173,14 @@ def test_lists_of_parquet_are_flat(tmp_path: Any) -> None:
     arrow = pytest.importorskip("pyarrow")
     import pyarrow.parquet
 
-    table = arrow.table({"points": [[[1.0, 2, 3], [4, 5, 6]], [[7, 8, 9]], []], "post": [[1], [], [2**63 + 1, 3]]},
-                        arrow.schema([("points", arrow.list_(arrow.list_(arrow.float64(), 3))), ("post", arrow.list_(arrow.uint64()))]))  # fmt: skip
+    points, post = [[[1.0, 2, 3], [4, 5, 6]], [[7, 8, 9]], []], [[1], [], [2**63 + 1, 3]]
+    types = {"points": arrow.list_(arrow.list_(arrow.float64(), 3)), "post": arrow.list_(arrow.uint64())}
+    table = arrow.table({"points": arrow.array(points, types["points"]), "post": arrow.array(post, types["post"])})
     pyarrow.parquet.write_table(table, tmp_path / "t.parquet", row_group_size=2)
     assert [rows for rows, _ in parquet_tables.groups(str(tmp_path / "t.parquet"), "t")] == [2, 1]
     first = parquet_tables.group(str(tmp_path / "t.parquet"), 0, None, "t")
-    points, post = first["points"], parquet_tables.group(str(tmp_path / "t.parquet"), 1, ["post"], "t")["post"]
-    assert isinstance(points, Lists)
-    assert isinstance(post, Lists)
-    assert (points.values.tolist(), points.ends.tolist()) == ([1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 6, 9])
-    assert post.values.tolist() == [2**63 + 1, 3]
+    lines, last = first["points"], parquet_tables.group(str(tmp_path / "t.parquet"), 1, ["post"], "t")["post"]
+    assert isinstance(lines, Lists)
+    assert isinstance(last, Lists)
+    assert (lines.values.tolist(), lines.ends.tolist()) == ([1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 6, 9])
+    assert last.values.tolist() == [2**63 + 1, 3]

@@ -173,7 +173,8 @@ def annotations(**changes: Any) -> dict[str, Any]:
     """Annotations between two sides, in nm."""
     related = [{"id": "pre"}, {"id": "post"}]
     return {"@type": "neuroglancer_annotations_v1", "dimensions": {axis: [1e-09, "m"] for axis in "xyz"},
-            "lower_bound": [0, 0, 0], "upper_bound": [32000, 64000, 20000], "relationships": related, **changes}  # fmt: skip
+            "lower_bound": [0, 0, 0], "upper_bound": [32000, 64000, 20000], "relationships": related,
+            **changes}  # fmt: skip
 
 
 def test_annotations_follow_the_segments_of_the_first_segmentation() -> None:
