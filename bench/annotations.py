@@ -2,8 +2,8 @@
 
     python bench/annotations.py [COUNT] [FOLDER]
 
-ngsidekick 0.0.20, with two threads, makes about 18,000 to 20,000 of the same a second in 587 MB (its own format of rows;
-measured on another day).
+ngsidekick 0.0.20, with two threads, makes about 18,000 to 20,000 of the same a second in 587 MB, as it was measured on
+another day.
 """
 
 from __future__ import annotations

@@ -13,13 +13,14 @@ import pytest
 from igneous_ng import annotating, run
 from igneous_ng.io import IO
 from igneous_ng.stage import Stage, to_dict
-from igneous_ng.stages import annotate
 from igneous_ng.stages.annotate import Build
 from tests.test_memory import MEASURE
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
 STEPS = ("survey", "frame", "count", "plan", "spread", "write")
 ROWS = 40_000  # of a file
+SHARD = 1 << 21
+SMALLER = f"from igneous_ng import annotating; annotating.SHARD = {SHARD}\n"
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +28,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Stage
     """The steps of layers of 2 files and of 20, all of one size, and of a few rows to warm up."""
     folder, found = tmp_path_factory.mktemp("memory"), {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(annotating, "SHARD", 1 << 21)
-        patch.setattr(annotate, "_ROWS", ROWS)
+        patch.setattr(annotating, "SHARD", SHARD)
         for name, files, rows in (("small", 1, 100), ("once", 2, ROWS), ("tenfold", 20, ROWS)):
             rng = np.random.default_rng(0)
             (folder / name).mkdir()
@@ -49,7 +49,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Stage
 
 def taken(steps: dict[str, dict[str, Stage]], layer: str, which: str) -> tuple[int, int]:
     words = [json.dumps(to_dict(steps[name][which])) for name in (layer, "small")]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", SMALLER + MEASURE, *words], capture_output=True, text=True, check=True)
     most, declared = json.loads(done.stdout)
     return most, declared
 

@@ -10,6 +10,7 @@ Grids are exact in float32: the origin is of integers, cells are an integer time
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -93,19 +94,26 @@ def thresholds(grid: Cells, counts: Array, limit: int) -> list[int]:
     ``counts`` are annotations in each cell of the finest grid, by number. A cell of a level then has about ``limit`` at
     most.
     """
-    found, halvings = list[int](), grid.halvings
-    finest, done = halvings[-1], 0
-    there = np.flatnonzero(counts)
-    cells = np.stack(np.unravel_index(there, grid.shape(finest), order="F"), axis=1)
-    for halved in halvings:
-        factor = [c // f for c, f in zip(grid.chunk(halved), grid.chunk(finest), strict=True)]
-        number = grid.number(cells // factor, halved)
-        most = int(np.bincount(number, counts[there]).max(initial=0))
-        if halved == finest or most * (ALL - done) * _SLACK <= limit * ALL * (_SLACK + 1):
+    found, done = list[int](), 0
+    for most in _fullest(grid, counts)[:-1]:
+        if most * (ALL - done) * _SLACK <= limit * ALL * (_SLACK + 1):
             break
         done += limit * ALL // most
         found.append(done)
     return [*found, ALL]
+
+
+def _fullest(grid: Cells, counts: Array) -> list[int]:
+    """The most annotations in a cell of each grid, from the coarsest to the finest."""
+    finest_first = grid.halvings[::-1]
+    cells = counts.reshape(grid.shape(finest_first[0]), order="F")
+    found = [int(cells.max())]
+    for fine, coarse in pairwise(finest_first):
+        for axis in range(3):
+            if fine[axis] > coarse[axis]:
+                cells = np.add.reduceat(cells, np.arange(0, cells.shape[axis], 2), axis=axis)
+        found.append(int(cells.max()))
+    return found[::-1]
 
 
 def level_of(ids: Array, ends: list[int]) -> Array:
