@@ -95,7 +95,7 @@ def stored(folder: Path, index: dict[str, Any]) -> dict[int, bytes]:
     spec, found = Spec.parse(index["sharding"]), dict[int, bytes]()
     for path in sorted((folder / index["key"]).glob("*.shard")):
         data = path.read_bytes()
-        for key, (start, stop) in sharding.all_spans(spec, int(path.stem, 16), data, str(path)).items():  # type: ignore[arg-type]
+        for key, (start, stop) in sharding.all_spans(spec, int(path.stem, 16), data, str(path)).items():
             found[key] = sharding.unpacked(data[start:stop], spec.data_encoding, str(path))
     return found
 

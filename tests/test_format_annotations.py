@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import annotation_tables, annotations, parquet_tables, portions, sharding
+from igneous_ng.formats import annotation_tables, parquet_tables, portions, sharding
+from igneous_ng.formats import annotations as layer_format
 from igneous_ng.formats.annotations import POINTS, TYPES, VALUES, Property, Reader
 from igneous_ng.formats.pieces import Lists, Pieces, ends_of
 from igneous_ng.formats.portions import Entries
@@ -50,12 +51,12 @@ def encoded(kind: Any, properties: Any, related: int, shapes: Any, values: Any, 
     points = np.array([point for shape in shapes for point in shape], np.float32).reshape(-1, 3)
     columns = {one.id: np.array([row[i] for row in values], VALUES[one.type][0]) for i, one in enumerate(properties)}
     columns = {one.id: columns[one.id] if len(values) else annotations_none(one) for one in properties}
-    found = annotations.records(
+    found = layer_format.records(
         kind, points, ends_of(np.array([len(s) for s in shapes], np.int64)), properties, columns
     )
     lists = [Lists(np.array([x for row in segments for x in row[i]], np.uint64),
                    ends_of(np.array([len(row[i]) for row in segments], np.int64))) for i in range(related)]  # fmt: skip
-    return found, annotations.by_id(found, lists)
+    return found, layer_format.by_id(found, lists)
 
 
 def annotations_none(one: Property) -> Any:
@@ -76,7 +77,7 @@ def test_what_was_written_is_read(layer: tuple[Any, ...]) -> None:
         assert one.related == tuple(map(tuple, segments[i]))
         assert len(found[i]) % 4 == 0
     numbers = np.arange(7, 7 + len(shapes), dtype=np.uint64)
-    listed = annotations.lists(found, numbers, np.array([0, len(shapes)]))
+    listed = layer_format.lists(found, numbers, np.array([0, len(shapes)]))
     many = reader.many(listed[0], "here")
     assert list(many) == numbers.tolist()
     assert all(
@@ -87,22 +88,22 @@ def test_what_was_written_is_read(layer: tuple[Any, ...]) -> None:
 def test_the_bytes_are_those_of_the_specification() -> None:
     properties = (Property("a", "uint8"), Property("b", "uint16"), Property("c", "rgb"), Property("d", "float32"))
     columns = {"a": np.array([9]), "b": np.array([515]), "c": np.array([[1, 2, 3]]), "d": np.array([1.5])}
-    found = annotations.records("line", np.arange(6).reshape(2, 3), np.array([0, 2]), properties, columns)
+    found = layer_format.records("line", np.arange(6).reshape(2, 3), np.array([0, 2]), properties, columns)
     words = struct.pack("<6f", *range(6)) + struct.pack("<fHB3B", 1.5, 515, 9, 1, 2, 3) + b"\0\0"
     assert found[0] == words
     segments = Lists(np.array([5, 1 << 63], np.uint64), np.array([0, 2]))
-    assert annotations.by_id(found, [segments])[0] == words + struct.pack("<IQQ", 2, 5, 1 << 63)
-    assert annotations.lists(found, np.array([77], np.uint64), np.array([0, 1]))[0] == struct.pack(
+    assert layer_format.by_id(found, [segments])[0] == words + struct.pack("<IQQ", 2, 5, 1 << 63)
+    assert layer_format.lists(found, np.array([77], np.uint64), np.array([0, 1]))[0] == struct.pack(
         "<Q", 1
     ) + words + struct.pack("<Q", 77)
-    line = annotations.records("polyline", np.arange(6).reshape(2, 3), np.array([0, 2]), (), {})
+    line = layer_format.records("polyline", np.arange(6).reshape(2, 3), np.array([0, 2]), (), {})
     assert line[0] == struct.pack("<I6f", 2, *range(6))
 
 
 def test_torn_bytes_are_refused() -> None:
     reader = Reader("point", (Property("a", "uint8"),), 1)
-    found = annotations.records("point", np.zeros((1, 3)), np.array([0, 1]), reader.properties, {"a": np.array([1])})
-    whole = annotations.by_id(found, [Lists(np.array([5], np.uint64), np.array([0, 1]))])[0]
+    found = layer_format.records("point", np.zeros((1, 3)), np.array([0, 1]), reader.properties, {"a": np.array([1])})
+    whole = layer_format.by_id(found, [Lists(np.array([5], np.uint64), np.array([0, 1]))])[0]
     for torn in (whole[:-1], whole + b"\0", b""):
         with pytest.raises(DataError, match="there: not an annotation"):
             reader.one(torn, "there")
@@ -115,8 +116,8 @@ def test_torn_bytes_are_refused() -> None:
     (lambda: Property("size", "int8"), "size:int16"),
     (lambda: Property("size", "uint64"), "none of"),
     (lambda: Property("size", "rgb", (1,), ("one",)), "no named values"),
-    (lambda: annotations.layout([Property(f"p{i}", "float32") for i in range(51)]), "properties of 204 bytes"),
-    (lambda: annotations.layout([Property("a", "uint8")] * 2), "asked for twice"),
+    (lambda: layer_format.layout([Property(f"p{i}", "float32") for i in range(51)]), "properties of 204 bytes"),
+    (lambda: layer_format.layout([Property("a", "uint8")] * 2), "asked for twice"),
 ])  # fmt: skip
 def test_what_clients_cannot_read_is_refused(make: Any, said: str) -> None:
     with pytest.raises(SpecError, match=said):

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,9 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Stage
             rng = np.random.default_rng(0)
             (folder / name).mkdir()
             for part in range(files):
-                places = {f"{axis}{end}": rng.uniform(0, 50_000, rows) for end in (1, 2) for axis in "xyz"}
+                places: dict[str, Any] = {
+                    f"{axis}{end}": rng.uniform(0, 50_000, rows) for end in (1, 2) for axis in "xyz"
+                }
                 for end in "xyz":
                     places[f"{end}2"] = places[f"{end}1"] + rng.normal(0, 20, rows)
                 ids = np.arange(part * rows, (part + 1) * rows, dtype=np.uint64)

@@ -14,6 +14,7 @@ import pytest
 
 from igneous_ng import annotating, run
 from igneous_ng.errors import DataError, IgneousError, SpecError
+from igneous_ng.formats.annotation_tables import PLACES
 from igneous_ng.formats.sharding import Layout, Spec
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
@@ -23,7 +24,7 @@ from igneous_ng.redo import Redo, carried_out
 from igneous_ng.stages import annotate
 from igneous_ng.stages.annotate import Build
 from igneous_ng.store import Store
-from igneous_ng.synapses import DUPLICATE, Frame, Synapses
+from igneous_ng.synapses import DUPLICATE, Frame, Synapses, empty
 from tests import synaptic
 from tests.annotated import HIGH, KINDS, LOW, PROPERTIES, Read, build, drawn, made, read, stored, taken
 
@@ -51,7 +52,7 @@ def write(folder: Path, rows: dict[str, Array], parts: int = 1) -> Path:
 def shape(rows: dict[str, Array], kind: str, i: int) -> Array:
     if kind == "polyline":
         return np.split(rows["points"], rows["points_ends"][:-1])[i]
-    names = annotate.annotation_tables.PLACES[kind]  # type: ignore[index]
+    names = next(names for one, names in PLACES.items() if one == kind)
     return np.array([rows[name][i] for name in names], np.float32).reshape(-1, 3)
 
 
@@ -66,13 +67,13 @@ def agree(found: Read, rows: dict[str, Array], kind: str) -> None:
         wanted = [rows["size"][i], np.float32(rows["sure"][i]), rows["kind"][i], rows["hue"][i].tolist()]
         assert list(one.values.values()) == wanted
         assert one.related == ((int(rows["pre"][i]),) if rows["pre"][i] else (), tuple(several[i].tolist()))
-    of = [{}, {}]  # type: list[dict[int, set[int]]]
+    of: list[dict[int, set[int]]] = [{}, {}]
     for key, pre, post in zip(ids, rows["pre"].tolist(), several, strict=True):
         for which, segments in enumerate(([pre] if pre else [], set(post.tolist()))):
             for segment in segments:
                 of[which].setdefault(segment, set()).add(key)
-    for lists, wanted in zip(found.related, of, strict=True):
-        assert {segment: list(those) for segment, those in lists.items()} == {s: sorted(t) for s, t in wanted.items()}
+    for lists, members in zip(found.related, of, strict=True):
+        assert {segment: list(those) for segment, those in lists.items()} == {s: sorted(t) for s, t in members.items()}
 
 
 def check_places(found: Read, kind: str) -> None:
@@ -158,7 +159,7 @@ def test_text_and_parquet_give_the_bytes_of_arrays(tmp_path: Path) -> None:
     types = {"id": arrow.uint64(), "pre": arrow.uint64(), "post": arrow.list_(arrow.uint64()), "size": arrow.uint16()}
     columns = {name: arrow.array(column, types.get(name)) for name, column in plain.items()}
     pyarrow.parquet.write_table(arrow.table(columns), tmp_path / "t.parquet", row_group_size=17)
-    np.savez(tmp_path / "t.npz", **rows)
+    np.savez(tmp_path / "t.npz", allow_pickle=False, **rows)
     fields = {**FIELDS, "properties": ("size:uint16", *PROPERTIES[1:])}
     for kind in ("npz", "csv", "parquet"):
         build(tmp_path / f"t.{kind}", tmp_path / kind, **fields)
@@ -225,7 +226,7 @@ def test_no_rows_make_an_empty_layer(tmp_path: Path) -> None:
     assert found.info["spatial"][0]["limit"] == 1
     frame = Frame(Box((0, 0, 0), (9, 9, 9)), (8, 8, 8), 16, None, 0, {})
     table = Synapses(IO(), f"file://{tmp_path}/none")
-    table.write((0, 0, 0), synaptic.empty())
+    table.write((0, 0, 0), empty())
     table.finish(frame)
     build(tmp_path / "none", tmp_path / "nothing")
     assert read(tmp_path / "nothing").by_id == {}
@@ -302,7 +303,8 @@ def test_a_changed_block_makes_again_only_what_it_touches(tmp_path: Path, small:
         spec = Spec.parse(index["sharding"])
         found = read(layer)
         which = [info["by_id"], *info["relationships"], *info["spatial"]].index(index)
-        lists = [{key: {key} for key in found.by_id}, *found.related, *found.spatial][which]
+        singles: dict[int, Any] = {key: {key} for key in found.by_id}
+        lists: dict[int, Any] = [singles, *found.related, *found.spatial][which]
         keys = [key for key, those in lists.items() if ids & set(those)]
         wanted |= {f"{index['key']}/{spec.name(int(shard))}" for shard in spec.locate(np.array(keys, np.uint64))[0]}
     assert changed == wanted

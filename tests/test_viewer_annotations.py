@@ -18,7 +18,7 @@ from tests.test_viewer_screenshot import RESOLUTION, SIDE, chromium, write_volum
 def gold(picture: bytes) -> tuple[int, int]:
     """Pixels in the colour of annotations, in the left and the right half of the x-y panel."""
     pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)[120:420, :600]
-    hits = (np.abs(pixels - (255, 215, 0)) < 12).all(axis=2)
+    hits = np.all(np.abs(pixels - (255, 215, 0)) < 12, axis=2)
     return int(hits[:, :300].sum()), int(hits[:, 300:].sum())
 
 

@@ -169,7 +169,7 @@ def test_a_view_of_nothing_is_a_wrong_request() -> None:
         state([])
 
 
-def annotations(**changes: Any) -> dict[str, Any]:
+def marks(**changes: Any) -> dict[str, Any]:
     """Annotations between two sides, in nm."""
     related = [{"id": "pre"}, {"id": "post"}]
     return {"@type": "neuroglancer_annotations_v1", "dimensions": {axis: [1e-09, "m"] for axis in "xyz"},
@@ -178,7 +178,7 @@ def annotations(**changes: Any) -> dict[str, Any]:
 
 
 def test_annotations_follow_the_segments_of_the_first_segmentation() -> None:
-    made = state([Shown("em", URL, info()), Shown("seg", URL, segmentation()), Shown("syn", URL, annotations())])
+    made = state([Shown("em", URL, info()), Shown("seg", URL, segmentation()), Shown("syn", URL, marks())])
     assert "setPointMarkerSize" in made["layers"][2].pop("shader")
     assert made["layers"][2] == {
         "type": "annotation",
@@ -191,7 +191,7 @@ def test_annotations_follow_the_segments_of_the_first_segmentation() -> None:
 
 
 def test_annotations_alone_are_shown_in_their_own_units() -> None:
-    made = state([Shown("syn", URL, annotations(lower_bound=[-10.5, 0, 0]))])
+    made = state([Shown("syn", URL, marks(lower_bound=[-10.5, 0, 0]))])
     assert made["dimensions"]["z"] == [1e-09, "m"]
     assert made["position"] == [15994.5, 32000.5, 10000.5]
     assert "linkedSegmentationLayer" not in only_layer(made)
@@ -200,4 +200,4 @@ def test_annotations_alone_are_shown_in_their_own_units() -> None:
 @pytest.mark.parametrize("wrong", [{"dimensions": {"t": [1, "s"]}}, {"lower_bound": None}, {"upper_bound": [0, 0]}])
 def test_annotations_elsewhere_than_in_space_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="not of annotations in space"):
-        state([Shown("syn", URL, annotations(**wrong))])
+        state([Shown("syn", URL, marks(**wrong))])

@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 _SMALL = 16_000_000  # bytes of grids and small lists
 _ROWS = 1 << 17  # rows of a piece, at most, where blocks are smaller
 _LOOKED = 64  # blocks of synapses that a task looks at
-_WORKING = 12  # of what rows take, at once: as read, as annotations, as entries of each index, as they are written
+_WORKING = 16  # of what rows take, at once: as read, as annotations, as entries of each index, as they are written
 _SORTED = 8  # of a shard's entries, at once: as read, sorted, listed, packed
 _EXACT = 1 << 24  # integers up to here are floats of 4 bytes
 
