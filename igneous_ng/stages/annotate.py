@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng import annotating, annotation_sources
+from igneous_ng import annotating, annotation_sources, words
 from igneous_ng.annotating import Annotating, Frame
 from igneous_ng.annotation_shards import entries_of, middles, packed_shard
 from igneous_ng.annotation_steps import Asked, Step
@@ -309,7 +309,7 @@ class Writing(Step, name="annotate write"):
     def said(self, io: IO) -> str:
         """How many there are in how many levels, and what float32 leaves of their places."""
         desk = self.desk(io)
-        frame, levels = desk.frame, len(desk.plan.thresholds)
+        frame, levels = desk.frame, words.count(len(desk.plan.thresholds), "level")
         largest = max(map(abs, (*frame.low, *frame.high)))
         fine = largest <= _EXACT
         loss = (
@@ -318,7 +318,7 @@ class Writing(Step, name="annotate write"):
             else f"; clients read places to {2 ** (largest.bit_length() - 24)} units at {largest:,}: use larger units"
         )
         rows = int(desk.read("firsts", (0, 0, 0))["rows"].sum())
-        return f"{rows:,} annotations ({frame.kind}) in {levels} levels{loss}"
+        return f"{words.count(rows, 'annotation')} ({frame.kind}) in {levels}{loss}"
 
     def spent(self, io: IO) -> tuple[str, ...]:
         """What was dealt out."""
