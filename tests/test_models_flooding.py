@@ -125,11 +125,41 @@ def test_training_learns_and_the_same_seed_gives_the_same_bytes(tmp_path: Path) 
     assert (tmp_path / "out" / "flood" / "runs" / "0-0-0").read_bytes() == before
 
 
+def test_a_stopped_training_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("onnx", "onnxruntime", "onnxscript", "torch"):
+        pytest.importorskip(name, reason="the extra `train` is optional")
+    from igneous_ng.training.flooding import Training
+
+    image, labels = cells((48, 40, 40))
+    urls = [layer(tmp_path / n, a[..., None], (3, -7, 0)) for n, a in (("image", image), ("labels", labels))]
+    small: dict[str, Any] = {"field": (9, 9, 9), "deltas": (2, 2, 2), "width": 4, "modules": 2, "rounds": 6}
+    small |= {"image": urls[0], "labels": urls[1], "checkpoint": 4, "precision": "mixed", "memory": 9_000_000_000}
+    run.inline(TrainFlood(model=str(tmp_path / "whole"), **small))
+    advance = Training.advance
+
+    def stopped(training: Training) -> float:
+        if training.step == 5:
+            raise KeyboardInterrupt
+        return advance(training)
+
+    monkeypatch.setattr(Training, "advance", stopped)
+    part = TrainFlood(model=str(tmp_path / "part"), **small)
+    with pytest.raises(KeyboardInterrupt):
+        part.execute(0, IO())
+    assert not (tmp_path / "part" / "model.onnx").exists()
+    monkeypatch.setattr(Training, "advance", advance)
+    run.inline(part)
+    for name in ("model.onnx", "model.json", "checkpoint.npz"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "part" / name).read_bytes()
+    with pytest.raises(SpecError, match="with other fields"):
+        run.inline(TrainFlood(model=str(tmp_path / "part"), **{**small, "precision": "full"}))
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"field": (16, 17, 17)}, "odd"),
-        ({"deltas": (9, 4, 4)}, "at most half"),
+        ({"deltas": (13, 4, 4)}, "at most half"),
         ({"width": 0}, "at least 1"),
         ({"minutes": -1.0}, "more than 0"),
     ],

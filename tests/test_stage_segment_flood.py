@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from igneous_ng import run
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.geometry import Vec3
+from igneous_ng.geometry import Box, Vec3
 from igneous_ng.io import IO
+from igneous_ng.redo import Redo, carried_out
 from igneous_ng.stage import Stage
 from igneous_ng.stages.segment_flood import Auto, Fill, Join, Relabel
+from igneous_ng.store import Store
 from tests import floods, layers
 from tests.segmentations import canonical
 
@@ -164,3 +166,44 @@ def test_edges_of_other_voxels_are_refused(tmp_path: Path) -> None:
     other = f"file://{layers.create(tmp_path / 'other', np.ones((20, 20, 20, 1), np.uint8), (0, 0, 0))}"
     with pytest.raises(SpecError, match="edges of the same voxels"):
         run.inline(next(asked(tmp_path, "out", SCENE, edges=other).steps(IO())))
+
+
+def redone(layer: Path) -> dict[str, list[Box | int]]:
+    """The units that a redo of a layer runs, by stage."""
+    found = dict[str, list[Box | int]]()
+    for wave, _ in carried_out(Redo(Store(), [f"file://{layer}"]), lambda wave: run.inline(wave.stage, wave.subset)):
+        units = wave.stage.units(IO())
+        found[wave.stage.name] = [units[wave.subset.unit(place)] for place in range(len(wave.subset))]
+    return found
+
+
+def test_a_redo_changes_what_the_image_changes(tmp_path: Path) -> None:
+    """A tube is cut; the result is that of all made anew, and cells that do not see it are not looked at again."""
+    truth = floods.tubes((150, 30, 30), 4)
+    flooded(tmp_path, "out", truth)
+    before = layers.files(tmp_path / "out")
+    assert redone(tmp_path / "out") == {}
+    assert layers.files(tmp_path / "out") == before
+    io = IO()
+    box = Box((0, 0, 0), (16, 16, 16))
+    for name, value in (("image", 10), ("edges", 255)):
+        volume = io.volume(f"file://{tmp_path}/{name}", 0)
+        values = io.read(volume, box)
+        values[5:8] = value
+        io.write(volume, box, values)
+    units = redone(tmp_path / "out")
+    flooded(tmp_path, "fresh", truth)
+    now = layers.whole(tmp_path / "out")
+    assert np.array_equal(now, layers.whole(tmp_path / "fresh"))
+    cells = [Box((0, 0, 0), (32, 30, 30)), Box((32, 0, 0), (64, 30, 30))]
+    assert units["segment flood fill"] == cells, "of five: the second sees the first up to its overlap and a radius"
+    assert cells[0] in units["segment flood relabel"]
+    assert len(units["segment flood relabel"]) < 5
+
+
+def test_it_says_what_was_found(tmp_path: Path) -> None:
+    truth = np.zeros((80, 20, 20), np.uint64, order="F")
+    truth[3:60, 3:9, 3:9], truth[70:75, 12:17, 12:17] = 1, 2
+    flooded(tmp_path, "out", truth)
+    *_, last = asked(tmp_path, "out", truth).steps(IO())
+    assert last.said(IO()) == f"2 objects; {(57 * 36 + 125) / truth.size:.1%} of it is filled"

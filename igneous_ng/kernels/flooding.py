@@ -174,7 +174,8 @@ class _Canvas:
         Those are connected with the seed within ``free``: what the model saw to be joined beyond it is joined there.
         """
         rules, logits = self._rules, self._logits
-        logits[vec(a + r for a, r in zip(start, rules.radius, strict=True))] = logit(_SEED)
+        seed = Box.sized(start, (1, 1, 1)).grow((1, 1, 1), (1, 1, 1))  # a network learns to begin with 27 voxels sooner
+        logits[seed.shift(rules.radius).slices()] = logit(_SEED)
         whole = Box((0, 0, 0), vec(self.free.shape))
         seen = Box(start, start)
         for at in self._walk(start):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng import words
 from igneous_ng.climbing import SMALL, Joining, Spreading, settled
 from igneous_ng.flooded import Flooding
 from igneous_ng.flooding import Desk, Plan
@@ -24,7 +25,7 @@ from igneous_ng.models import greys, level, opening
 from igneous_ng.models.base import Machine
 from igneous_ng.models.folder import Card
 from igneous_ng.models.greys import Greys
-from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt
+from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt, sampled
 from igneous_ng.store import Compression, digest
 from igneous_ng.volume import Volume
 
@@ -215,6 +216,21 @@ class Relabel(Writing, Phase, name="segment flood relabel"):
         io.note(objects=int(kept.sum()), begun=int((kept & (roots == own["key"])).sum()))
         labels = names[desk.labels(at, unit)]
         io.write(io.volume(self.layer, 0, info=self._info(io)), unit, labels[..., None], self.compress)
+
+    def said(self, io: IO) -> str:
+        """How many objects there are and how much is filled, of all cells or, where these are many, of some."""
+        desk = Desk(IO(io.store), self.layer)
+        plan, some = desk.plan, sampled(desk.plan.grid)
+        begun = filled = 0
+        for at in map(plan.at, some):
+            own, roots, sizes = desk.wholes(at, desk.tree.answer(desk.io, desk.tree.parent(at)))
+            kept = sizes >= plan.min_size
+            begun += int((kept & (roots == own["key"])).sum())
+            filled += int(own["size"][kept].sum())
+        scope = "" if len(some) == len(plan.grid) else f" begin in {len(some)} of {len(plan.grid):,} cells"
+        return (
+            f"{words.count(begun, 'object')}{scope}; {filled / sum(cell.voxels for cell in some):.1%} of it is filled"
+        )
 
     def spent(self, io: IO) -> tuple[str, ...]:
         """All that the phases told each other."""

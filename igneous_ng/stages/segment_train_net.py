@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import json
-import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-import fastremap
 import numpy as np
 
-from igneous_ng.errors import ConfigurationError, SpecError
+from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box, Vec3
 from igneous_ng.io import IO
-from igneous_ng.kernels import boosted_trees
-from igneous_ng.learning import Learning
+from igneous_ng.learning import LOADED, TORCH, LearningNet, need_torch
 from igneous_ng.models import folder
 from igneous_ng.models.base import Shape
 from igneous_ng.models.folder import Card
 from igneous_ng.models.greys import Greys
-from igneous_ng.stage import Layer, opt, to_dict
-from igneous_ng.store import digest
+from igneous_ng.stage import Layer, opt
 from igneous_ng.training import blocks
 from igneous_ng.training.blocks import Pair
 
@@ -35,18 +27,14 @@ if TYPE_CHECKING:
 _CELL = (128, 128, 128)
 _HELD = (96, 96, 96)
 _AROUND = 16  # voxels around held blocks that the network sees
-_TORCH = 1_500_000_000  # bytes of torch and what it exports by
 _VOXEL = 150  # bytes of a voxel of a patch for each channel of the width, while it learns
-_LOADED = 20  # bytes of a voxel of a block: grey values, labels, and while they are read
 _ANSWERING = 40  # as _VOXEL, when it is used
 _ALIKE = 1.34  # resolutions of both images may differ by so much
-_FREE = ("model", "minutes", "checkpoint", "memory", "device", "threads", "held")
-"""Fields that a training may go on with otherwise."""
 _SEEN, _SIDE = 3, 96  # images, and voxels along their sides, that say how wide the margin is
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainNet(Learning, name="segment train net"):
+class TrainNet(LearningNet, name="segment train net"):
     """Train a small network that finds affinities, and write it as ONNX; needs the extra `train`.
 
     Reads its blocks once, and learns from patches of them. Goes on from `checkpoint.npz` where it was stopped, with the
@@ -57,38 +45,29 @@ class TrainNet(Learning, name="segment train net"):
     second_labels: Layer | None = opt(None, "Its labels.")
     share: float = opt(0.25, "The part of the patches that is of the second image.")
     rounds: int = opt(30_000, "Steps of the training.")
-    minutes: float | None = opt(None, "Stop after so long, and write what was learnt; run again to go on.")
-    checkpoint: int = opt(500, "Steps between states that are stored.")
     width: int = opt(12, "Channels at full resolution.")
     patch: Vec3 = opt((40, 40, 40), "Voxels of a patch to learn from.")
     batch: int = opt(1, "Patches of a step.")
     rate: float = opt(0.003, "Rate of learning at its highest.")
     distances: tuple[int, ...] = opt((1, 4, 9), "Affinities over so many voxels are learnt, those over 1 used.")
     blocks: int = opt(32, "At most so many blocks of each image are read.")
-    threads: int = opt(1, "Threads of a processor; with as many, the same bytes.")
-    precision: Literal["full", "mixed"] = opt(
-        "full", "mixed: convolutions of 16 bits while it learns, some times faster on processors that have them."
-    )
-    device: Literal["auto", "cpu", "cuda"] = opt(
-        "auto", "Where to train; auto is a graphics processor if there is one."
-    )
 
     def check(self) -> None:
         """The fields go together."""
         super().check()
-        counts = (self.rounds, self.checkpoint, self.width, self.batch, self.blocks, self.threads, *self.distances)
+        counts = (self.width, self.batch, self.blocks, *self.distances)
         if min(counts) < 1 or not self.distances or self.distances[0] != 1:
             raise SpecError(f"{self.name}: counts are at least 1, and the first of distances is 1")
         if min(self.patch) < 16 or any(n % 4 for n in self.patch):
             raise SpecError(f"{self.name}.patch: {self.patch}; sides are multiples of 4, at least 16")
-        if not (0 < self.share < 1 and 0 < self.rate <= 1 and (self.minutes is None or self.minutes > 0)):
-            raise SpecError(f"{self.name}: share and rate are fractions above 0, and minutes are more than 0")
+        if not (0 < self.share < 1 and 0 < self.rate <= 1):
+            raise SpecError(f"{self.name}: share and rate are fractions above 0")
         if (self.second_image is None) != (self.second_labels is None):
             raise SpecError(f"{self.name}: a second image and its labels are given together")
 
     def prepare(self, io: IO) -> None:
         """There are images and labels, large enough for a patch, and torch is installed."""
-        _torch()
+        need_torch()
         for pair, parts in self._sources(io):
             if not any(_fits(part, self.patch) for part in parts):
                 raise SpecError(f"{pair.image.path}: no block of {parts[0].shape} holds a patch of {self.patch}")
@@ -99,15 +78,15 @@ class TrainNet(Learning, name="segment train net"):
         held = self.held.voxels if self.held else 0
         learning = prod(self.patch) * self.batch * self.width * _VOXEL
         answering = prod(n + 2 * _AROUND for n in _HELD) * self.width * _ANSWERING
-        return _TORCH + (read + 2 * held) * _LOADED + max(learning, answering)
+        return TORCH + (read + 2 * held) * LOADED + max(learning, answering)
 
     def execute(self, unit: int, io: IO) -> None:
         """Read blocks, learn, store states now and then, export and measure the network."""
-        _torch()
+        need_torch()
         from igneous_ng.training import export, network
 
         training, held = self._begun(io)
-        self._learn(training, io)
+        self.learn(training, io)
         answering = network.Answering(training.net)
         seen = sorted(training.samples, key=lambda sample: -sample.grey.size)[:_SEEN]
         wide = export.margin(answering, [sample.grey[:_SIDE, :_SIDE, :_SIDE] for sample in seen])
@@ -131,46 +110,9 @@ class TrainNet(Learning, name="segment train net"):
         recipe = fitting.Recipe(
             resolution, self.patch, self.batch, self.rounds, self.rate, self.distances, self.seed, mixed
         )
-        training = fitting.Training(recipe, plan, samples, self._device())
-        state = self._state(io)
-        if state is not None:
-            training.resume(state, self._state_url)
+        training = fitting.Training(recipe, plan, samples, self.torch_device())
+        self.go_on(training, io)
         return training, self._held(io, pair)
-
-    def _learn(self, training: Training, io: IO) -> None:
-        """Steps until all are done or the time is over; the state is stored now and then, and at the end."""
-        end = math.inf if self.minutes is None else time.monotonic() + 60 * self.minutes
-        before = training.step
-        while training.step < self.rounds and time.monotonic() < end:
-            training.advance()
-            if training.step % self.checkpoint == 0:
-                self._store(training, io)
-        if training.step != before and training.step % self.checkpoint:
-            self._store(training, io)
-
-    def _store(self, training: Training, io: IO) -> None:
-        asked = np.array(self._asked)
-        io.put(self._state_url, boosted_trees.to_bytes({"asked": asked, **training.state()}))
-
-    def _state(self, io: IO) -> dict[str, Any] | None:
-        """The state that was stored; SpecError where that is of a training that was asked otherwise."""
-        data = io.peek(self._state_url)
-        if data is None:
-            return None
-        state = boosted_trees.from_bytes(data, self._state_url)
-        if str(state.pop("asked", "")) != self._asked:
-            raise SpecError(f"{self._state_url}: of a training with other fields; ask for the same, or remove it")
-        return state
-
-    @property
-    def _state_url(self) -> str:
-        return f"{self.model}/checkpoint.npz"
-
-    @property
-    def _asked(self) -> str:
-        """What the result depends on."""
-        fields = {key: value for key, value in to_dict(self).items() if key not in _FREE}
-        return digest(json.dumps(fields, sort_keys=True).encode())
 
     def _sources(self, io: IO) -> Iterator[tuple[Pair, list[Box]]]:
         """Images, and their blocks to learn from."""
@@ -194,7 +136,9 @@ class TrainNet(Learning, name="segment train net"):
         sources = list(self._sources(io))
         shares = [1 - self.share, self.share] if len(sources) > 1 else [1.0]
         for (pair, parts), share in zip(sources, shares, strict=True):
-            read = [(pair.grey(io, part), _compact(pair.truth(io, part))) for part in parts if _fits(part, self.patch)]
+            read = [
+                (pair.grey(io, part), blocks.compact(pair.truth(io, part))) for part in parts if _fits(part, self.patch)
+            ]
             levels = blocks.levels((shades for shades, _ in read), pair.image.path)
             first = first or levels
             weight = share / sum(shades.size for shades, _ in read)
@@ -208,31 +152,11 @@ class TrainNet(Learning, name="segment train net"):
 
         around, found = (_AROUND, _AROUND, _AROUND), []
         for part in self.held_parts(pair, _HELD, self.blocks):
-            labels = np.pad(_compact(pair.truth(io, part)), _AROUND)
+            labels = np.pad(blocks.compact(pair.truth(io, part)), _AROUND)
             found.append(Sample(pair.grey(io, part, around), labels, 1.0))
         return found
-
-    def _device(self) -> str:
-        torch = _torch()
-        torch.set_num_threads(self.threads)
-        there = bool(torch.cuda.is_available())
-        if self.device == "cuda" and not there:
-            raise ConfigurationError("torch sees no graphics processor here; give --device cpu")
-        return "cuda" if there and self.device != "cpu" else "cpu"
-
-
-def _torch() -> Any:
-    for name in ("onnx", "onnxruntime", "onnxscript", "torch"):
-        if importlib.util.find_spec(name) is None:
-            raise ConfigurationError(f"training networks needs {name}; pip install igneous-ng[train]")
-    return importlib.import_module("torch")
 
 
 def _fits(part: Box, patch: Vec3) -> bool:
     """Whether a block holds a patch, however that is turned."""
     return min(part.shape) >= max(patch) or all(n >= p for n, p in zip(part.shape, patch, strict=True))
-
-
-def _compact(labels: Any) -> Any:
-    """The same labels by small numbers, 0 being 0."""
-    return np.asfortranarray(fastremap.renumber(labels, in_place=False)[0].astype(np.uint32))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import fastremap
 import numpy as np
 import numpy.typing as npt
 
@@ -65,6 +66,11 @@ class Pair:
         """Labels of a box."""
         found: Array = io.read(self.labels, box)[..., 0]
         return found
+
+
+def compact(labels: Array) -> Array:
+    """The same labels by small numbers, uint32, 0 being 0."""
+    return np.asfortranarray(fastremap.renumber(labels, in_place=False)[0].astype(np.uint32))
 
 
 def chosen(bounds: Box, held: Box | None, cell: Vec3, count: int, seed: int) -> list[Box]:

@@ -13,6 +13,7 @@ import torch
 
 from igneous_ng.errors import DataError
 from igneous_ng.geometry import Vec3, ceil_div, vec
+from igneous_ng.training import flood_net
 from igneous_ng.training.network import Answering, Plan
 
 Array = npt.NDArray[Any]
@@ -37,12 +38,11 @@ def to_onnx(net: Answering) -> bytes:
     return _checked(made, example, net)
 
 
-def flooding(net: Any, field: Vec3) -> bytes:
+def flooding(net: flood_net.Answering, field: Vec3) -> bytes:
     """A network that floods in ONNX, for fields of view of this shape; as :func:`to_onnx`.
 
     ``grey`` [1, 2, z, y, x], grey values and logits, in; ``change`` [1, 1, z, y, x] of the logits out.
     """
-    net = net.cpu().eval().requires_grad_(requires_grad=False)
     example = torch.rand(1, 2, *reversed(field), generator=torch.Generator().manual_seed(0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

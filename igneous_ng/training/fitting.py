@@ -14,10 +14,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from igneous_ng.errors import DataError
 from igneous_ng.geometry import Vec3, Vec3f
 from igneous_ng.kernels import boundaries
-from igneous_ng.training import augmentation
+from igneous_ng.training import augmentation, states
 from igneous_ng.training.network import Net, Plan
 
 Array = npt.NDArray[Any]
@@ -99,20 +98,11 @@ class Training:
 
     def state(self) -> dict[str, Array]:
         """All that it goes on from, by name."""
-        found = {f"net/{name}": _plain(value) for name, value in self.net.state_dict().items()}
-        for at, moments in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer/{at}/{name}": _plain(value) for name, value in moments.items()}
-        return found | {"step": np.array(self.step)}
+        return states.of(self.net, self.optimizer, self.step)
 
     def resume(self, state: dict[str, Array], where: str) -> None:
         """Go on from what :meth:`state` gave; DataError, naming ``where``, where that is of another network."""
-        try:
-            net = {name[4:]: torch.from_numpy(value) for name, value in state.items() if name.startswith("net/")}
-            self.net.load_state_dict(net)
-            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _moments(state)})
-            self.step = int(state["step"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise DataError(f"{where}: not a state of this training ({error}); remove it to begin anew") from error
+        self.step = states.resume(self.net, self.optimizer, state, where)
 
     def _pace(self) -> float:
         """The part of the full rate at this step."""
@@ -153,16 +143,3 @@ def _loss(logits: Any, joined: Any, known: Any) -> Any:
     weight[:, 3:] *= _FAR
     each = functional.binary_cross_entropy_with_logits(logits, joined, weight, reduction="none")
     return each[middle].sum() / weight[middle].sum().clamp(min=1)
-
-
-def _plain(value: Any) -> Array:
-    return np.asarray(value.detach().cpu().numpy())
-
-
-def _moments(state: dict[str, Array]) -> dict[int, dict[str, Any]]:
-    found: dict[int, dict[str, Any]] = {}
-    for name, value in state.items():
-        if name.startswith("optimizer/"):
-            _, at, what = name.split("/")
-            found.setdefault(int(at), {})[what] = torch.from_numpy(value)
-    return found

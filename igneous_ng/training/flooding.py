@@ -1,8 +1,11 @@
 """How a flood-filling network learns (Januszewski et al. 2018): from labelled images, field of view by field of view.
 
 The network sees grey values and the logits of one object and says by how much these change. It begins at a voxel of an
-object and moves as it does when it is used, so it learns from its own logits; each field of view is a step. Round k
-draws its examples from a generator of the seed and k alone. Tensors are [n, channel, z, y, x].
+object and moves as it does when it is used, so it learns from its own logits; each field of view is a step. Half of the
+examples begin with more than a seed, for what follows can be learnt long before the network knows how to begin; and
+beside logits it learns affinities, which tell it of borders all over the field.
+
+Round k draws its examples from a generator of the seed and k alone. Tensors are [n, channel, z, y, x].
 """
 
 from __future__ import annotations
@@ -14,20 +17,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 from torch.nn import functional
 
 from igneous_ng.geometry import Vec3, Vec3f, vec
+from igneous_ng.kernels import boundaries, components
 from igneous_ng.kernels.flooding import logit
 from igneous_ng.models.greys import Greys
-from igneous_ng.training import augmentation
+from igneous_ng.training import augmentation, states
 from igneous_ng.training.fitting import Sample
+from igneous_ng.training.flood_net import Net
 
 Array = npt.NDArray[Any]
 _NOTHING, _SEED, _OBJECT, _MOVE = 0.05, 0.95, 0.95, 0.9  # how surely voxels are of the object
 _MOST = 16.0  # logits are kept within
 _WARM, _LAST = 0.05, 0.05  # the part of the rounds until the full rate; the part of that at the end
-_TRIES = 64  # places that are looked at for a voxel of an object
+_MOVES = 8  # of the 26 places around the first field of view, those that a round goes to
+_TRIES = 16  # voxels that are looked at for one of which as much around is of its object as was drawn
+_HELPED = 0.5  # how often an example begins with a ball of its object
+_JOINED = 0.6  # how much voxels of one cell count, against boundaries
 
 
 @dataclass(frozen=True)
@@ -44,25 +51,23 @@ class Recipe:
     rate: float
     seed: int
     levels: Greys
+    mixed: bool = False
+    """As of :class:`igneous_ng.training.fitting.Recipe`."""
 
 
-class Net(nn.Module):  # type: ignore[misc]  # torch has no types here
-    """Grey values and logits [n, 2, z, y, x] to what is added to the logits [n, 1, z, y, x]: residual modules."""
+@dataclass(frozen=True)
+class _Batch:
+    """Examples: grey values, how surely voxels are of the object, affinities and where these are known."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        self.levels, wide = recipe.levels, recipe.width
-        self.first = nn.ModuleList([nn.Conv3d(2, wide, 3, padding=1), nn.Conv3d(wide, wide, 3, padding=1)])
-        pairs = [nn.ModuleList(nn.Conv3d(wide, wide, 3, padding=1) for _ in range(2)) for _ in range(recipe.modules)]
-        self.inner, self.last = nn.ModuleList(pairs), nn.Conv3d(wide, 1, 1)
+    grey: Any
+    target: Any
+    joined: Any
+    known: Any
 
-    def forward(self, seen: Any) -> Any:
-        """Changes of logits."""
-        grey = (seen[:, :1] - self.levels.median) / self.levels.spread
-        x = self.first[1](functional.relu(self.first[0](torch.cat([grey, torch.tanh(seen[:, 1:] / 4)], dim=1))))
-        for one, other in self.inner:
-            x = x + other(functional.relu(one(functional.relu(x))))
-        return self.last(functional.relu(x))
+    def part(self, window: Any, going: Any) -> _Batch:
+        """A field of view of those that go on."""
+        grey, target, joined, known = (one[window][going] for one in vars(self).values())
+        return _Batch(grey, target, joined, known)
 
 
 class Training:
@@ -70,8 +75,9 @@ class Training:
 
     def __init__(self, recipe: Recipe, samples: list[Sample], device: str) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.samples, self.device, self.round = recipe, samples, device, 0
-        self.net = Net(recipe).to(device)
+        self.recipe, self.samples, self.device, self.step = recipe, samples, device, 0
+        net = Net(recipe.resolution, recipe.levels, recipe.width, recipe.modules, max(recipe.field) // 2)
+        self.net = net.to(device, memory_format=torch.channels_last_3d)
         self.optimizer = torch.optim.Adam(self.net.parameters(), recipe.rate)
         weights = np.array([sample.weight * sample.grey.size for sample in samples])
         self._odds = weights / weights.sum()
@@ -85,80 +91,125 @@ class Training:
         """One round: the fields of view of a batch of examples, a step each; the mean loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate * self._pace()
-        rng = np.random.default_rng((self.recipe.seed, self.round))
-        drawn = [self._draw(rng) for _ in range(self.recipe.batch)]
-        grey, target = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*drawn, strict=True))
-        losses = self._walk(grey, target, learn=True)
-        self.round += 1
+        rng = np.random.default_rng((self.recipe.seed, self.step))
+        batch = self._batch(rng, self.samples, self._odds, self.recipe.batch)
+        losses = self._walk(batch, self._ways(rng), self._helped(rng, batch.target), learning=True)
+        self.step += 1
         return float(np.mean(losses))
 
     def score(self, held: list[Sample], count: int = 64) -> dict[str, float]:
         """Of ``count`` examples of what is held back: the logistic loss, and the parts of voxels missed and false."""
-        kept, self.samples = (self.samples, self._odds), held
-        self._odds = np.full(len(held), 1 / len(held))
         rng = np.random.default_rng(self.recipe.seed)
-        drawn = [self._draw(rng) for _ in range(count)]
-        self.samples, self._odds = kept
-        grey, target = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*drawn, strict=True))
-        canvas = self._canvas(grey)
+        batch = self._batch(rng, held, np.full(len(held), 1 / len(held)), count)
+        canvas = self._canvas(batch.grey)
         with torch.inference_mode():
-            losses = self._walk(grey, target, learn=False, canvas=canvas)
-        own, said = target > 0.5, canvas > 0
+            losses = self._walk(batch, self._ways(rng), canvas, learning=False)
+        own, said = batch.target > 0.5, canvas > 0
         missed = float((own & ~said).sum() / own.sum().clamp(min=1))
         false = float((said & ~own).sum() / said.sum().clamp(min=1))
         found = {"loss": float(np.mean(losses)), "missed": missed, "false": false}
         return {name: round(value, 5) for name, value in found.items()}
 
-    def _walk(self, grey: Any, target: Any, learn: bool, canvas: Any = None) -> list[float]:
-        """The losses of all fields of view: the middle first, then where the object goes on."""
-        canvas, losses = self._canvas(grey) if canvas is None else canvas, []
-        field, deltas, patch = self.recipe.field, self.recipe.deltas, self.patch
-        for way in sorted(itertools.product((0, -1, 1), repeat=3), key=lambda w: sum(map(abs, w))):
+    def state(self) -> dict[str, Array]:
+        """All that it goes on from, by name."""
+        return states.of(self.net, self.optimizer, self.step)
+
+    def resume(self, state: dict[str, Array], where: str) -> None:
+        """Go on from what :meth:`state` gave; DataError, naming ``where``, where that is of another network."""
+        self.step = states.resume(self.net, self.optimizer, state, where)
+
+    def _walk(self, batch: _Batch, ways: list[Vec3], canvas: Any, learning: bool) -> list[float]:
+        """The losses of fields of view: of those whose object, on the ``canvas``, goes on in their middle."""
+        field, deltas, patch, losses = self.recipe.field, self.recipe.deltas, self.patch, []
+        for way in ways:
             low = [(p - f) // 2 + s * d for p, f, s, d in zip(patch, field, way, deltas, strict=True)]
             window = (..., *[slice(a, a + n) for a, n in zip(reversed(low), reversed(field), strict=True)])
-            middle = [a + n // 2 for a, n in zip(reversed(low), reversed(field), strict=True)]
-            going = canvas[:, 0, middle[0], middle[1], middle[2]] >= logit(_MOVE)
+            z, y, x = (a + n // 2 for a, n in zip(reversed(low), reversed(field), strict=True))
+            going = canvas[:, 0, z, y, x] >= logit(_MOVE)
             if not bool(going.any()):
                 continue
-            before = canvas[window][going].clone()
-            after = before + self.net(torch.cat([grey[window][going], before], dim=1))
-            loss = functional.binary_cross_entropy_with_logits(after, target[window][going])
+            seen, before = batch.part(window, going), canvas[window][going]
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.mixed and learning):
+                found = self.net(torch.cat([seen.grey, before], dim=1)).float()
+            after = before + found[:, :1]
+            loss = functional.binary_cross_entropy_with_logits(after, seen.target)
             losses.append(float(loss.detach()))
-            if learn:
-                self._step(loss)
-            shown = canvas[window]
-            shown[going] = after.detach().clamp(-_MOST, _MOST)
+            if learning:
+                self._learn(loss + _beside(found[:, 1:], seen))
+            canvas[window][going] = after.detach().clamp(-_MOST, _MOST)
         return losses
 
-    def _step(self, loss: Any) -> None:
+    def _learn(self, loss: Any) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimizer.step()
 
-    def _canvas(self, grey: Any) -> Any:
-        canvas = torch.full_like(grey, logit(_NOTHING))
-        z, y, x = (n // 2 for n in grey.shape[2:])
-        canvas[:, :, z, y, x] = logit(_SEED)
+    def _ways(self, rng: np.random.Generator) -> list[Vec3]:
+        """Where the field of view goes, in moves along x, y and z: the middle, then some of the places around it."""
+        around = [way for way in itertools.product((-1, 0, 1), repeat=3) if any(way)]
+        return [(0, 0, 0), *(around[i] for i in rng.permutation(len(around))[:_MOVES])]
+
+    def _canvas(self, like: Any) -> Any:
+        """Logits before the first field of view: nothing but the seed."""
+        canvas = torch.full_like(like, logit(_NOTHING))
+        z, y, x = (n // 2 for n in like.shape[2:])
+        canvas[:, :, z - 1 : z + 2, y - 1 : y + 2, x - 1 : x + 2] = logit(_SEED)
         return canvas
 
-    def _draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Grey values and how surely voxels are of the object in the middle, [1, z, y, x]."""
-        sample = self.samples[int(rng.choice(len(self.samples), p=self._odds))]
+    def _helped(self, rng: np.random.Generator, target: Any) -> Any:
+        """Of some examples all that lies in a ball is known from the beginning."""
+        canvas = self._canvas(target)
+        z, y, x = (torch.arange(n, device=target.device) - n // 2 for n in target.shape[2:])
+        far = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2
+        for i in range(len(target)):
+            radius = float(rng.random()) * max(target.shape[2:]) / 2
+            if rng.random() < _HELPED:
+                canvas[i, 0][(far <= radius**2) & (target[i, 0] > 0.5)] = logit(_SEED)
+        return canvas
+
+    def _batch(self, rng: np.random.Generator, samples: list[Sample], odds: Array, count: int) -> _Batch:
+        drawn = [self._draw(rng, samples[int(rng.choice(len(samples), p=odds))]) for _ in range(count)]
+        return _Batch(*(torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*drawn, strict=True)))
+
+    def _draw(self, rng: np.random.Generator, sample: Sample) -> list[Array]:
+        """What a batch holds, of one example, [channel, z, y, x]; the object of its middle is what is joined in it.
+
+        Drawn is how much of it shall be of its object, so that thin ones are seen as often as thick ones.
+        """
         half = vec(n // 2 for n in self.patch)
+        wanted, at, off = rng.random() ** 2, half, np.inf
         for _ in range(_TRIES):
-            at = [int(rng.integers(h, n - h)) for h, n in zip(half, sample.grey.shape, strict=True)]
-            if sample.labels[tuple(at)]:
-                break
+            there = vec(int(rng.integers(h, n - h)) for h, n in zip(half, sample.grey.shape, strict=True))
+            found = abs(_coverage(sample.labels, there, half) - wanted)
+            if found < off:
+                at, off = there, found
         box = tuple(slice(a - h, a + h + 1) for a, h in zip(at, half, strict=True))
         grey, labels = augmentation.turned(rng, self.recipe.resolution, sample.grey[box], sample.labels[box])
         grey = augmentation.shaded(rng, grey, self.recipe.levels.spread, self.recipe.resolution)
-        name = labels[half]
-        own = (labels == name) & (name > 0)
+        parts = components.painted(labels, 6)
+        own = (parts == parts[half]) & (labels[half] > 0)
         target = np.where(own, np.float32(_OBJECT), np.float32(1 - _OBJECT))
-        return np.ascontiguousarray(grey.T)[None], np.ascontiguousarray(target.T)[None]
+        joined, known = boundaries.affinities(labels, self.recipe.resolution)
+        shown = grey[..., None], target[..., None], joined, known
+        return [np.ascontiguousarray(one.T, np.float32) for one in shown]
 
     def _pace(self) -> float:
         """The part of the full rate in this round."""
-        part = self.round / self.recipe.rounds
+        part = self.step / self.recipe.rounds
         return float(min(1.0, (part + 1 / self.recipe.rounds) / _WARM) * max(_LAST, 0.5 * (1 + np.cos(np.pi * part))))
+
+
+def _beside(found: Any, seen: _Batch) -> Any:
+    """The loss of affinities."""
+    weight = seen.known * (_JOINED * seen.joined + 1 - seen.joined)
+    each = functional.binary_cross_entropy_with_logits(found, seen.joined, weight, reduction="none")
+    return each.sum() / weight.sum().clamp(min=1)
+
+
+def _coverage(labels: Array, at: Vec3, half: Vec3) -> float:
+    """The part of the voxels around one that are of its object; more than any if it lies at the border of that."""
+    name = labels[at]
+    if name == 0 or (labels[tuple(slice(a - 1, a + 2) for a in at)] != name).any():
+        return 2.0
+    return float(np.mean(labels[tuple(slice(a - h, a + h + 1) for a, h in zip(at, half, strict=True))] == name))
