@@ -37,12 +37,13 @@ def torch() -> Any:
 def begun(steps: int = 40, width: int = 2, *, mixed: bool = False) -> Any:
     """A training on a toy."""
     torch()
-    from igneous_ng.training import fitting, network
+    from igneous_ng.training import fitting, network, targets
 
     grey, labels = cells((40, 36, 32))
     sample = fitting.Sample(np.asfortranarray(grey, np.float32) / np.float32(255), labels, 1.0)
     plan = network.Plan(width, network.pools(ISOTROPIC), 6, Greys(0.6, 0.3))
-    recipe = fitting.Recipe(ISOTROPIC, (24, 24, 24), 1, steps, 0.02, (1, 3), 5, mixed)
+    target = targets.Affinities(ISOTROPIC, (1, 3))
+    recipe = fitting.Recipe(ISOTROPIC, (24, 24, 24), 1, steps, 0.02, target, 5, mixed)
     return fitting.Training(recipe, plan, [sample], "cpu"), sample
 
 

@@ -18,6 +18,8 @@ from igneous_ng.models.greys import Greys
 
 FILES = {"trees": "trees.npz", "onnx": "model.onnx", "torch": "model.ts"}
 """What a model of each kind learnt, below its folder."""
+MOST_CLASSES = 16
+"""Classes that one model may tell apart."""
 _TYPE = "igneous_ng_model"
 
 
@@ -29,7 +31,8 @@ class Card:
     made comparable before they are shown to the model. Patches share ``overlap`` of their trusted part where nothing
     else is asked for: 0 is enough for a model whose margin holds all that it looks at. Predicting takes
     ``bytes_per_voxel`` of a patch. ``made`` says how it came to be. A model that floods has ``deltas``, by which its
-    field of view, the patch, moves.
+    field of view, the patch, moves. A model of ``classes`` says in each channel how surely a voxel is of the class of
+    that name.
     """
 
     kind: str
@@ -40,6 +43,7 @@ class Card:
     bytes_per_voxel: int = 1000
     made: dict[str, Any] = field(default_factory=dict)
     deltas: Vec3 | None = None
+    classes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """In JSON's types."""
@@ -47,8 +51,13 @@ class Card:
         levels = None if self.levels is None else self.levels.to_json()
         about = {"resolution": list(self.resolution), "levels": levels, "made": self.made}
         costs = {"overlap": self.overlap, "bytes_per_voxel": self.bytes_per_voxel}
-        moving = {} if self.deltas is None else {"task": "flood", "deltas": list(self.deltas)}
-        return {"@type": _TYPE, "kind": self.kind, **moving, **shape, **costs, **about}
+        return {"@type": _TYPE, "kind": self.kind, **self._task(), **shape, **costs, **about}
+
+    def _task(self) -> dict[str, Any]:
+        """What it is for, where that is not affinities."""
+        if self.deltas is not None:
+            return {"task": "flood", "deltas": list(self.deltas)}
+        return {"task": "classes", "classes": list(self.classes)} if self.classes else {}
 
     @classmethod
     def parse(cls, raw: Any, where: str) -> Card:
@@ -59,9 +68,12 @@ class Card:
             levels = None if raw.get("levels") is None else Greys.parse(raw["levels"], where)
             costs = float(raw.get("overlap", cls.overlap)), int(raw.get("bytes_per_voxel", cls.bytes_per_voxel))
             deltas = vec(raw["deltas"]) if raw.get("task") == "flood" else None
-            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, dict(raw.get("made", {})), deltas)
+            classes = tuple(map(str, raw["classes"])) if raw.get("task") == "classes" else ()
+            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, dict(raw.get("made", {})), deltas, classes)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where}: not a model's description ({error!r}); see docs/design/025") from error
+        if raw.get("task", "flood") not in ("flood", "classes"):
+            raise DataError(f"{where}: a model for the task {raw['task']!r}; there are flood and classes, or none")
         if card.kind not in FILES:
             raise DataError(f"{where}: a model of kind {card.kind!r}; there are {', '.join(FILES)}")
         if wrong := _wrong(card):
@@ -72,7 +84,10 @@ class Card:
 def _wrong(card: Card) -> str:
     """What in a card cannot be; empty where all can."""
     shape = card.shape
-    if shape.channels not in (1, 3):
+    if card.classes:
+        if wrong := unnamed(card.classes) or _uncounted(shape, card.classes):
+            return wrong
+    elif shape.channels not in (1, 3):
         return f"{shape.channels} channels; boundaries are 1, affinities 3"
     if min(shape.margin) < 0 or any(n <= 2 * m for n, m in zip(shape.patch, shape.margin, strict=True)):
         return f"patches of {shape.patch} with margins of {shape.margin} leave nothing that is to be trusted"
@@ -83,6 +98,19 @@ def _wrong(card: Card) -> str:
     if card.bytes_per_voxel < 1:
         return f"{card.bytes_per_voxel} bytes per voxel"
     return "" if 0 <= card.overlap < 1 else f"an overlap of {card.overlap:g}, which is a part of 1, below 1"
+
+
+def unnamed(classes: tuple[str, ...]) -> str:
+    """What in the names of classes cannot be; empty where all can."""
+    if not 1 <= len(classes) <= MOST_CLASSES or len(set(classes)) < len(classes) or not all(classes):
+        return f"classes {', '.join(map(repr, classes)) or 'of no name'}; give 1 to {MOST_CLASSES} different names"
+    return ""
+
+
+def _uncounted(shape: Shape, classes: tuple[str, ...]) -> str:
+    if shape.channels == len(classes):
+        return ""
+    return f"{shape.channels} channels for {len(classes)} classes; each class is one channel"
 
 
 def _unmoved(shape: Shape, deltas: Vec3) -> str:
@@ -107,7 +135,9 @@ def read(io: IO, url: str) -> Card:
     where = f"{url}/model.json"
     raw = io.get_json(where)
     if raw is None:
-        raise SpecError(f"{where}: there is no model here; give `sheet`, `net`, or the URL of a model's folder")
+        raise SpecError(
+            f"{where}: there is no model here; give `sheet`, `net`, `cleft`, or the URL of a model's folder"
+        )
     return Card.parse(raw, where)
 
 
