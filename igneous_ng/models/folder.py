@@ -51,13 +51,9 @@ class Card:
         levels = None if self.levels is None else self.levels.to_json()
         about = {"resolution": list(self.resolution), "levels": levels, "made": self.made}
         costs = {"overlap": self.overlap, "bytes_per_voxel": self.bytes_per_voxel}
-        return {"@type": _TYPE, "kind": self.kind, **self._task(), **shape, **costs, **about}
-
-    def _task(self) -> dict[str, Any]:
-        """What it is for, where that is not affinities."""
-        if self.deltas is not None:
-            return {"task": "flood", "deltas": list(self.deltas)}
-        return {"task": "classes", "classes": list(self.classes)} if self.classes else {}
+        task = {} if self.deltas is None else {"task": "flood", "deltas": list(self.deltas)}
+        task |= {"task": "classes", "classes": list(self.classes)} if self.classes else {}
+        return {"@type": _TYPE, "kind": self.kind, **task, **shape, **costs, **about}
 
     @classmethod
     def parse(cls, raw: Any, where: str) -> Card:
@@ -67,18 +63,26 @@ class Card:
             x, y, z = map(float, raw["resolution"])
             levels = None if raw.get("levels") is None else Greys.parse(raw["levels"], where)
             costs = float(raw.get("overlap", cls.overlap)), int(raw.get("bytes_per_voxel", cls.bytes_per_voxel))
-            deltas = vec(raw["deltas"]) if raw.get("task") == "flood" else None
-            classes = tuple(map(str, raw["classes"])) if raw.get("task") == "classes" else ()
-            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, dict(raw.get("made", {})), deltas, classes)
+            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, dict(raw.get("made", {})), *_task(raw))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where}: not a model's description ({error!r}); see docs/design/025") from error
-        if raw.get("task", "flood") not in ("flood", "classes"):
-            raise DataError(f"{where}: a model for the task {raw['task']!r}; there are flood and classes, or none")
         if card.kind not in FILES:
             raise DataError(f"{where}: a model of kind {card.kind!r}; there are {', '.join(FILES)}")
         if wrong := _wrong(card):
             raise DataError(f"{where}: {wrong}; see docs/design/025")
         return card
+
+
+def _task(raw: dict[str, Any]) -> tuple[Vec3 | None, tuple[str, ...]]:
+    """By what a field of view moves, and the classes that are told: either or none, by the task of a model."""
+    match raw.get("task"):
+        case None:
+            return None, ()
+        case "flood":
+            return vec(raw["deltas"]), ()
+        case "classes" if raw["classes"]:
+            return None, tuple(map(str, raw["classes"]))
+    raise ValueError(f"the task {raw['task']!r}; there are flood, with deltas, and classes, with some, or none")
 
 
 def _wrong(card: Card) -> str:
@@ -103,7 +107,7 @@ def _wrong(card: Card) -> str:
 def unnamed(classes: tuple[str, ...]) -> str:
     """What in the names of classes cannot be; empty where all can."""
     if not 1 <= len(classes) <= MOST_CLASSES or len(set(classes)) < len(classes) or not all(classes):
-        return f"classes {', '.join(map(repr, classes)) or 'of no name'}; give 1 to {MOST_CLASSES} different names"
+        return f"classes {', '.join(map(repr, classes))}; give 1 to {MOST_CLASSES} different names"
     return ""
 
 
