@@ -34,18 +34,19 @@ _NOTHING: dict[Reduction, int] = {"sum": 0, "or": 0, "min": (1 << 64) - 1, "max"
 
 @dataclass(frozen=True)
 class Shuffle:
-    """How the rows of ``cells`` cells become a table."""
+    """How the rows of ``cells`` cells become a table, of ``parts`` parts, a power of two; 0: about as many as cells."""
 
     cells: int
+    parts: int = 0
 
     @property
     def top(self) -> int:
         """The level of the table; at least 1."""
-        return max(1, ceil_div((self.cells - 1).bit_length(), _BITS))
+        return max(1, *(ceil_div((count - 1).bit_length(), _BITS) for count in (self.cells, self.parts or 1)))
 
     def depth(self, level: int) -> int:
-        """Bits of the hash that tell the parts of a level; those of the table are about as many as the cells."""
-        return min(_BITS * level, (self.cells - 1).bit_length())
+        """Bits of the hash that tell the parts of a level."""
+        return min(_BITS * level, ((self.parts or self.cells) - 1).bit_length())
 
     def groups(self, level: int) -> int:
         """Groups of cells at a level."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from igneous_ng.census import Census, Shuffle
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box, Grid, Vec3
 from igneous_ng.io import IO
-from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt
+from igneous_ng.stage import LayerUrl, Stage, arg, opt
 from igneous_ng.volume import Volume
 
 LISTS = 16_000_000  # bytes that adding up may take for its lists at any rate
@@ -51,6 +51,10 @@ class Counting(Stage):
     def grid(self, io: IO) -> Grid:
         """The cells."""
         return Grid(self.volume(io).bounds, self.cell)
+
+    def levels(self, io: IO) -> range:
+        """The levels of the shuffle: cells, then those that add up."""
+        return range(Shuffle(len(self.grid(io))).top + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,13 +128,3 @@ class Level(Counting):
     def table(self, io: IO) -> Census:
         """The table."""
         return self.census(io, len(self.grid(io)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Levels(Counting, Chain):
-    """All levels of a table."""
-
-    def levels(self, io: IO, cls: type[Level]) -> Iterator[Stage]:
-        """Cells, then each level of the shuffle."""
-        for level in range(Shuffle(len(self.grid(io))).top + 1):
-            yield self.step(cls, level=level)

@@ -8,12 +8,32 @@ from typing import Any
 import click
 
 from igneous_ng import __version__, catalog
-from igneous_ng.cli import inspecting, looking, pipelines, redoing, steering, tracing, verifying, viewing, working
+from igneous_ng.cli import (
+    graphs,
+    inspecting,
+    looking,
+    pipelines,
+    redoing,
+    steering,
+    tracing,
+    verifying,
+    viewing,
+    working,
+)
 from igneous_ng.cli.stages import command
 from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
 from igneous_ng.worker import machine
 
 _ASIDE = {
+    "graph": {
+        "partners": graphs.partners,
+        "degrees": graphs.degrees,
+        "path": graphs.path,
+        "subgraph": graphs.subgraph,
+        "export": graphs.export,
+        "sql": graphs.sql,
+        "versions": graphs.versions,
+    },
     "image": {"info": inspecting.info},
     "ingest": {"formats": inspecting.formats},
 }  # commands of an area that are no stages

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from igneous_ng.census import Census, Shuffle, folder
-from igneous_ng.counting import Counting, Level, Levels
+from igneous_ng.counting import Counting, Level
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.masks import Masked
 from igneous_ng.native.labels import count
-from igneous_ng.stage import Stage
+from igneous_ng.stage import Chain, Stage
 from igneous_ng.volume import Volume
 
 
@@ -66,9 +66,9 @@ class Count(Voxels, Level, name="image count"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CountAll(Voxels, Levels, name="image census"):
+class CountAll(Voxels, Chain, name="image census"):
     """Count the voxels of every label, exactly, into a table beside the layer: all levels of `image count`."""
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Cells, then each level of the shuffle."""
-        return self.levels(io, Count)
+        return (self.step(Count, level=level) for level in self.levels(io))

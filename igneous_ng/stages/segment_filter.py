@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 from igneous_ng import words
 from igneous_ng.census import Census, Reduction, Shuffle
-from igneous_ng.counting import LISTS, Counting, Level, Levels
+from igneous_ng.counting import LISTS, Counting, Level
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box, vec
 from igneous_ng.io import IO
 from igneous_ng.labelled import read_box
 from igneous_ng.native.measures import measure
 from igneous_ng.renaming import Facts, Renaming
-from igneous_ng.stage import LayerUrl, Stage, arg, opt, sampled
+from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt, sampled
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -70,12 +70,12 @@ class Tally(Measuring, Level, name="segment tally"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure(Measuring, Levels, name="segment measure"):
+class Measure(Measuring, Chain, name="segment measure"):
     """Measure every label into a table beside the layer: all levels of `segment tally`."""
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Cells, then each level of the shuffle."""
-        return self.levels(io, Tally)
+        return (self.step(Tally, level=level) for level in self.levels(io))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,150 @@
+"""The commands that ask a connectome graph: partners, degrees, path, subgraph, export, sql, versions.
+
+JSON has ids as texts, for many programs read numbers above 2**53 wrongly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from igneous_ng.stage import Layer
+
+if TYPE_CHECKING:
+    from igneous_ng.graphs import Graph, Table
+
+_IDS = ("segment", "pre", "post", "id")
+_EXACT = 1 << 53  # numbers above are texts wherever they stand
+_SEGMENT = click.INT
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _asking(command: Command) -> Command:
+    """The argument and the options that all have."""
+    command = click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")(command)
+    command = click.option("--tag", help="The version; by default the newest finished one.")(command)
+    return click.argument("graph")(command)
+
+
+@click.command()
+@_asking
+@click.argument("segment", type=_SEGMENT)
+@click.option("--direction", type=click.Choice(["out", "in"]), default="out", show_default=True,
+              help="Whom it sends to, or whom it hears from.")  # fmt: skip
+@click.option("--min-count", type=click.IntRange(1), default=1, show_default=True, help="Only over so many synapses.")
+@click.option("--top", type=click.IntRange(1), help="Only so many, the strongest.")
+def partners(graph: str, tag: str | None, as_json: bool, segment: int, **how: Any) -> None:
+    """List the partners of SEGMENT, the strongest first, with the synapses and their voxels."""
+    found = _open(graph, tag).partners(segment, how["direction"], how["min_count"])
+    some = found.first(how["top"] or len(found))
+    table = {"segment": some.segments, "synapses": some.counts, "voxels": some.voxels}
+    about = {"segment": str(segment), "direction": how["direction"], "of": len(found)}
+    _tell(as_json, "partners", table, about)
+
+
+@click.command()
+@_asking
+@click.argument("segments", type=_SEGMENT, nargs=-1)
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="So many, where none are named.")
+@click.option("--by", default="n_out", show_default=True, help="The figure that these have most of.")
+def degrees(graph: str, tag: str | None, as_json: bool, segments: tuple[int, ...], top: int, by: str) -> None:
+    """Tell synapses, partners, voxels and autapses of SEGMENTS, or of those that have most."""
+    opened = _open(graph, tag)
+    _tell(as_json, "segments", opened.degrees(segments) if segments else opened.top(top, by))
+
+
+@click.command()
+@_asking
+@click.argument("first", type=_SEGMENT)
+@click.argument("last", type=_SEGMENT)
+@click.option("--hops", type=click.IntRange(1), default=6, show_default=True, help="The most synapses on the way.")
+def path(graph: str, tag: str | None, as_json: bool, first: int, last: int, hops: int) -> None:
+    """Find a shortest way from segment FIRST to segment LAST, along synapses."""
+    found = _open(graph, tag).path(first, last, hops)
+    if as_json:
+        click.echo(json.dumps({"path": list(map(str, found))}))
+    else:
+        click.echo(" -> ".join(map(str, found)) or f"there is no way over at most {hops} synapses")
+
+
+@click.command()
+@_asking
+@click.argument("segments", type=_SEGMENT, nargs=-1, required=True)
+@click.option("--to", metavar="FILE", help="Write them to this file: .csv, .npz or .graphml.")
+def subgraph(graph: str, tag: str | None, as_json: bool, segments: tuple[int, ...], to: str | None) -> None:
+    """List the edges among SEGMENTS."""
+    opened = _open(graph, tag)
+    if to is None:
+        _tell(as_json, "edges", opened.subgraph(segments))
+    else:
+        opened.export(to, segments)
+
+
+@click.command()
+@click.argument("graph")
+@click.argument("file")
+@click.option("--tag", help="The version; by default the newest finished one.")
+def export(graph: str, file: str, tag: str | None) -> None:
+    """Write all edges to FILE: .csv, .npz or .graphml."""
+    _open(graph, tag).export(file)
+
+
+@click.command()
+@_asking
+@click.argument("query")
+def sql(graph: str, tag: str | None, as_json: bool, query: str) -> None:
+    """Answer an SQL QUERY over the views synapses, edges and nodes, by DuckDB, which must be installed."""
+    columns, rows = _open(graph, tag).sql(query)
+    if as_json:
+        told = [[_plain(name, cell) for name, cell in zip(columns, row, strict=True)] for row in rows]
+        click.echo(json.dumps({"columns": columns, "rows": told}, default=str))
+    else:
+        click.echo(_lines(columns, rows))
+
+
+@click.command()
+@click.argument("graph")
+@click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
+def versions(graph: str, as_json: bool) -> None:
+    """List the finished versions of GRAPH, the newest last, with what they are made of."""
+    from igneous_ng import connectome
+    from igneous_ng.store import Store
+
+    found = connectome.versions(Store(), Layer.parse(graph))
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    columns = ("version", "date", "synapses", "edges", "nodes", "table", "remap")
+    click.echo(_lines(columns, [[one[name] if one[name] is not None else "" for name in columns] for one in found]))
+
+
+def _open(graph: str, tag: str | None) -> Graph:
+    from igneous_ng.graphs import Graph
+
+    return Graph(graph, tag)
+
+
+def _tell(as_json: bool, what: str, table: Table, about: Mapping[str, Any] | None = None) -> None:
+    """Show a table, a row a line, or as JSON with what there is to say about it."""
+    names = list(table)
+    rows = list(zip(*(column.tolist() for column in table.values()), strict=True))
+    if as_json:
+        told = [{name: _plain(name, cell) for name, cell in zip(names, row, strict=True)} for row in rows]
+        click.echo(json.dumps({**(about or {}), what: told}))
+    else:
+        click.echo(_lines(names, rows))
+
+
+def _plain(name: str, cell: Any) -> Any:
+    """A cell in JSON's types."""
+    return str(cell) if isinstance(cell, int) and (name in _IDS or abs(cell) > _EXACT) else cell
+
+
+def _lines(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns of equal width, under their names."""
+    cells = [list(names), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(names))]
+    return "\n".join("  ".join(f"{c:>{w}}" for c, w in zip(row, widths, strict=True)) for row in cells)
