@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from igneous_ng.stages.synapse_assign import Assign
-from igneous_ng.stages.synapse_detect import Detect
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
@@ -26,6 +24,8 @@ from igneous_ng import run
 from igneous_ng.io import IO
 from igneous_ng.stage import Layer
 from igneous_ng.stages.segment_infer import Infer
+from igneous_ng.stages.synapse_assign import Assign
+from igneous_ng.stages.synapse_detect import Detect
 from igneous_ng.stages.synth_volume import Synth
 from igneous_ng.synapses import LEFT_OUT, Synapses
 
