@@ -16,7 +16,7 @@ from igneous_ng.models.base import Machine
 from igneous_ng.models.greys import Greys
 from igneous_ng.stage import Layer
 from igneous_ng.stages.segment_train_net import TrainNet
-from igneous_ng.training import augmentation
+from igneous_ng.training import augmentation, blocks
 from tests import segmentations
 from tests.test_stage_segment_train import HELD, cells, layers
 
@@ -105,7 +105,7 @@ def test_what_counts_of_classes_is_as_defined() -> None:
     from igneous_ng.training import targets
 
     target = targets.Classes(("a", "b"), (1.0, 3.0))
-    labels = np.array([0, 1, 2, targets.UNKNOWN, 2], np.uint8).reshape(5, 1, 1)
+    labels = np.array([0, 1, 2, blocks.UNKNOWN, 2], np.uint8).reshape(5, 1, 1)
     wanted, known = (found.from_numpy(one.T[None].astype(np.float32)) for one in target.wanted(labels))
     assert wanted[0, :, 0, 0].tolist() == [[0, 1, 0, 0, 0], [0, 0, 1, 0, 1]]
     assert target.weights(wanted, known)[0, :, 0, 0].tolist() == [[1, 1, 1, 0, 1], [1, 1, 3, 0, 3]]

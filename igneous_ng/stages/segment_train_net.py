@@ -142,7 +142,9 @@ class TrainNet(LearningNet, name="segment train net"):
         if not self.classes:
             return targets.Affinities(resolution, self.distances)
         bins = len(self.classes) + 1
-        counts = sum(np.bincount(one.labels.ravel(order="K"), minlength=blocks.UNKNOWN + 1)[:bins] for one in samples)
+        counts = np.zeros(bins, np.int64)
+        for one in samples:
+            counts += np.bincount(one.labels.ravel(order="K"), minlength=blocks.UNKNOWN + 1)[:bins]
         if never := [name for name, count in zip(self.classes, counts[1:], strict=True) if not count]:
             raise DataError(f"{self.labels}: no voxel of {', '.join(never)} in what is learnt from; give other labels")
         return targets.Classes(self.classes, targets.rarity(counts))

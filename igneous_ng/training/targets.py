@@ -26,10 +26,15 @@ _DIGITS = 5
 class Target(Protocol):
     """What a network learns."""
 
-    unknown: int
-    """The label of voxels of which nothing is known."""
-    shown: float
-    """The part of the patches that is laid around a voxel of a label that is neither 0 nor unknown."""
+    @property
+    def unknown(self) -> int:
+        """The label of voxels of which nothing is known."""
+        ...
+
+    @property
+    def shown(self) -> float:
+        """The part of the patches that is laid around a voxel of a label that is neither 0 nor unknown."""
+        ...
 
     def wanted(self, labels: Array) -> tuple[Array, Array]:
         """What is to be said of voxels [x, y, z], bool ``[x, y, z, channel]``, and where that is known."""
