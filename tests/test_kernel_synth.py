@@ -280,8 +280,8 @@ def test_the_stage_writes_layers_and_truth(tmp_path: Path) -> None:
         stage.execute(unit, io)
     stage.finish(io)
     drawn = whole((80, 70, 30), TEN, 2)
-    layers = {"image": drawn.em, "segmentation": drawn.labels, "mitochondria": drawn.mitochondria}
-    for name, array in {**layers, "clefts": drawn.clefts, "sides": drawn.sides}.items():
+    for name in ("image", "segmentation", "mitochondria", "clefts", "sides"):
+        array = vars(drawn)[{"image": "em", "segmentation": "labels"}.get(name, name)]
         volume = io.volume(f"{stage.out}/{name}", 0)
         assert volume.bounds == Box.sized((-7, 100, 3), (80, 70, 30))
         assert np.array_equal(io.read(volume, volume.bounds)[..., 0], array)

@@ -68,7 +68,7 @@ class Synth(Stage, name="synth volume"):
     def execute(self, unit: Box, io: IO) -> None:
         """Draw one cell of all layers."""
         drawn = synth.render(self._scene(), unit.shift(vec(-o for o in self.offset)))
-        arrays = {"image": drawn.em, "segmentation": drawn.labels, "mitochondria": drawn.mitochondria}
+        arrays: dict[str, Any] = {"image": drawn.em, "segmentation": drawn.labels, "mitochondria": drawn.mitochondria}
         arrays |= {"clefts": drawn.clefts, "sides": drawn.sides}
         for name, info in self._infos().items():
             layer = f"{self.out}/{name}"
