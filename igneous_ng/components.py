@@ -7,7 +7,7 @@ cells.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,20 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng import desks
-from igneous_ng.desks import Gridded, agree
+from igneous_ng import touching
+from igneous_ng.desks import agree
 from igneous_ng.errors import DataError
 from igneous_ng.geometry import Box, Grid, Vec3, vec
-from igneous_ng.kernels import components
-from igneous_ng.kernels.unions import Answer, Table, find
+from igneous_ng.kernels.unions import Answer, find
+from igneous_ng.touching import FAN, Cells
 from igneous_ng.tree import Tree
 
 Array = npt.NDArray[Any]
-_FAN = 4  # cells that a node of the tree joins along each axis
 
 
 @dataclass(frozen=True)
-class Plan(Gridded):
+class Plan(Cells):
     """What all phases follow, as `ccl label` wrote it."""
 
     source: str
@@ -61,7 +60,7 @@ class Plan(Gridded):
 
 
 @dataclass(frozen=True)
-class Desk(desks.Desk):
+class Desk(touching.Desk):
     """The folder ``LAYER/ccl``, where the phases leave what the next ones need."""
 
     again = "run the phases of ccl again, from `ccl label` on"
@@ -86,59 +85,12 @@ class Desk(desks.Desk):
     @property
     def tree(self) -> Tree:
         """The tree over the cells; its payload are voxels."""
-        return Tree(self.plan.shape, _FAN, f"{self.url}/tree", ("sum",))
+        return Tree(self.plan.shape, FAN, f"{self.url}/tree", ("sum",))
 
-    # What a cell tells the tree, and the tree a cell.
-
-    def table(self, at: Vec3) -> Table:
-        """The components of a cell that touch another cell's, and how."""
-        own = self.read("parts", at)
-        pairs = [np.zeros((0, 2), np.int64)]
-        names = [np.zeros((0, 2), np.uint64)]
-        for direction in components.directions(self.plan.connectivity):
-            there = vec(a + d for a, d in zip(at, direction, strict=True))
-            if all(0 <= n < count for n, count in zip(there, self.plan.shape, strict=True)):
-                found, other = self._contacts(at, there, direction, own["value"])
-                pairs.append(found)
-                names.append(np.sort(np.stack([own["key"][found[:, 0] - 1], other], axis=1), axis=1))
-        touching = np.concatenate(pairs)[:, 0] - 1
-        keys, first = np.unique(own["key"][touching], return_index=True)
-        sizes = own["size"][touching[first], None]
-        return Table(keys, sizes, own["key"][touching], np.concatenate(names))
-
-    def table_bytes(self, at: Vec3) -> int:
-        """The most bytes that :meth:`table` and what comes of it take."""
-        return 8 * self.size("parts", at) + self.size("faces", at)
-
-    def tables_bytes(self, cells: Sequence[Vec3]) -> int:
-        """The most bytes that the tables of some cells, and what comes of them, take."""
-        return sum(map(self.table_bytes, cells))
-
-    def _contacts(self, at: Vec3, there: Vec3, direction: Vec3, values: Array) -> tuple[Array, Array]:
-        """The pairs of components of one value that touch, and the keys of the neighbour's."""
-        planes = []
-        for place, way in ((at, direction), (there, vec(-d for d in direction))):
-            name = face_name(*components.facing(way))
-            planes.append(self.read("faces", place, [name])[name])
-        other = self.read("parts", there, ["key", "value"])
-        pairs = components.contacts(planes[0], planes[1], direction, self.plan.connectivity)
-        pairs = pairs[values[pairs[:, 0] - 1] == other["value"][pairs[:, 1] - 1]]
-        return pairs, other["key"][pairs[:, 1] - 1]
-
-    def wholes(self, at: Vec3, answer: Answer) -> tuple[Array, Array, Array]:
-        """For each component of a cell its key in the cell, and the key and the voxels of the whole component."""
-        own = self.read("parts", at, ["key", "size"])
-        keys, sizes = own["key"].copy(), own["size"].copy()
-        found = find(answer.keys, own["key"])
-        spanning = found >= 0
-        keys[spanning] = answer.roots[found[spanning]]
-        sizes[spanning] = answer.payload[found[spanning], 0]
-        return own["key"], keys, sizes
-
-
-def face_name(axis: int, side: int) -> str:
-    """The name of a face's column."""
-    return f"{'xyz'[axis]}{'-' if side < 0 else '+'}"
+    def payload(self, parts: Mapping[str, Array]) -> Array:
+        """The voxels."""
+        sizes: Array = parts["size"][:, None]
+        return sizes
 
 
 _WORD = 8  # bytes
@@ -176,7 +128,7 @@ class Ranks:
             if parent not in answers:
                 answers = {parent: desk.tree.answer(desk.io, parent)}
             own, whole, sizes = desk.wholes((x, y, z), answers[parent])
-            found.append(own[(own == whole) & (sizes > self.dust)])
+            found.append(own[(own == whole) & (sizes[:, 0] > self.dust)])
         keys = np.sort(np.concatenate(found))
         box = desk.plan.box((0, y, z))
         starts = (np.arange(box.lo[2], box.hi[2] + 1) - desk.plan.bounds.lo[2]).astype(np.uint64)

@@ -57,6 +57,10 @@ class Tree(Hierarchy):
         """What became of the elements of all leaves that node ``at`` of level 1 joins."""
         return self._read(io, "answer", 1, at)
 
+    def answer_bytes(self, io: IO, at: Vec3) -> int:
+        """Bytes of :meth:`answer`."""
+        return _size(io, self._name("answer", 1, at))
+
     def join_bytes(self, io: IO, level: int, at: Vec3) -> int:
         """The most bytes that :meth:`join` holds above level 1."""
         names = [self._name("open", level - 1, child) for child in self.children(level, at)]

@@ -30,7 +30,7 @@ def onnx(kernel: np.ndarray, sides: Vec3 | None = None) -> bytes:
     tensor = b"".join(_number(1, n) for n in kernel.shape) + _number(2, 1) + _text(8, "w")
     tensor += _message(9, np.ascontiguousarray(kernel, "<f4").tobytes())
     graph = _message(1, node) + _message(1, last) + _text(2, "net") + _message(5, tensor)
-    graph += _message(11, _value("x", 1, sides)) + _message(12, _value("z", len(kernel), sides))
+    graph += _message(11, _value("x", kernel.shape[1], sides)) + _message(12, _value("z", len(kernel), sides))
     return _number(1, 8) + _message(7, graph) + _message(8, _number(2, 17))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
-from igneous_ng.geometry import Box, Vec3f
+from igneous_ng.geometry import Box, Vec3, Vec3f
 from igneous_ng.io import IO
 from igneous_ng.synapses import AUTAPSE, COLUMNS, DUPLICATE, NO_POST, NO_PRE, Frame, Synapses, empty
 
@@ -53,3 +55,46 @@ def table(url: str, count: int = 1000, neurons: int = 40, *, box: Box | None = N
         desk.write(at, {name: column[inside] for name, column in rows.items()})
     desk.finish(frame)
     return rows
+
+
+def clefts(
+    evidence: np.ndarray, lo: Vec3, least: int, connectivity: int, segments: np.ndarray | None = None
+) -> tuple[np.ndarray, list[dict[str, object]]]:
+    """The clefts of a whole volume of ``evidence``, uint8 [x, y, z] from ``lo`` on, by their definition.
+
+    Voxels of at least ``least`` that are neighbours, and of one segment where there are segments, are of one cleft.
+    Labels, uint64 [x, y, z], and a row of each cleft, as :data:`igneous_ng.clefts.COLUMNS` says, by ascending key.
+    """
+    steps = [s for s in product((-1, 0, 1), repeat=3) if 1 <= np.count_nonzero(s) <= {6: 1, 18: 2, 26: 3}[connectivity]]
+    frame = Frame(Box.sized(lo, evidence.shape), (1.0, 1.0, 1.0), 1, None, 0, {})
+    labels, rows = np.zeros(evidence.shape, np.uint64), []
+    wide, deep, _ = evidence.shape
+    left = {tuple(int(n) for n in v): None for v in np.argwhere((evidence >= least).T)[:, ::-1]}  # x fastest
+    while left:
+        first = next(iter(left))
+        found, front = [first], [first]
+        del left[first]
+        while front:
+            at = front.pop()
+            beside = (tuple(a + d for a, d in zip(at, step, strict=True)) for step in steps)
+            new = [v for v in beside if v in left and (segments is None or segments[v] == segments[at])]
+            for voxel in new:
+                left.pop(voxel, None)
+            front += new
+            found += new
+        voxels, values = np.array(found), [int(evidence[v]) for v in found]
+        name = int(frame.ids(voxels[:1] + lo)[0])
+        labels[tuple(voxels.T)] = name
+        rows.append(
+            {
+                "id": name,
+                "key": first[0] + wide * (first[1] + deep * first[2]),
+                "voxels": len(found),
+                "sum": sum(values),
+                "peak": max(values),
+                "places": voxels.sum(axis=0).tolist(),
+                "lo": (voxels.min(axis=0) + lo).tolist(),
+                "hi": (voxels.max(axis=0) + 1 + lo).tolist(),
+            }
+        )
+    return labels, rows

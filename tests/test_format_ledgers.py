@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from igneous_ng.errors import ConfigurationError, DataError
-from igneous_ng.formats import ledgers, sealed
+from igneous_ng.formats import ledgers
+from igneous_ng.formats.arrow import arrow
 from igneous_ng.formats.ledgers import Line, Reader, pack, picked
 
 hexes = st.binary(min_size=16, max_size=16).map(bytes.hex)
@@ -85,7 +86,7 @@ def test_some_columns_of_some_units(found: list[Line], rows: int, only: list[str
 def test_what_is_usual_has_columns_of_its_own() -> None:
     """Nothing of it is left for the column of the rest, so that it is small and read fast."""
     found = [usual(unit) for unit in range(7)]
-    table = ledgers._table(sealed.arrow(), ledgers._schema(sealed.arrow()), found)
+    table = ledgers._table(arrow(), ledgers._schema(arrow()), found)
     assert table.column("rest").null_count == 7
     for name in ("reads", "writes", "covers"):
         inner = table.column(name).combine_chunks().flatten()
@@ -111,7 +112,7 @@ def test_only_what_is_wanted_is_read() -> None:
 
 
 def test_others_read_it_as_parquet() -> None:
-    parquet = sealed.arrow().parquet
+    parquet = arrow().parquet
     table = parquet.read_table(io.BytesIO(pack([[usual(0), usual(1)], [usual(2)]])))
     assert table.column("unit").to_pylist() == [0, 1, 2]
     assert table.column("host").to_pylist() == ["node1"] * 3

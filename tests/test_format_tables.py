@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from igneous_ng.errors import ConfigurationError, DataError
 from igneous_ng.formats import numpy_columns, parquet_tables
+from igneous_ng.formats.arrow import arrow
 from igneous_ng.formats.parquet_tables import GROUP
 
 
@@ -35,7 +36,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path, count: int) -> None:
             assert found[name].dtype == column.dtype
             assert np.array_equal(found[name], column)
     assert parquet_tables.rows(BytesIO(data)) == count
-    file = parquet_tables.arrow().parquet.read_metadata(BytesIO(data))
+    file = arrow().parquet.read_metadata(BytesIO(data))
     assert file.num_row_groups == max(1, -(-count // GROUP))
 
 

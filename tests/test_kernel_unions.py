@@ -1,4 +1,4 @@
-"""Joining part by part, in any tree, is joining at once: sets, roots, sums and minima."""
+"""Joining part by part, in any tree, is joining at once: sets, roots, sums, minima and maxima."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from igneous_ng.errors import DataError
 from igneous_ng.kernels import unions
 from igneous_ng.kernels.unions import Answer, Table
 
-HOW: tuple[unions.Reduction, ...] = ("sum", "min")
+HOW: tuple[unions.Reduction, ...] = ("sum", "min", "max")
 
 
 def leaf(members: list[int], payload: dict[int, tuple[int, int]], links: set[tuple[int, int]]) -> Table:
@@ -19,7 +19,7 @@ def leaf(members: list[int], payload: dict[int, tuple[int, int]], links: set[tup
     halves = [(key, link) for key in members for link in sorted(links) if key in link]
     return Table(
         np.array(members, np.uint64),
-        np.array([payload[key] for key in members], np.int64).reshape(-1, 2),
+        np.array([(*payload[key], payload[key][1]) for key in members], np.int64).reshape(-1, 3),
         np.array([key for key, _ in halves], np.uint64),
         np.array([link for _, link in halves], np.uint64).reshape(-1, 2),
     )
@@ -65,7 +65,8 @@ def test_any_tree_of_parts_finds_the_same_sets(data: st.DataObject) -> None:
     assert roots.tolist() == [expected[key] for key in keys]
     for key, total in zip(keys, totals.tolist(), strict=True):
         mates = [payload[other] for other in keys if expected[other] == expected[key]]
-        assert total == [sum(a for a, _ in mates), min(b for _, b in mates)]
+        seconds = [b for _, b in mates]
+        assert total == [sum(a for a, _ in mates), min(seconds), max(seconds)]
 
 
 def test_only_what_links_lead_out_of_goes_up() -> None:
@@ -76,7 +77,7 @@ def test_only_what_links_lead_out_of_goes_up() -> None:
     )
     assert found.roots.tolist() == [1, 1, 4, 5]
     assert table.keys.tolist() == [1, 4]
-    assert table.payload.tolist() == [[2, 1], [1, 4]]
+    assert table.payload.tolist() == [[2, 1, 2], [1, 4, 4]]
     assert table.owners.tolist() == [1, 4]
     assert table.names.tolist() == [[2, 3], [4, 9]]
 
@@ -85,3 +86,27 @@ def test_a_key_that_no_part_had_is_an_error() -> None:
     found, _ = unions.join([leaf([1], {1: (1, 1)}, set())], HOW)
     with pytest.raises(DataError, match="no element 7"):
         found.of(np.array([7], np.uint64))
+
+
+def test_ties_of_a_column_go_by_the_next_in_any_order_of_parts() -> None:
+    how: tuple[unions.Reduction, ...] = ("min", "then", "sum")
+    rows = {1: (-5, 40, 1), 2: (-7, 30, 1), 3: (-7, 20, 1), 4: (-6, 10, 1), 9: (0, -3, 1)}
+    links = [(1, 2), (2, 3), (3, 4)]
+
+    def part(members: list[int]) -> Table:
+        halves = [(key, link) for key in members for link in links if key in link]
+        return Table(
+            np.array(members, np.uint64),
+            np.array([rows[key] for key in members]),
+            np.array([key for key, _ in halves], np.uint64),
+            np.array([link for _, link in halves], np.uint64).reshape(-1, 2),
+        )
+
+    for first, second in (([1, 2], [3, 4, 9]), ([2, 3, 9], [4, 1]), ([1, 4, 9], [3, 2])):
+        below, up = unions.join([part(first)], how)
+        top, _ = unions.join([up, part(second)], how)
+        ends = unions.settle(below, top)
+        for found in (top, ends):
+            payload = dict(zip(found.keys.tolist(), found.payload.tolist(), strict=True))
+            assert all(payload[key] == [-7, 20, 4] for key in payload if key != 9)
+            assert payload.get(9, [0, -3, 1]) == [0, -3, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,8 @@ def killed_in_the_middle(url: str, ready: Run) -> None:
             break
     assert not records.finished(Store(), ready), "it was too fast to be killed"
     for pid in offspring(working.pid):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # a child may have ended by itself just now
+            os.kill(pid, signal.SIGKILL)
     working.communicate()
     assert working.returncode == -signal.SIGKILL
 

@@ -9,6 +9,7 @@ import click
 
 from igneous_ng import __version__, catalog
 from igneous_ng.cli import (
+    annotating,
     graphs,
     inspecting,
     looking,
@@ -24,7 +25,8 @@ from igneous_ng.cli.stages import command
 from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
 from igneous_ng.worker import machine
 
-_ASIDE = {
+_ASIDE: dict[str, dict[str, click.Command]] = {
+    "annotate": {"table": annotating.table},
     "graph": {
         "partners": graphs.partners,
         "degrees": graphs.degrees,

@@ -18,10 +18,17 @@ from igneous_ng.stage import Layer
 @click.option("--screenshot", type=click.Path(path_type=Path), help="Write a PNG and end (needs chromium).")
 @click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
 @click.option("--cors", is_flag=True, help="Let pages from other origins read the layers.")
+@click.option("--graph", "graphs", multiple=True, help="A graph, for /api/partners.")
+@click.option("--remap", "remaps", multiple=True, help="A table of labels, for /api/supervoxel: a file, or a folder.")
 def view(layers: tuple[str, ...], segments: tuple[int, ...], browser: bool, **options: Any) -> None:
-    """Show LAYERS in Neuroglancer, served from this machine without internet."""
+    """Show LAYERS in Neuroglancer, served from this machine without internet.
+
+    Programs may ask at /api/layers, segment, supervoxel, partners and cutout: see docs/design/005-viewer.md.
+    """
     from igneous_ng.viewer.view import view as show
 
     urls = [str(Layer.parse(layer)) for layer in layers]
+    for name in ("graphs", "remaps"):
+        options[name] = [str(Layer.parse(url)) for url in options[name]]
     opened = browser and options["screenshot"] is None
     show(urls, segments=tuple(segments), open_browser=opened, announce=click.echo, **options)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from igneous_ng.formats.sealed import Read, Sealed, arrow, seal
+from igneous_ng.formats.arrow import arrow
+from igneous_ng.formats.sealed import Read, Sealed, seal
 
 Line = dict[str, Any]
 

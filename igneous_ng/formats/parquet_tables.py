@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.errors import ConfigurationError, DataError
+from igneous_ng.errors import DataError
+from igneous_ng.formats.arrow import arrow
 
 Array = npt.NDArray[Any]
 GROUP = 1 << 16
@@ -24,16 +25,6 @@ FINE = 1 << 14
 _LEVEL = 3  # of zstd
 Ranges = Mapping[str, tuple[int, int]]
 """The least and the greatest value that is wanted, by column."""
-
-
-def arrow() -> Any:
-    """The library that reads and writes such files; ConfigurationError where it is not installed."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ConfigurationError("tables in Parquet need pyarrow: pip install 'igneous-ng[parquet]'") from error
-    return pyarrow
 
 
 def write(columns: Mapping[str, Array], group: int = GROUP) -> bytes:

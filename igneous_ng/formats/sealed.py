@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from blake3 import blake3
 
-from igneous_ng.errors import ConfigurationError, DataError
+from igneous_ng.errors import DataError
+from igneous_ng.formats.arrow import arrow
 
 Read = Callable[[int, int], bytes]
 """Gives the bytes ``[start, stop)`` of a file."""
@@ -22,16 +23,6 @@ Read = Callable[[int, int], bytes]
 _SHORT = 8  # bytes of the digest of a column chunk
 _SEAL, _END = struct.Struct("<16sI"), struct.Struct("<I4s")
 _TAIL = 1 << 16  # bytes that are read at first
-
-
-def arrow() -> Any:
-    """The library that reads and writes such files; ConfigurationError where it is not installed."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ConfigurationError("records in Parquet need pyarrow: pip install 'igneous-ng[parquet]'") from error
-    return pyarrow
 
 
 def seal(sink: BytesIO) -> bytes:

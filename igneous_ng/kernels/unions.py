@@ -6,8 +6,8 @@ pair of uint64 that both parts derive alike. :func:`join` puts parts together: w
 their elements become one set. A set that holds no other half is *closed*: nothing elsewhere can reach it, and it is
 kept out of what goes up to the next node. :func:`settle` is the way down: what became of each key in the end.
 
-A set is called by its smallest key. Payloads are reduced by sums or minima of integers, so nothing depends on the
-order or the shape of the tree.
+A set is called by its smallest key. Payloads are reduced by sums, minima or maxima of integers, so nothing depends on
+the order or the shape of the tree.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from igneous_ng.errors import DataError
 from igneous_ng.native import components as native
 
 Array = npt.NDArray[Any]
-Reduction = Literal["sum", "min"]
-_REDUCE = {"sum": np.add, "min": np.minimum}
+Reduction = Literal["sum", "min", "max", "then"]
+"""How a column is put together; then: the least of those whose column before is the least, which is a ``min``."""
+_REDUCE = {"sum": np.add, "min": np.minimum, "max": np.maximum, "then": np.minimum}
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,9 @@ def _reduced(payload: Array, roots: Array, reductions: Sequence[Reduction]) -> A
     order = np.argsort(roots, kind="stable")
     starts = np.flatnonzero(np.diff(roots[order], prepend=-1))
     totals = payload.copy()
-    for column, how in enumerate(reductions):
-        if len(starts):
-            totals[roots[order][starts], column] = _REDUCE[how].reduceat(payload[order, column], starts)
+    for column, how in enumerate(reductions if len(starts) else ()):
+        values = payload[order, column]
+        if how == "then":
+            values[payload[order, column - 1] > totals[roots[order], column - 1]] = np.iinfo(np.int64).max
+        totals[roots[order][starts], column] = _REDUCE[how].reduceat(values, starts)
     return totals

@@ -53,6 +53,17 @@ class Model(Protocol):
         ...
 
 
+class Answering(Protocol):
+    """A network that is loaded, of any channels. The same input gives the same bytes, whatever was asked before."""
+
+    backend: str
+    """What computes, for records, as of a :class:`Model`."""
+
+    def answer(self, given: Array) -> Array:
+        """Of float32 ``[x, y, z, channel]`` another one of the same sides."""
+        ...
+
+
 class Flooding(Protocol):
     """A model that floods and is loaded. The same field of view gives the same bytes, whatever was asked before."""
 

@@ -31,8 +31,9 @@ class Card:
     made comparable before they are shown to the model. Patches share ``overlap`` of their trusted part where nothing
     else is asked for: 0 is enough for a model whose margin holds all that it looks at. Predicting takes
     ``bytes_per_voxel`` of a patch. ``made`` says how it came to be. A model that floods has ``deltas``, by which its
-    field of view, the patch, moves. A model of ``classes`` says in each channel how surely a voxel is of the class of
-    that name.
+    field of view, the patch, moves. One of ``sides`` has two channels: of an image and a cleft, where it is presynaptic
+    and where it is postsynaptic. A model of ``classes`` says in each channel how surely a voxel is of the class of that
+    name.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Card:
     bytes_per_voxel: int = 1000
     made: dict[str, Any] = field(default_factory=dict)
     deltas: Vec3 | None = None
+    sides: bool = False
     classes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -51,7 +53,8 @@ class Card:
         levels = None if self.levels is None else self.levels.to_json()
         about = {"resolution": list(self.resolution), "levels": levels, "made": self.made}
         costs = {"overlap": self.overlap, "bytes_per_voxel": self.bytes_per_voxel}
-        task = {} if self.deltas is None else {"task": "flood", "deltas": list(self.deltas)}
+        task: dict[str, Any] = {"task": "sides"} if self.sides else {}
+        task |= {} if self.deltas is None else {"task": "flood", "deltas": list(self.deltas)}
         task |= {"task": "classes", "classes": list(self.classes)} if self.classes else {}
         return {"@type": _TYPE, "kind": self.kind, **task, **shape, **costs, **about}
 
@@ -73,16 +76,18 @@ class Card:
         return card
 
 
-def _task(raw: dict[str, Any]) -> tuple[Vec3 | None, tuple[str, ...]]:
-    """By what a field of view moves, and the classes that are told: either or none, by the task of a model."""
+def _task(raw: dict[str, Any]) -> tuple[Vec3 | None, bool, tuple[str, ...]]:
+    """By what a field of view moves, whether sides are told, and classes: at most one of them, by a model's task."""
     match raw.get("task"):
         case None:
-            return None, ()
+            return None, False, ()
         case "flood":
-            return vec(raw["deltas"]), ()
+            return vec(raw["deltas"]), False, ()
+        case "sides":
+            return None, True, ()
         case "classes" if raw["classes"]:
-            return None, tuple(map(str, raw["classes"]))
-    raise ValueError(f"the task {raw['task']!r}; there are flood, with deltas, and classes, with some, or none")
+            return None, False, tuple(map(str, raw["classes"]))
+    raise ValueError(f"the task {raw['task']!r}; there are flood, with deltas, sides, classes, with some, or none")
 
 
 def _wrong(card: Card) -> str:
@@ -91,8 +96,8 @@ def _wrong(card: Card) -> str:
     if card.classes:
         if wrong := unnamed(card.classes) or _uncounted(shape, card.classes):
             return wrong
-    elif shape.channels not in (1, 3):
-        return f"{shape.channels} channels; boundaries are 1, affinities 3"
+    elif shape.channels not in ((2,) if card.sides else (1, 3)):
+        return f"{shape.channels} channels; boundaries are 1, sides of a cleft 2, affinities 3"
     if min(shape.margin) < 0 or any(n <= 2 * m for n, m in zip(shape.patch, shape.margin, strict=True)):
         return f"patches of {shape.patch} with margins of {shape.margin} leave nothing that is to be trusted"
     if not min(card.resolution) > 0:

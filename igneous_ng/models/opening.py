@@ -11,7 +11,7 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Vec3, Vec3f
 from igneous_ng.io import IO
 from igneous_ng.models import folder, level, recurrent, sheet
-from igneous_ng.models.base import Flooding, Machine, Model
+from igneous_ng.models.base import Answering, Flooding, Machine, Model
 from igneous_ng.models.folder import Card
 from igneous_ng.store import digest
 
@@ -26,7 +26,7 @@ def card(io: IO, name: str, resolution: Vec3f, extent: Vec3) -> Card:
     if name == "sheet":
         return sheet.card(resolution, extent)
     if name not in _STORED:
-        return _unmoving(folder.read(io, name), name)
+        return _of_voxels(folder.read(io, name), name)
     where = _PACKAGED / name / "model.json"
     if not where.exists():
         raise SpecError(
@@ -47,7 +47,19 @@ def flooding(io: IO, name: str, resolution: Vec3f) -> Card:
     return found
 
 
-def _unmoving(found: Card, name: str) -> Card:
+def sides(io: IO, name: str, resolution: Vec3f) -> Card:
+    """What a model says of itself that tells the sides of clefts, in voxels of ``resolution``; else SpecError."""
+    found = folder.read(io, name)
+    if not found.sides:
+        raise SpecError(f"{name}: a model of something else than the sides of clefts; its model.json has no such task")
+    if found.resolution != resolution:
+        raise SpecError(f"{name}: a model for voxels of {found.resolution} nm, and these are of {resolution} nm")
+    return found
+
+
+def _of_voxels(found: Card, name: str) -> Card:
+    if found.sides:
+        raise SpecError(f"{name}: a model of the sides of clefts, for `synapse assign`; give one of affinities")
     if found.deltas is not None:
         raise SpecError(f"{name}: a model that floods, for `segment flood auto`; `segment train net` makes others")
     return found
@@ -73,6 +85,11 @@ def load_flooding(data: bytes, card: Card, machine: Machine) -> Flooding:
     if card.kind == level.NAME:
         return level.Level()
     return recurrent.Recurrent(import_module(f"igneous_ng.models.{card.kind}").load(data, card, machine))
+
+
+def load_sides(data: bytes, card: Card, machine: Machine) -> Answering:
+    """The model of the sides of clefts which learnt ``data``."""
+    return cast(Answering, import_module(f"igneous_ng.models.{card.kind}").load(data, card, machine))
 
 
 def check_same(data: bytes, known: str, name: str) -> None:

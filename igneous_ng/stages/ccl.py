@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from igneous_ng.climbing import SMALL, Joining, Spreading, settled
-from igneous_ng.components import Desk, Plan, Ranks, face_name
+from igneous_ng.components import Desk, Plan, Ranks
 from igneous_ng.errors import SpecError
 from igneous_ng.formats.info import SEGMENTATION, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Vec3
@@ -17,6 +17,7 @@ from igneous_ng.kernels.components import Runs
 from igneous_ng.masks import Masked
 from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt
 from igneous_ng.store import Compression
+from igneous_ng.touching import face_name
 
 _WIDE = 1 << 32
 _RUN = 24  # bytes held per voxel while runs are made, if every voxel is one
@@ -267,7 +268,7 @@ class Relabel(Writing, name="ccl relabel"):
         desk, info = self.desk(io), self._info(io)
         at = desk.plan.at(unit)
         _, keys, sizes = desk.wholes(at, desk.tree.answer(io, desk.tree.parent(at)))
-        kept = sizes > self.dust
+        kept = sizes[:, 0] > self.dust
         wanted, which = np.unique(keys[kept], return_inverse=True)
         labels = np.zeros(len(keys) + 1, info.dtype)
         labels[1:][kept] = self.ranks(io).of(wanted)[which] + 1

@@ -16,6 +16,7 @@ from igneous_ng.connectome import NAME, WAYS, Plan, Version, cell_name, column_n
 from igneous_ng.desks import agree
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import numpy_columns, parquet_tables, remaps
+from igneous_ng.formats.arrow import arrow
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.kernels import edges
@@ -105,7 +106,7 @@ class Deciding(Of, From):
 
     def prepare(self, io: IO) -> None:
         """Write the plan, or accept the same; refuse to begin without what writes the tables."""
-        parquet_tables.arrow()
+        arrow()
         self._check_remap(io)
         otherwise = "this version was made"
         agree(io, f"{self.made(io).home}/plan.json", self.asked(io).to_json(), otherwise, "give another --tag")

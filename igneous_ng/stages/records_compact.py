@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from igneous_ng import folders, history, records, sheets
 from igneous_ng.errors import DataError, SpecError, TransientError
-from igneous_ng.formats import ledgers, sealed
+from igneous_ng.formats import ledgers
+from igneous_ng.formats.arrow import arrow
 from igneous_ng.formats.ledgers import Line
 from igneous_ng.io import IO
 from igneous_ng.records import Run
@@ -49,7 +50,7 @@ class RecordsCompact(Stage, name="records compact"):
 
     def prepare(self, io: IO) -> None:
         """Refuse where the library is lacking."""
-        sealed.arrow()
+        arrow()
 
     def units(self, io: IO) -> Sequence[Unit]:
         """The folders of the runs, those too that are compacted already."""

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from igneous_ng.affinities import FULL
 from igneous_ng.errors import SpecError
 from igneous_ng.formats import chunked_graph
+from igneous_ng.formats.arrow import arrow
 from igneous_ng.formats.chunked_graph import Edges
 from igneous_ng.formats.compression import compressed
-from igneous_ng.formats.sealed import arrow
 from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels import supervoxel_ids

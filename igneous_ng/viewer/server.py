@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import logging
 import os
 import re
 import socket
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 CLIENT = "/v/1/"
+API = "/api/"
 _ENCODINGS = {"": "", ".gz": "gzip", ".br": "br", ".zstd": "zstd"}
 _BLOCK = 1 << 20
 _TYPES = {
@@ -70,6 +72,9 @@ class Content:
     kind: str
     encoding: str = ""
     sliceable: bool = True
+
+
+Answer = Callable[[str, str], Content]
 
 
 def stored(path: Path) -> tuple[Path, str] | None:
@@ -125,6 +130,7 @@ class LayerServer(ThreadingHTTPServer):
     def __init__(self, mounts: Mapping[str, Path], port: int = 0, cors: bool = False) -> None:
         self.mounts = {prefix: folder.resolve() for prefix, folder in mounts.items()}
         self.pages: dict[str, bytes] = {}
+        self.answer: Answer | None = None  # to what is asked below API, by name and query
         self.cors = cors
         self._open: set[socket.socket] = set()
         try:
@@ -224,7 +230,10 @@ class Handler(BaseHTTPRequestHandler):
         name = (self.headers.get("Host") or HOST).split(":")[0].lower()
         if name not in (HOST, "localhost"):  # a foreign page whose name was rebound to this machine
             raise RefusedError(HTTPStatus.MISDIRECTED_REQUEST, f"this server is {HOST}, not {name}")
-        path = unquote(urlsplit(self.path).path)
+        asked = urlsplit(self.path)
+        path = unquote(asked.path)
+        if path.startswith(API) and self.server.answer is not None:
+            return self.server.answer(path.removeprefix(API), asked.query)
         if path in self.server.pages:
             return _page(self.server.pages[path], path)
         for prefix, folder in self.server.mounts.items():
@@ -300,8 +309,12 @@ class Handler(BaseHTTPRequestHandler):
             start += len(block)
 
     def _refuse(self, refusal: RefusedError, send_body: bool) -> None:
-        text = f"{refusal.status.value} {refusal}\n".encode()
-        self._head(refusal.status, {"Content-Type": "text/plain; charset=utf-8"}, len(text))
+        if self.path.startswith(API):
+            kind, said = "application/json", json.dumps({"status": refusal.status.value, "error": str(refusal)})
+        else:
+            kind, said = "text/plain; charset=utf-8", f"{refusal.status.value} {refusal}"
+        text = f"{said}\n".encode()
+        self._head(refusal.status, {"Content-Type": kind}, len(text))
         if send_body:
             self.wfile.write(text)
 

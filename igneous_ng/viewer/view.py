@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import importlib.util
 import json
@@ -13,14 +14,15 @@ import urllib.error
 import urllib.request
 import webbrowser
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from igneous_ng.errors import DataError, SpecError, TransientError
 from igneous_ng.viewer import screenshot as camera
-from igneous_ng.viewer.server import CLIENT, LayerServer, stored
+from igneous_ng.viewer.server import CLIENT, Answer, LayerServer, stored
 from igneous_ng.viewer.state import Shown, is_segmentation, state, unique_names
 
 _STATE = "/state.json"
@@ -38,12 +40,15 @@ def view(  # noqa: PLR0913  (the command's options, one each)
     screenshot: Path | None = None,
     open_browser: bool = False,
     cors: bool = False,
+    graphs: list[str] | None = None,
+    remaps: list[str] | None = None,
     announce: Callable[[str], None],
 ) -> None:
     """Show ``layers`` (canonical URLs) in Neuroglancer, until interrupted; ``announce`` gets the view's URL.
 
     Layers on ``file://`` are served from here, those on ``http(s)://`` are read by the browser itself.
-    ``segments`` are the labels to select; without any, some that have a mesh or a skeleton. With
+    ``segments`` are the labels to select; without any, some that have a mesh or a skeleton. Of layers, ``graphs`` and
+    ``remaps``, which are tables of labels, it also answers questions (:mod:`igneous_ng.viewer.endpoints`). With
     ``screenshot``, write a PNG picture there and return. SpecError for what cannot be served, DataError
     for a layer that is no Precomputed volume, ScreenshotUnavailable without Chromium.
     """
@@ -51,7 +56,7 @@ def view(  # noqa: PLR0913  (the command's options, one each)
         camera.programs()
         if not screenshot.absolute().parent.is_dir():
             raise SpecError(f"{screenshot}: there is no folder {screenshot.absolute().parent}; make it first")
-    with serving(layers, port=port, segments=segments, cors=cors) as url:
+    with serving(layers, port=port, segments=segments, cors=cors, asked=Asked(graphs or [], remaps or [])) as url:
         announce(url)
         if screenshot is not None:
             hosts = [urlsplit(layer).hostname or "" for layer in layers if _is_remote(layer)]
@@ -63,8 +68,18 @@ def view(  # noqa: PLR0913  (the command's options, one each)
             threading.Event().wait()
 
 
+@dataclass(frozen=True)
+class Asked:
+    """URLs of what is served for questions alone: graphs, and tables of labels."""
+
+    graphs: Sequence[str] = ()
+    remaps: Sequence[str] = ()
+
+
 @contextlib.contextmanager
-def serving(layers: list[str], *, port: int = 0, segments: tuple[int, ...] = (), cors: bool = False) -> Iterator[str]:
+def serving(
+    layers: list[str], *, port: int = 0, segments: tuple[int, ...] = (), cors: bool = False, asked: Asked | None = None
+) -> Iterator[str]:
     """Serve ``layers``, their state and the client while the block runs; yields the view's URL."""
     client = client_folder()
     infos = [_info(layer) for layer in layers]
@@ -78,6 +93,7 @@ def serving(layers: list[str], *, port: int = 0, segments: tuple[int, ...] = (),
         rows = zip(unique_names(layers), sources, infos, chosen, strict=True)
         server.publish(_STATE, json.dumps(state([Shown(*row) for row in rows])).encode())
         server.publish_client(client)
+        server.answer = _answering(layers, asked or Asked())
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="viewer")
         thread.start()
         try:
@@ -86,6 +102,21 @@ def serving(layers: list[str], *, port: int = 0, segments: tuple[int, ...] = (),
         finally:
             server.shutdown()
             thread.join()
+
+
+def _answering(layers: list[str], asked: Asked) -> Answer:
+    """Answers questions about what is served; what that takes is imported when the first one is asked."""
+
+    @functools.cache
+    def answers() -> Answer:
+        from igneous_ng.viewer.endpoints import Answers  # it imports numpy: a server that is asked nothing does without
+
+        def named(urls: Sequence[str]) -> dict[str, str]:
+            return dict(zip(unique_names(urls), urls, strict=True))
+
+        return Answers(named(layers), named(asked.graphs), named(asked.remaps)).answer
+
+    return lambda name, query: answers()(name, query)
 
 
 def client_folder() -> Path:
