@@ -66,7 +66,8 @@ class Card:
             x, y, z = map(float, raw["resolution"])
             levels = None if raw.get("levels") is None else Greys.parse(raw["levels"], where)
             costs = float(raw.get("overlap", cls.overlap)), int(raw.get("bytes_per_voxel", cls.bytes_per_voxel))
-            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, dict(raw.get("made", {})), *_task(raw))
+            made, (deltas, sides, classes) = dict(raw.get("made", {})), _task(raw)
+            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, made, deltas, sides, classes)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where}: not a model's description ({error!r}); see docs/design/025") from error
         if card.kind not in FILES:
