@@ -251,6 +251,13 @@ def judged(payload: Array, sizes: tuple[int, int], min_score: float, min_peak: f
     return found
 
 
+def counted(rows: Mapping[str, Array], reasons: Mapping[str, Array]) -> dict[str, int]:
+    """The counts (:data:`COUNTS`, but for what is seen) of a cell, from kept ``rows`` and what :func:`judged` says."""
+    left_out = {name: int(np.count_nonzero(found)) for name, found in reasons.items()}
+    found = len(rows["id"]) + sum(left_out.values())
+    return {"clefts": found, **left_out, "means": int(means(rows["sum"], rows["voxels"]).sum())}
+
+
 def summary(plan: Plan, counts: Mapping[str, int]) -> dict[str, Any]:
     """What is told of all clefts: how many, left out by reason, density in tissue that no mask leaves out, mean."""
     left_out = {name: counts[name] for name in ("small", "large", "faint", "low")}

@@ -11,7 +11,7 @@ from typing import Any
 
 from igneous_ng import folders
 from igneous_ng.errors import IgneousError
-from igneous_ng.formats import fragments
+from igneous_ng.formats import fragments, portions
 from igneous_ng.formats import info as infos
 from igneous_ng.geometry import Box
 from igneous_ng.store import MISSING, Store, digest, digest_of
@@ -109,6 +109,9 @@ class Inputs:
             table = self._store.get(url, fragments.table_span(part))
             if table is None:
                 return MISSING
+            if self._store.get(url, (0, len(portions.MAGIC))) == portions.MAGIC:
+                start, stop = portions.portion_span(table, url)
+                return digest_of(self._store.get(url, (start, stop)) if stop > start else b"")
             data = self._store.get(url, fragments.index_span(table, url))
             return digest(fragments.identity(data or b""))
         except IgneousError:  # damaged, so not the same

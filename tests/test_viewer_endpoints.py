@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.request import urlopen
 
@@ -19,15 +19,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from igneous_ng import run
-from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box, Vec3
 from igneous_ng.io import IO
 from igneous_ng.renaming import Renaming
 from igneous_ng.stages.image_downsample import Downsample
+from igneous_ng.synapses import LEFT_OUT
 from igneous_ng.viewer.endpoints import Answers
 from igneous_ng.viewer.server import LayerServer, RefusedError
 from igneous_ng.viewer.view import Asked, serving
+from tests import synaptic
 from tests.layers import create, whole
+from tests.test_stage_graph_build import built
 from tests.test_viewer_server import Answer, Ask, asking
 
 LO = (-5, 7, 100)
@@ -62,15 +64,23 @@ def answers(folder: Path, remaps: tuple[str, ...] = ("roots.csv", "parts"), most
     return Answers(layers, {"g": "file:///graph"}, {name: f"file://{folder}/{name}" for name in remaps}, most)
 
 
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[LayerServer]:
+@contextmanager
+def serve(folder: Path, found: Answers) -> Iterator[LayerServer]:
     with LayerServer({"/layers/0/": folder / "seg"}) as server:
-        server.answer = answers(folder).answer
+        server.answer = found.answer
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[LayerServer]:
+    with serve(folder, answers(folder)) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -242,33 +252,22 @@ def test_missing_chunks_are_background_if_so_asked(ask: Ask) -> None:
     assert told(ask("/api/segment?layer=holes&at=-5,7,100&fill_missing=1"))["segment"] == "0"
 
 
-class Fake:
-    """What the endpoint asks of a graph."""
-
-    version = "v7"
-
-    def __init__(self, url: str) -> None:
-        assert url == "file:///graph"
-
-    def partners(self, segment: int, direction: str = "out") -> Any:
-        if segment != BIG:
-            raise SpecError(f"there is no segment {segment}")
-        count = 3 if direction == "out" else 0
-        segments = np.arange(BIG, BIG + count, dtype=np.uint64) if count else np.zeros(0, np.uint64)
-        return SimpleNamespace(segments=segments, counts=np.arange(count, 0, -1, dtype=np.uint32),
-                               voxels=np.arange(count, dtype=np.uint64))  # fmt: skip
-
-
-def test_partners_come_from_the_graph(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("igneous_ng.graphs")
-    module.Graph = Fake  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "igneous_ng.graphs", module)
-    out = [{"segment": str(BIG + k), "count": 3 - k, "voxels": k} for k in range(3)]
-    about = {"graph": "g", "version": "v7", "segment": str(BIG)}
-    assert told(ask(f"/api/partners?segment={BIG}")) == {**about, "out": out, "out_total": 3, "in": [], "in_total": 0}
-    found = told(ask(f"/api/partners?graph=g&segment={BIG}&direction=out&limit=2"))
-    assert found == {**about, "out": out[:2], "out_total": 3}
-    assert "there is no segment 5" in told(ask("/api/partners?graph=g&segment=5"), 404)["error"]
+def test_partners_come_from_the_graph(folder: Path) -> None:
+    pytest.importorskip("pyarrow", reason="the extra `parquet` is optional")
+    rows = synaptic.table(f"file://{folder}/table")
+    built(folder)
+    edge = (rows["flags"] & LEFT_OUT == 0) & (rows["pre"] != rows["post"])
+    hub = Counter(rows["pre"][edge].tolist()).most_common(1)[0][0]
+    counts = Counter(rows["post"][edge & (rows["pre"] == hub)].tolist())
+    graph = {"g": f"file://{folder}/graph"}
+    with serve(folder, Answers({}, graph, {}, 1 << 20)) as server, asking(server) as ask:
+        found = told(ask(f"/api/partners?segment={hub}"))
+        assert (found["graph"], found["segment"], found["out_total"]) == ("g", str(hub), len(counts))
+        assert {int(one["segment"]): one["count"] for one in found["out"]} == counts
+        assert sorted((one["count"] for one in found["out"]), reverse=True) == [one["count"] for one in found["out"]]
+        few = told(ask(f"/api/partners?graph=g&segment={hub}&direction=out&limit=2"))
+        assert (few["out"], few["out_total"], "in" in few) == (found["out"][:2], len(counts), False)
+        assert "5" in told(ask("/api/partners?graph=g&segment=5"), 404)["error"]
 
 
 def test_answers_are_known_again_and_other_methods_are_as_elsewhere(ask: Ask) -> None:

@@ -142,7 +142,8 @@ def test_only_a_segmentation_is_one() -> None:
     ("bad", "what"),
     [
         ({}, "not of a Precomputed volume"),
-        ({"@type": "neuroglancer_annotations_v1"}, "neuroglancer_annotations_v1"),
+        ({"@type": "neuroglancer_skeletons"}, "neuroglancer_skeletons"),
+        ({"@type": "neuroglancer_annotations_v1"}, "not of annotations in space"),
         (info(scales=[]), "IndexError"),
         (info(scales=7), "TypeError"),
         (info(scales=["k"]), "TypeError"),
@@ -167,3 +168,37 @@ def test_a_bad_info_is_named(bad: dict[str, Any], what: str) -> None:
 def test_a_view_of_nothing_is_a_wrong_request() -> None:
     with pytest.raises(SpecError, match="at least one"):
         state([])
+
+
+def marks(**changes: Any) -> dict[str, Any]:
+    """Annotations between two sides, in nm."""
+    related = [{"id": "pre"}, {"id": "post"}]
+    return {"@type": "neuroglancer_annotations_v1", "dimensions": {axis: [1e-09, "m"] for axis in "xyz"},
+            "lower_bound": [0, 0, 0], "upper_bound": [32000, 64000, 20000], "relationships": related,
+            **changes}  # fmt: skip
+
+
+def test_annotations_follow_the_segments_of_the_first_segmentation() -> None:
+    made = state([Shown("em", URL, info()), Shown("seg", URL, segmentation()), Shown("syn", URL, marks())])
+    assert "setPointMarkerSize" in made["layers"][2].pop("shader")
+    assert made["layers"][2] == {
+        "type": "annotation",
+        "name": "syn",
+        "source": f"precomputed://{URL}",
+        "annotationColor": "#ffd700",
+        "linkedSegmentationLayer": {"pre": "seg", "post": "seg"},
+        "filterBySegmentation": ["pre", "post"],
+    }
+
+
+def test_annotations_alone_are_shown_in_their_own_units() -> None:
+    made = state([Shown("syn", URL, marks(lower_bound=[-10.5, 0, 0]))])
+    assert made["dimensions"]["z"] == [1e-09, "m"]
+    assert made["position"] == [15994.5, 32000.5, 10000.5]
+    assert "linkedSegmentationLayer" not in only_layer(made)
+
+
+@pytest.mark.parametrize("wrong", [{"dimensions": {"t": [1, "s"]}}, {"lower_bound": None}, {"upper_bound": [0, 0]}])
+def test_annotations_elsewhere_than_in_space_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="not of annotations in space"):
+        state([Shown("syn", URL, marks(**wrong))])

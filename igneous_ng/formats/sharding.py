@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import chain, groupby
+from itertools import chain, groupby, pairwise
 from math import prod
 from mmap import mmap
 from typing import Any, Literal, get_args
@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.compression import compressed, decompressed
+from igneous_ng.formats.pieces import Pieces
 from igneous_ng.geometry import Box, Vec3, ceil_div, vec
 
 Keys = npt.NDArray[np.uint64]
@@ -221,6 +222,32 @@ def joined(spec: Spec, chunks: Mapping[int, bytes], before: Mapping[int, bytes] 
         index[minishard] = at, at + len(data)
         at += len(data)
     return b"".join((index.tobytes(), *bodies, *(data for _, data in tables)))
+
+
+def laid(spec: Spec, keys: Keys, chunks: Pieces) -> bytes:
+    """As :func:`joined`, of many chunks in one array, by ``keys`` without repeats in any order: the same bytes."""
+    minishards = spec.locate(keys)[1]
+    order = np.lexsort((keys, minishards))
+    keys, minishards, stored = keys[order], minishards[order], chunks.take(order)
+    bounds = np.append(np.flatnonzero(np.append(True, minishards[1:] != minishards[:-1])[: len(keys)]), len(keys))
+    index, tables, at = np.zeros((1 << spec.minishard_bits, 2), "<u8"), list[bytes](), int(stored.ends[-1])
+    for start, stop in pairwise(bounds.tolist()):
+        table = np.zeros((3, stop - start), "<u8")
+        table[0] = np.diff(keys[start:stop], prepend=np.uint64(0))
+        table[1, 0] = stored.ends[start]
+        table[2] = stored.sizes[start:stop]
+        tables.append(packed(table.tobytes(), spec.minishard_index_encoding))
+        index[int(minishards[start])] = at, at + len(tables[-1])
+        at += len(tables[-1])
+    return b"".join((index.tobytes(), stored.data.tobytes(), *tables))
+
+
+def packed_each(chunks: Pieces, how: Packing) -> Pieces:
+    """Each chunk :func:`packed`."""
+    if how == "raw":
+        return chunks
+    found = [packed(chunks[row], how) for row in range(len(chunks))]
+    return Pieces.sized(np.frombuffer(b"".join(found), np.uint8), np.array([len(one) for one in found], np.int64))
 
 
 def packed(data: bytes, how: Packing) -> bytes:

@@ -292,11 +292,9 @@ class Relabel(Judging, name="synapse relabel"):
         begins = own == keys
         whole = clefts.rows_of(plan, keys[begins & kept], payload[begins & kept])
         desk.clefts.write(at, whole)
-        counts = {name: int(np.count_nonzero(found & begins)) for name, found in reasons.items()}
-        means = int(clefts.means(whole["sum"], whole["voxels"]).sum())
-        seen = int(desk.read("parts", at, ["seen"])["seen"][0])
-        desk.count(0, at, {"clefts": int(np.count_nonzero(begins)), **counts, "means": means, "seen": seen})
-        io.note(clefts=len(whole["id"]), **counts)
+        counts = clefts.counted(whole, {name: found[begins] for name, found in reasons.items()})
+        desk.count(0, at, {**counts, "seen": int(desk.read("parts", at, ["seen"])["seen"][0])})
+        io.note(**counts)
 
     def finish(self, io: IO) -> None:
         """Allow counting."""

@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
-from importlib import import_module
 from io import BytesIO
 from threading import Semaphore
 from typing import Any
@@ -31,6 +30,7 @@ import numpy.typing as npt
 from igneous_ng.errors import DataError, IgneousError, SpecError, TransientError
 from igneous_ng.formats import remaps
 from igneous_ng.geometry import Box
+from igneous_ng.graphs import Graph
 from igneous_ng.io import IO
 from igneous_ng.renaming import Renaming
 from igneous_ng.store import Store
@@ -126,7 +126,7 @@ class Answers:
         limit = query.take("limit", questions.whole, _PARTNERS)
         query.done()
         url = _named(self.graphs, name, "graph", "--graph")
-        graph = import_module("igneous_ng.graphs").Graph(url)
+        graph = Graph(url)
         found: dict[str, Any] = {"graph": name, "version": graph.version, "segment": str(segment)}
         for side in ("out", "in") if way == "both" else (way,):
             try:

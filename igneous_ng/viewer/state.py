@@ -30,6 +30,17 @@ _PANEL = (560, 340)  # pixels of a cross section in four panels on a window of 1
 _MARGIN = 1.1
 _SEE_THROUGH = 0.35  # of a mesh around its skeleton
 _DEPTH_MARGIN = 1.3  # what is near looks larger
+_GOLD = "#ffd700"
+_MARKS = (  # small ones: many lie together; each call is heard by annotations of its own kind only
+    "void main() {\n"
+    "  setColor(defaultColor());\n"
+    "  setPointMarkerSize(3.0);\n"
+    "  setPointMarkerBorderWidth(0.0);\n"
+    "  setEndpointMarkerSize(3.0);\n"
+    "  setEndpointMarkerBorderWidth(0.0);\n"
+    "  setLineWidth(2.0);\n"
+    "}\n"
+)
 _GRAY = "#uicontrol invlerp contrast\nvoid main() { emitGrayscale(contrast()); }\n"
 _RGB = (
     "#uicontrol invlerp contrast\n"
@@ -79,15 +90,22 @@ def is_segmentation(info: dict[str, Any]) -> bool:
     return info.get("type") == "segmentation"
 
 
+def is_annotations(info: dict[str, Any]) -> bool:
+    """Whether the ``info`` file describes annotations."""
+    return info.get("@type") == "neuroglancer_annotations_v1"
+
+
 def state(layers: Sequence[Shown]) -> dict[str, Any]:
     """The state that shows all ``layers`` whole, in four panels, at their common centre.
 
-    Dimensions are the finest voxels of the first layer. DataError for an ``info`` that is not of a
-    Precomputed volume, SpecError where no layer is given.
+    Dimensions are the finest voxels of the first layer. Annotations show those of the segments that are selected in
+    the first segmentation, if there is one. DataError for an ``info`` that is neither of a Precomputed volume nor of
+    annotations, SpecError where no layer is given.
     """
     if not layers:
         raise SpecError("a view of no layers; name at least one")
-    volumes = [_extent(layer) for layer in layers]
+    volumes = [_space(layer) if is_annotations(layer.info) else _extent(layer) for layer in layers]
+    segmentation = next((layer.name for layer in layers if is_segmentation(layer.info)), None)
     unit = volumes[0][1]
     low, high = _union(volumes)
     size: Vec3f = _triple((b - a) / min(unit) for a, b in zip(low, high, strict=True))
@@ -97,14 +115,22 @@ def state(layers: Sequence[Shown]) -> dict[str, Any]:
         "crossSectionScale": _cross_section_scale(size),
         "projectionScale": _rounded(math.hypot(*size) * _DEPTH_MARGIN),
         "projectionOrientation": _ORIENTATION,
-        "layers": [_layer(layer, bottom=index == 0) for index, layer in enumerate(layers)],
+        "layers": [_layer(layer, index == 0, segmentation) for index, layer in enumerate(layers)],
         "showSlices": False,
         "layout": "4panel",
     }
 
 
-def _layer(layer: Shown, bottom: bool) -> dict[str, Any]:
+def _layer(layer: Shown, bottom: bool, segmentation: str | None) -> dict[str, Any]:
     common = {"name": layer.name, "source": f"precomputed://{layer.url}"}
+    if is_annotations(layer.info):
+        return {
+            "type": "annotation",
+            **common,
+            "annotationColor": _GOLD,
+            "shader": _MARKS,
+            **_links(layer, segmentation),
+        }
     if is_segmentation(layer.info):
         return {
             "type": "segmentation",
@@ -125,6 +151,26 @@ def _layer(layer: Shown, bottom: bool) -> dict[str, Any]:
         "shader": _SHADERS.get(layer.info["num_channels"], _GRAY),
         "shaderControls": {"contrast": {"range": ends}},
     }
+
+
+def _links(layer: Shown, segmentation: str | None) -> dict[str, Any]:
+    """By which relationships annotations go with a segmentation; where no segment is selected, all are shown."""
+    names = [one["id"] for one in layer.info.get("relationships", ())]
+    if segmentation is None or not names:
+        return {}
+    return {"linkedSegmentationLayer": dict.fromkeys(names, segmentation), "filterBySegmentation": names}
+
+
+def _space(layer: Shown) -> tuple[Box, Vec3f]:
+    """The units in which annotations lie, and their size in nm; DataError where they are not of three lengths."""
+    info = layer.info
+    try:
+        resolution = _triple(_rounded(scale * 1e9) for scale, unit in info["dimensions"].values() if unit == "m")
+        return Box(vec(map(math.floor, info["lower_bound"])), vec(map(math.ceil, info["upper_bound"]))), resolution
+    except (KeyError, TypeError, ValueError, SpecError) as error:
+        raise DataError(
+            f"layer {layer.name} ({layer.url}): its info file is not of annotations in space ({error}); write it again"
+        ) from error
 
 
 def _extent(layer: Shown) -> tuple[Box, Vec3f]:
