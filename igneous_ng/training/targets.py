@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 _JOINED = 0.6  # how much voxels of one cell count, against boundaries
 _FAR = 0.3  # how much affinities over distances count, against those of neighbours
 _SHOWN = 0.7  # of patches for classes are laid around a voxel of one
-_RAREST = 4.0  # how much a voxel of a rare class counts at most, against one of none
+_RAREST = 16.0  # how much a voxel of a rare class counts at most, against one of none
 _DIGITS = 5
 
 
