@@ -1,6 +1,6 @@
 """How good the network `cleft` is: synapses found in synthetic tissue that it never saw, against the truth.
 
-    python bench/synapse_accuracy.py [model=cleft] [side=384] [seed=11] [thresholds=0.5] [min_size=100] [folder=DIR]
+    python bench/synapse_accuracy.py [model=cleft] [side=384] [seed=11] [thresholds=0.85] [min_size=100] [folder=DIR]
 
 Draws a volume of SIDE voxels of 10 nm, asks the model, detects clefts from each threshold on and assigns partners in
 the true segmentation, by the channels of the evidence. A found synapse and a true one are the same where they are less
@@ -35,7 +35,7 @@ FAR = 1e9
 
 def main(words: list[str]) -> None:
     """Print a line for each threshold."""
-    chosen = {"model": "cleft", "side": "384", "seed": "11", "thresholds": "0.5", "min_size": "100", "folder": ""}
+    chosen = {"model": "cleft", "side": "384", "seed": "11", "thresholds": "0.85", "min_size": "100", "folder": ""}
     chosen |= dict(word.split("=", 1) for word in words)
     with tempfile.TemporaryDirectory() as made:
         folder = Layer.parse(str(Path(chosen["folder"] or made).resolve()))
