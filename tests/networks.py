@@ -43,6 +43,25 @@ def stored(url: str, channels: int = 3, patch: Vec3 = (20, 20, 20), overlap: flo
     return url
 
 
+def classes(url: str, kernel: np.ndarray, patch: Vec3 = (20, 20, 20)) -> str:
+    """The folder of a convolution that tells as many classes as ``kernel`` has channels."""
+    shape = Shape(patch, (REACH, REACH, REACH), len(kernel))
+    names = tuple(f"class {n}" for n in range(len(kernel)))
+    card = Card("onnx", shape, (8.0, 8.0, 8.0), None, 0.5, made={"by": "tests"}, classes=names)
+    folder.write(IO(), url, card, onnx(kernel))
+    return url
+
+
+def round_weights(channels: int) -> np.ndarray:
+    """As :func:`weights`, the same however they are turned: they follow the distance alone."""
+    steps = np.arange(-REACH, REACH + 1) ** 2
+    squares = steps[:, None, None] + steps[:, None] + steps
+    found = np.stack(
+        [np.random.default_rng(seed).normal(0, 0.3, 3 * REACH**2 + 1)[squares] for seed in range(channels)]
+    )
+    return np.asarray(found - found.mean(axis=(1, 2, 3), keepdims=True), np.float32)[:, None]
+
+
 def _value(name: str, channels: int, sides: Vec3 | None) -> bytes:
     free = [_text(2, letter) for letter in "dhw"]
     spatial = free if sides is None else [_number(1, n) for n in sides]

@@ -23,6 +23,11 @@ def squares(patch: np.ndarray) -> np.ndarray:
     return np.asfortranarray((patch**2)[..., None])
 
 
+def classes(patch: np.ndarray) -> np.ndarray:
+    """Three channels that are no affinities."""
+    return np.asfortranarray(np.stack([patch, patch**2, 255 - patch], axis=-1))
+
+
 def patch(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> np.ndarray:
     return np.asfortranarray(np.random.default_rng(seed).integers(0, 256, shape).astype(np.float32))
 
@@ -30,7 +35,7 @@ def patch(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("way", turns("all", True))
 def test_affinities_of_a_turned_patch_turned_back_are_those_of_the_patch(way: Turn) -> None:
     seen = patch()
-    plain, back = steps(seen), way.back(steps(way.of(seen)))
+    plain, back = steps(seen), way.back(steps(way.of(seen)), joining=True)
     for axis in range(3):
         first, rest = (np.moveaxis(one[..., axis], axis, 0) for one in (plain, back))
         assert (first[1:] == rest[1:]).all()
@@ -40,15 +45,21 @@ def test_affinities_of_a_turned_patch_turned_back_are_those_of_the_patch(way: Tu
 @pytest.mark.parametrize("way", turns("all", True))
 def test_boundaries_of_a_turned_patch_turned_back_are_those_of_the_patch(way: Turn) -> None:
     seen = patch()
-    assert (way.back(squares(way.of(seen))) == squares(seen)).all()
+    assert (way.back(squares(way.of(seen)), joining=False) == squares(seen)).all()
+
+
+@pytest.mark.parametrize("way", turns("all", True))
+def test_three_classes_stay_where_they_are(way: Turn) -> None:
+    seen = patch()
+    assert (way.back(classes(way.of(seen)), joining=False) == classes(seen)).all()
 
 
 @pytest.mark.parametrize("augment", ["none", "flips", "all"])
 @pytest.mark.parametrize("isotropic", [False, True])
 def test_the_mean_over_all_ways_is_that_of_one(augment: Augment, isotropic: bool) -> None:
     seen = patch((6, 6, 6) if isotropic else (6, 6, 3))
-    for model in (steps, squares):
-        assert (predicted(model, seen, turns(augment, isotropic)) == model(seen)).all()
+    for model in (steps, squares, classes):
+        assert (predicted(model, seen, turns(augment, isotropic), model is steps) == model(seen)).all()
 
 
 def test_ways_are_all_different_and_as_many_as_there_are() -> None:
@@ -68,4 +79,4 @@ def test_what_sees_a_direction_is_averaged() -> None:
     ways = [Turn(), Turn(flips=(True, False, False))]
     seen = patch((4, 1, 1))
     there, back = slope(seen), slope(seen[::-1])[::-1]
-    assert (predicted(slope, seen, ways) == (there + back) / 2).all()
+    assert (predicted(slope, seen, ways, joining=False) == (there + back) / 2).all()

@@ -50,7 +50,7 @@ def borders(labels: np.ndarray) -> np.ndarray:
 
 
 def same(a: synth.Rendered, b: synth.Rendered) -> bool:
-    return all(np.array_equal(getattr(a, k), getattr(b, k)) for k in ("em", "labels", "mitochondria"))
+    return all(np.array_equal(array, vars(b)[name]) for name, array in vars(a).items())
 
 
 @st.composite
@@ -63,8 +63,8 @@ def boxes(draw: st.DrawFn, shape: Vec3 = SHAPE) -> Box:
 @settings(max_examples=40, deadline=None)
 @given(boxes())
 def test_a_box_is_the_same_bytes_as_that_part_of_the_whole(box: Box) -> None:
-    part, at, full = synth.render(scene(), box), box.slices(), whole()
-    assert same(part, synth.Rendered(full.em[at], full.labels[at], full.mitochondria[at]))
+    part, at = synth.render(scene(), box), box.slices()
+    assert same(part, synth.Rendered(**{name: array[at] for name, array in vars(whole()).items()}))
 
 
 def test_a_scene_made_again_renders_the_same_and_another_seed_does_not() -> None:
@@ -149,6 +149,39 @@ def test_a_synapse_is_darker_than_other_contacts() -> None:
     made, drawn = scene((128, 128, 96), TEN, 1), whole((128, 128, 96), TEN, 1)
     plaque = [float(drawn.em[s.position]) for s in made.synapses]
     assert np.mean(plaque) < drawn.em[borders(drawn.labels)].mean() - 10
+
+
+def plaque(made: synth.Scene, synapse: synth.Synapse) -> tuple[np.ndarray, np.ndarray]:
+    """Where more than half of its grey is a synapse's own, on either side, of the whole volume, by definition."""
+    owned = fields.own(made.tubes, made.seed, made.bounds, made.resolution)
+    places = (np.indices(made.shape).T + 0.5).T * np.array(made.resolution)[:, None, None, None]
+    centre = (np.array(synapse.position) + 0.5) * made.resolution
+    radius = 120 + 100 * synth._share(synth._key(made, 14), synapse.id)
+    far = np.sqrt(((places.T - centre) ** 2).sum(-1)).T / radius
+    round_off = np.minimum(1, 2 * np.maximum(0, 1 - far**2) ** 2)
+    sides = []
+    for body, other, thick in ((synapse.pre, synapse.post, 34), (synapse.post, synapse.pre, 70)):
+        deep = np.maximum(0, 1 - (owned.gap / 2 / thick) ** 2) ** 2
+        sides.append((round_off * deep > 0.5) & (owned.body == body - 1) & (owned.other == other - 1))
+    return sides[0], sides[1]
+
+
+@pytest.mark.parametrize(("shape", "resolution"), [((96, 80, 64), TEN), ((96, 80, 40), (8.0, 8.0, 30.0))])
+def test_clefts_and_sides_are_where_plaques_are_drawn(shape: Vec3, resolution: Vec3f) -> None:
+    made, drawn = scene(shape, resolution, 2), whole(shape, resolution, 2)
+    clefts, sides = np.zeros(shape, np.uint64), np.zeros(shape, np.uint8)
+    for synapse in made.synapses:
+        before, after = plaque(made, synapse)
+        assert before.any() or after.any()
+        clefts[before | after] = synapse.id
+        sides[before], sides[after] = synth.PRE, synth.POST
+    assert (drawn.clefts != clefts).sum() + (drawn.sides != sides).sum() <= 2  # of those at the limit
+    assert drawn.clefts.dtype == np.uint64
+    assert drawn.sides.dtype == np.uint8
+    by_id = {synapse.id: synapse for synapse in made.synapses}
+    for number in np.unique(drawn.clefts[drawn.clefts > 0]).tolist():
+        assert set(drawn.labels[(drawn.clefts == number) & (drawn.sides == synth.PRE)]) <= {by_id[number].pre}
+        assert set(drawn.labels[(drawn.clefts == number) & (drawn.sides == synth.POST)]) <= {by_id[number].post}
 
 
 def test_a_soma_has_a_nucleus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +280,8 @@ def test_the_stage_writes_layers_and_truth(tmp_path: Path) -> None:
         stage.execute(unit, io)
     stage.finish(io)
     drawn = whole((80, 70, 30), TEN, 2)
-    for name, array in (("image", drawn.em), ("segmentation", drawn.labels), ("mitochondria", drawn.mitochondria)):
+    for name in ("image", "segmentation", "mitochondria", "clefts", "sides"):
+        array = vars(drawn)[{"image": "em", "segmentation": "labels"}.get(name, name)]
         volume = io.volume(f"{stage.out}/{name}", 0)
         assert volume.bounds == Box.sized((-7, 100, 3), (80, 70, 30))
         assert np.array_equal(io.read(volume, volume.bounds)[..., 0], array)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,22 @@ def test_a_task_takes_no_more_memory_than_it_declares(folder: Path, which: str, 
         made.prepare(IO())
         return made
 
+    _measured(stage, which)
+
+
+def test_sixteen_classes_take_no_more_memory_than_declared(folder: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    url = networks.classes(f"file://{folder}/classes", networks.weights(16), (64, 64, 64))
+
+    def stage(name: str) -> Infer:
+        made = Infer(image=f"{folder}/{name}", layer=f"{folder}/{name}-classes", model=url)
+        made.prepare(IO())
+        return made
+
+    _measured(stage, "classes")
+
+
+def _measured(stage: Callable[[str], Infer], which: str) -> None:
     words = [json.dumps(to_dict(stage(name))) for name in ("big", "small")]
     done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
     taken, declared = json.loads(done.stdout)

@@ -47,6 +47,17 @@ def test_a_folder_gives_back_what_was_put_in_it(tmp_path: Path) -> None:
     assert folder.learnt(IO(), url, CARD) == b"learnt"
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 16])
+def test_a_description_names_classes(count: int) -> None:
+    names = tuple(f"class {n}" for n in range(count))
+    card = Card("onnx", Shape((9, 8, 7), (2, 2, 2), count), (8.0, 8.0, 8.0), classes=names)
+    raw = card.to_json()
+    assert raw["task"] == "classes"
+    assert raw["classes"] == list(names)
+    assert Card.parse(raw, "here") == card
+    assert "task" not in CARD.to_json()
+
+
 def test_what_a_description_leaves_out_has_defaults() -> None:
     raw = CARD.to_json()
     for key in ("levels", "overlap", "bytes_per_voxel", "made"):
@@ -69,6 +80,13 @@ def test_what_a_description_leaves_out_has_defaults() -> None:
         ({"levels": {"median": 0.5}}, "a median and a spread"),
         ({"levels": {"median": 0.5, "spread": 0}}, "more than 0"),
         ({"levels": {"median": 128, "spread": 30}}, "from 0 to 1"),
+        ({"task": "dream"}, "the task 'dream'"),
+        ({"task": "classes"}, "not a model's description"),
+        ({"task": "classes", "classes": []}, "classes, with some"),
+        ({"task": "classes", "classes": ["a", "b"]}, "3 channels for 2 classes"),
+        ({"task": "classes", "classes": ["a", "b", "a"]}, "different names"),
+        ({"task": "classes", "classes": ["a", "", "b"]}, "different names"),
+        ({"task": "classes", "classes": [str(n) for n in range(17)], "channels": 17}, "1 to 16"),
     ],
 )
 def test_a_wrong_description_is_refused(change: dict[str, Any], said: str) -> None:
@@ -88,12 +106,13 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.
         opening.card(IO(), "net", (8, 8, 8), (9, 9, 9))
 
 
-def test_the_network_of_the_package_is_a_folder_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    networks.stored(f"file://{tmp_path}")
+@pytest.mark.parametrize("name", ["net", "cleft"])
+def test_a_network_of_the_package_is_a_folder_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    networks.stored(f"file://{tmp_path}/{name}")
     monkeypatch.setattr(opening, "_PACKAGED", tmp_path)
-    card = opening.card(IO(), "net", (8, 8, 8), (9, 9, 9))
-    assert card == folder.read(IO(), f"file://{tmp_path}")
-    assert opening.learnt(IO(), "net", card) == (tmp_path / "model.onnx").read_bytes()
+    card = opening.card(IO(), name, (8, 8, 8), (9, 9, 9))
+    assert card == folder.read(IO(), f"file://{tmp_path}/{name}")
+    assert opening.learnt(IO(), name, card) == (tmp_path / name / "model.onnx").read_bytes()
 
 
 def test_levels_are_order_statistics() -> None:

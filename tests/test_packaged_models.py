@@ -33,6 +33,25 @@ def test_models_are_small_and_part_of_the_package() -> None:
         assert (file.parent / "model.json").exists()
 
 
+def test_the_network_of_synapses_finds_them_in_tissue_that_it_never_saw() -> None:
+    pytest.importorskip("onnxruntime", reason="the extra `onnx` is optional")
+    drawn = tissue()
+    card = opening.card(IO(), "cleft", RESOLUTION, SHAPE)
+    assert card.classes == ("pre", "post")
+    model = opening.load(opening.learnt(IO(), "cleft", card), card, Machine("cpu"))
+    own, margin = Greys.of(greys.counted(grey(drawn.em))), card.shape.margin
+    seen = np.asfortranarray(np.pad(drawn.em, [(m, m) for m in margin], mode="reflect"))
+    said = Asked(model, [Turn()], own, card.levels, classes=True).of(seen)
+    said = said[tuple(slice(m, -m) for m in margin)]
+    evidence = said.max(axis=3)
+    assert np.median(evidence[drawn.clefts > 0]) > 20 * np.median(evidence[drawn.clefts == 0])
+    numbers, sizes = np.unique(drawn.clefts[drawn.clefts > 0], return_counts=True)
+    large = numbers[sizes > 500]
+    assert len(large)
+    assert all(np.percentile(evidence[drawn.clefts == number], 90) > 0.85 for number in large)
+    assert (evidence[drawn.clefts == 0] > 0.85).mean() < 0.001
+
+
 def test_the_network_tells_cells_apart_in_tissue_that_it_never_saw() -> None:
     pytest.importorskip("onnxruntime", reason="the extra `onnx` is optional")
     drawn = tissue()

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import correlate, gaussian_filter
+from scipy.special import expit
 
 from igneous_ng import run
 from igneous_ng.affinities import Affinities
@@ -97,6 +98,61 @@ def test_the_sheet_filter_is_that_of_the_whole_at_once(image: Path) -> None:
     assert notes(image.parent / "b")[0]["patches"] == 1
     sides = max(SIDES[:2]), max(SIDES[:2]), SIDES[2]
     assert card.shape.patch == vec(n + 2 * m for n, m in zip(sides, card.shape.margin, strict=True))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_classes_are_what_the_network_says_of_each_voxel(image: Path, channels: int) -> None:
+    pytest.importorskip("onnxruntime")
+    kernel = networks.weights(channels)
+    url = networks.classes(f"file://{image.parent}/model", kernel, (20, 18, 16))
+    found = whole(infer(image, model=url))
+    shades = np.pad(tissue()[..., 0] / np.float32(255), networks.REACH, mode="reflect").astype(float)
+    inner = (slice(networks.REACH, -networks.REACH),) * 3
+    said = np.stack([expit(correlate(shades, one[0].T.astype(float), mode="constant")[inner]) for one in kernel], -1)
+    expected = np.rint(said * 255).astype(int)
+    assert found.shape == (*SIDES, channels)
+    assert np.abs(found - expected).max() <= 1
+    assert (found != expected).mean() < 1e-3
+    first = files(image.parent / "out")
+    for n, cell in enumerate(CELLS):
+        assert files(infer(image, f"out{n}", model=url, output="classes", cell=cell)) == first
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_classes_of_turned_images_are_those_of_the_image(image: Path, channels: int) -> None:
+    pytest.importorskip("onnxruntime")
+    url = networks.classes(f"file://{image.parent}/model", networks.round_weights(channels))
+    plain = whole(infer(image, "plain", model=url)).astype(int)
+    assert plain.std() > 5
+    for augment in ("flips", "all"):
+        turned = whole(infer(image, augment, model=url, augment=augment)).astype(int)
+        assert np.abs(turned - plain).max() <= 1
+        assert (turned != plain).mean() < 1e-3
+
+
+def test_no_class_is_where_a_mask_leaves_out(image: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    url = networks.classes(f"file://{image.parent}/model", networks.weights(2))
+    kept = np.ones((*SIDES, 1), np.uint8)
+    kept[5:20, :9] = 0
+    mask = create(image.parent / "mask", kept, LO, (16, 16, 16), resolution=NM)
+    plain = whole(infer(image, "plain", model=url))
+    plain[kept[..., 0] == 0] = 0
+    assert (whole(infer(image, "masked", model=url, mask=str(mask))) == plain).all()
+
+
+def test_classes_are_no_affinities(image: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    url = networks.classes(f"file://{image.parent}/model", networks.weights(2))
+    for output in ("affinities", "boundary"):
+        with pytest.raises(SpecError, match=f"{output}, and .* tells the classes class 0, class 1"):
+            infer(image, model=url, output=output)
+    with pytest.raises(SpecError, match="tells affinities or boundaries, no classes"):
+        infer(image, output="classes")
+    assert not (image.parent / "out").exists()
+    layer = infer(image, model=url)
+    with pytest.raises(SpecError, match="2 channels of uint8; affinities are 3"):
+        Affinities(f"file://{layer}", 0).volume(IO())
 
 
 @pytest.mark.parametrize("channels", [1, 3])

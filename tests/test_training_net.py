@@ -11,11 +11,12 @@ from igneous_ng import run
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
-from igneous_ng.models import folder
+from igneous_ng.models import folder, opening
+from igneous_ng.models.base import Machine
 from igneous_ng.models.greys import Greys
 from igneous_ng.stage import Layer
 from igneous_ng.stages.segment_train_net import TrainNet
-from igneous_ng.training import augmentation
+from igneous_ng.training import augmentation, blocks
 from tests import segmentations
 from tests.test_stage_segment_train import HELD, cells, layers
 
@@ -37,13 +38,81 @@ def torch() -> Any:
 def begun(steps: int = 40, width: int = 2, *, mixed: bool = False) -> Any:
     """A training on a toy."""
     torch()
-    from igneous_ng.training import fitting, network
+    from igneous_ng.training import fitting, network, targets
 
     grey, labels = cells((40, 36, 32))
     sample = fitting.Sample(np.asfortranarray(grey, np.float32) / np.float32(255), labels, 1.0)
     plan = network.Plan(width, network.pools(ISOTROPIC), 6, Greys(0.6, 0.3))
-    recipe = fitting.Recipe(ISOTROPIC, (24, 24, 24), 1, steps, 0.02, (1, 3), 5, mixed)
+    target = targets.Affinities(ISOTROPIC, (1, 3))
+    recipe = fitting.Recipe(ISOTROPIC, (24, 24, 24), 1, steps, 0.02, target, 5, mixed)
     return fitting.Training(recipe, plan, [sample], "cpu"), sample
+
+
+def spots(shape: tuple[int, int, int] = (48, 44, 40)) -> tuple[np.ndarray, np.ndarray]:
+    """An image with few dark balls, and classes: 1 is their lower half, 2 the upper one, which is darker."""
+    rng = np.random.default_rng(1)
+    grey = rng.normal(150, 12, shape)
+    labels = np.zeros(shape, np.uint8)
+    places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    for middle in ((10, 10, 10), (30, 30, 12), (14, 30, 30), (38, 12, 28)):
+        ball = ((places - middle) ** 2).sum(axis=-1) < 16
+        upper = places[..., 2] > middle[2]
+        labels[ball & ~upper], labels[ball & upper] = 1, 2
+        grey[ball & ~upper] -= 50
+        grey[ball & upper] -= 90
+    return np.clip(grey, 1, 255).astype(np.uint8), labels
+
+
+def classing(steps: int = 60) -> Any:
+    """A training on rare classes."""
+    torch()
+    from igneous_ng.training import fitting, network, targets
+
+    grey, labels = spots()
+    sample = fitting.Sample(np.asfortranarray(grey, np.float32) / np.float32(255), labels, 1.0)
+    plan = network.Plan(4, network.pools(ISOTROPIC), 2, Greys(0.6, 0.1), 2)
+    target = targets.Classes(("pale", "dark"), targets.rarity(np.bincount(labels.ravel())))
+    return fitting.Training(fitting.Recipe(ISOTROPIC, (24, 24, 24), 1, steps, 0.02, target, 5), plan, [sample], "cpu")
+
+
+def test_rare_classes_are_learnt() -> None:
+    training = classing()
+    before = training.score(training.samples)
+    for _ in range(60):
+        training.advance()
+    after = training.score(training.samples)
+    assert after["loss"] < 0.2 * before["loss"]
+    assert after["dark precision"] > 0.35
+    assert after["dark recall"] > 0.6
+
+
+def test_most_patches_hold_what_is_rare() -> None:
+    training = classing()
+    drawn = [training._draw(np.random.default_rng(n)) for n in range(200)]
+    assert all(grey.shape == (24, 24, 24) and wanted.shape == (2, 24, 24, 24) for grey, wanted, _ in drawn)
+    inner = (slice(None), *[slice(4, -4)] * 3)
+    held = np.mean([wanted[inner].any() for _, wanted, _ in drawn])
+    sample = training.samples[0]
+    training._sought = [np.zeros(0, np.int64)]
+    plain = np.mean([training._draw(np.random.default_rng(n))[1][inner].any() for n in range(200)])
+    assert 0 < (sample.labels > 0).mean() < 0.02
+    assert held > 0.7 + 0.3 * plain - 0.1
+    assert held > plain + 0.1
+
+
+def test_what_counts_of_classes_is_as_defined() -> None:
+    found = torch()
+    from igneous_ng.training import targets
+
+    target = targets.Classes(("a", "b"), (1.0, 3.0))
+    labels = np.array([0, 1, 2, blocks.UNKNOWN, 2], np.uint8).reshape(5, 1, 1)
+    wanted, known = (found.from_numpy(one.T[None].astype(np.float32)) for one in target.wanted(labels))
+    assert wanted[0, :, 0, 0].tolist() == [[0, 1, 0, 0, 0], [0, 0, 1, 0, 1]]
+    assert target.weights(wanted, known)[0, :, 0, 0].tolist() == [[1, 1, 1, 0, 1], [1, 1, 3, 0, 3]]
+    logits = found.tensor([[9.0, 9, -9, 9, -9], [-9, -9, 9, 9, -9]]).reshape(1, 2, 1, 1, 5)
+    told = target.told(target.tally(logits, wanted, known))
+    assert told == {"a precision": 0.5, "a recall": 1.0, "b precision": 1.0, "b recall": 0.5}
+    assert targets.rarity(np.array([10**6, 10**6, 250_000, 0])) == (1.0, 2.0, 16.0)
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -162,9 +231,53 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(layers: tuple[str, str], t
         other.execute(0, IO())
 
 
+@pytest.fixture
+def spotted(tmp_path: Path) -> dict[str, Any]:
+    """The fields of a training on layers of rare classes."""
+    grey, labels = spots()
+    return {
+        "image": segmentations.layer(tmp_path / "spots", grey[..., np.newaxis]),
+        "labels": segmentations.layer(tmp_path / "classes", labels[..., np.newaxis]),
+        "target": "classes",
+        "classes": ("pale", "dark"),
+        **SMALL,
+    }
+
+
+@pytest.mark.long
+def test_a_stopped_training_of_classes_goes_on_to_the_same_bytes(spotted: dict[str, Any], tmp_path: Path) -> None:
+    torch()
+    common: dict[str, Any] = {**spotted, "held": Box((0, 0, 28), (48, 44, 40)), "rounds": 6, "checkpoint": 2}
+    run.inline(TrainNet(model=str(tmp_path / "whole"), **common))
+    run.inline(TrainNet(model=str(tmp_path / "part"), minutes=1e-9, **common))
+    run.inline(TrainNet(model=str(tmp_path / "part"), **common))
+    for name in ("model.onnx", "model.json", "checkpoint.npz"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "part" / name).read_bytes()
+    card = folder.read(IO(), f"file://{tmp_path}/whole")
+    assert card.classes == ("pale", "dark")
+    assert card.shape.channels == 2
+    assert set(card.made["held"]) == {"loss", "pale precision", "pale recall", "dark precision", "dark recall"}
+    model = opening.load(folder.learnt(IO(), f"file://{tmp_path}/whole", card), card, Machine("cpu"))
+    said = model.predict(np.full(card.shape.patch, 0.5, np.float32, order="F"))
+    assert said.shape == (*card.shape.patch, 2)
+
+
+def test_labels_that_are_no_classes_are_refused(spotted: dict[str, Any], tmp_path: Path) -> None:
+    torch()
+    three = {**spotted, "model": str(tmp_path / "m"), "classes": ("pale", "dark", "none")}
+    with pytest.raises(DataError, match="no voxel of none"):
+        TrainNet(**three).execute(0, IO())
+    with pytest.raises(DataError, match="a voxel of class 2; classes are 1 to 1"):
+        TrainNet(**{**three, "classes": ("pale",)}).execute(0, IO())
+    assert not (tmp_path / "m").exists()
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
+        ({"classes": ("a",)}, "target affinities and 1 names"),
+        ({"target": "classes"}, "target classes and 0 names"),
+        ({"target": "classes", "classes": ("a", "a")}, "different names"),
         ({"rounds": 0}, "at least 1"),
         ({"distances": (2,)}, "first of distances"),
         ({"patch": (18, 16, 16)}, "multiples of 4"),

@@ -2,7 +2,7 @@
 
 An affinity belongs to the later of its two voxels. In a mirrored patch that is the other one: so turned back it is one
 voxel before where it belongs, the first plane of its channel is told by nobody, and the plane that led out of the
-patch is dropped. With the axes, channels change places.
+patch is dropped. With the axes, channels change places. Of all else, such as classes, each voxel is told for itself.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ class Turn:
         """``patch`` [x, y, z] turned, in Fortran order."""
         return np.asfortranarray(self._mirrored(patch.transpose(self.axes)))
 
-    def back(self, values: Array) -> Array:
-        """What was said of the turned patch, of the patch: ``[x, y, z, channel]``; 0 is what is not told."""
+    def back(self, values: Array, joining: bool) -> Array:
+        """What was said of the turned patch, of the patch: ``[x, y, z, channel]``; 0 is what is not told.
+
+        With ``joining``, channels are affinities.
+        """
         upright = self._mirrored(values)
-        if values.shape[3] == 3:
+        if joining:
             upright = np.stack([_later(upright[..., k], k) if self.flips[k] else upright[..., k] for k in range(3)], -1)
             upright = upright[..., self._inverse]
         return upright.transpose(*self._inverse, 3)
@@ -61,15 +64,18 @@ def turns(augment: Augment, isotropic: bool) -> list[Turn]:
     return [Turn(vec(axes), flip) for axes in orders[augment] for flip in flips]
 
 
-def predicted(predict: Callable[[Array], Array], patch: Array, ways: Sequence[Turn]) -> Array:
-    """The mean of what ``predict`` says of ``patch`` [x, y, z] seen in all ``ways``, added in their order, float32."""
+def predicted(predict: Callable[[Array], Array], patch: Array, ways: Sequence[Turn], joining: bool) -> Array:
+    """The mean of what ``predict`` says of ``patch`` [x, y, z] seen in all ``ways``, added in their order, float32.
+
+    With ``joining``, what it says are affinities.
+    """
     if len(ways) == 1:
-        return ways[0].back(predict(ways[0].of(patch)))
+        return ways[0].back(predict(ways[0].of(patch)), joining)
     total: Array = np.zeros((), np.float32)
     for way in ways:
-        total = total + way.back(predict(way.of(patch)))
+        total = total + way.back(predict(way.of(patch)), joining)
     mean: Array = total / np.float32(len(ways))
-    for axis in range(3 if total.shape[3] == 3 else 0):
+    for axis in range(3 if joining else 0):
         first: tuple[slice | int, ...] = (*(0 if k == axis else slice(None) for k in range(3)), axis)
         mean[first] = total[first] / np.float32(max(1, sum(way.tells_first(axis) for way in ways)))
     return mean

@@ -20,7 +20,19 @@ from igneous_ng.kernels.synth_field import I32, Owned
 from igneous_ng.kernels.synth_noise import F32
 from igneous_ng.kernels.synth_scene import Scene, Skeleton, Synapse, check, plan
 
-__all__ = ["VOXEL_BYTES", "Rendered", "Scene", "Skeleton", "Synapse", "check", "halo", "plan", "render"]
+__all__ = [
+    "POST",
+    "PRE",
+    "VOXEL_BYTES",
+    "Rendered",
+    "Scene",
+    "Skeleton",
+    "Synapse",
+    "check",
+    "halo",
+    "plan",
+    "render",
+]
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
@@ -37,17 +49,25 @@ _GRAIN = ((31.0, 20.0), (47.0, 20.0), (85.0, 20.0))
 _BLUR = 9.0
 _SHOT = 6.0
 _BLUR_TAPS = 2
+PRE, POST = 1, 2
+"""The sides of a synapse, as drawn boxes name them."""
+_PLAQUE = 0.5  # the share of a plaque's own grey from which on it is one
 # Streams of the noise, far from those of the bent space (which uses the seed's own).
 _STREAM = 1 << 32
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A drawn box: grey values, body labels, mitochondria (0 outside them); each ``[x, y, z]``."""
+    """A drawn box: grey values, body labels, and what is 0 elsewhere: mitochondria, clefts, sides; each ``[x, y, z]``.
+
+    ``clefts`` has the id of the synapse whose plaque is there, ``sides`` which side of it: ``PRE`` or ``POST``.
+    """
 
     em: U8
     labels: U64
     mitochondria: U64
+    clefts: U64
+    sides: U8
 
 
 def halo(resolution: Vec3f) -> Vec3:
@@ -68,10 +88,11 @@ def render(scene: Scene, box: Box) -> Rendered:
     _vesicles(scene, wide, owned, grey)
     _organelles(scene, wide, depth, mito, grey)
     _membranes(scene, wide, owned, grey)
-    _densities(scene, wide, owned, grey)
+    clefts, sides = _densities(scene, wide, owned, grey)
     inner = box.slices(wide.lo)
     em = _detect(scene, box, _blur(grey, scene.resolution, reach))
-    return Rendered(em, scene.labels[owned.body[inner]], mito[inner].astype(np.uint64))
+    labels = scene.labels[owned.body[inner]]
+    return Rendered(em, labels, mito[inner].astype(np.uint64), clefts[inner].astype(np.uint64), sides[inner])
 
 
 def _key(scene: Scene, stream: int) -> int:
@@ -229,8 +250,12 @@ def _membranes(scene: Scene, box: Box, owned: Owned, grey: F32) -> None:
     grey += (dark - grey) * weight
 
 
-def _densities(scene: Scene, box: Box, owned: Owned, grey: F32) -> None:
-    """The dark plaque of a synapse: thick on the postsynaptic side, thin on the other."""
+def _densities(scene: Scene, box: Box, owned: Owned, grey: F32) -> tuple[I32, U8]:
+    """The dark plaques of synapses, thick on the postsynaptic side, thin on the other: whose they are, and the sides.
+
+    Where plaques overlap the later synapse's counts, as it is drawn over the others.
+    """
+    clefts, sides = np.zeros(box.shape, np.int32), np.zeros(box.shape, np.uint8)
     for synapse in scene.synapses:
         centre = _centre(scene, synapse)
         radius = 120.0 + 100.0 * _share(_key(scene, 14), synapse.id)
@@ -241,10 +266,15 @@ def _densities(scene: Scene, box: Box, owned: Owned, grey: F32) -> None:
         body, other = owned.body[at], owned.other[at]
         pre, post = synapse.pre - 1, synapse.post - 1
         half = owned.gap[at] * np.float32(0.5)
-        band = _bump(half, 70.0) * ((body == post) & (other == pre))
+        after = (body == post) & (other == pre)
+        band = _bump(half, 70.0) * after
         band += _bump(half, 34.0) * ((body == pre) & (other == post))
         weight = np.minimum(1, 2 * _bump(_distance(scene, part, centre), radius)) * band
         grey[at] += (np.float32(58) - grey[at]) * weight
+        drawn = weight > _PLAQUE
+        clefts[at][drawn] = synapse.id
+        sides[at][drawn] = np.where(after, POST, PRE)[drawn]
+    return clefts, sides
 
 
 def _share(key: int, number: int) -> float:

@@ -21,19 +21,24 @@ _ROUNDED = 1e-5  # how far beyond 0 and 1 sigmoids of libraries give, being roun
 
 @dataclass(frozen=True)
 class Asked:
-    """``model``, asked in several ``ways``; grey values of the levels ``own`` are shown to it as those of ``like``."""
+    """``model``, asked in several ``ways``; grey values of the levels ``own`` are shown to it as those of ``like``.
+
+    Its three channels are affinities, unless they are ``classes``.
+    """
 
     model: Model
     ways: Sequence[Turn]
     own: Greys | None
     like: Greys | None
+    classes: bool = False
 
     def of(self, voxels: Array) -> Array:
         """What it says of a patch of a layer's voxels [x, y, z]: ``[x, y, z, channel]``; DataError for nonsense."""
         shades = grey(voxels)
         if self.own is not None and self.like is not None:
             shades = self.own.moved(shades, self.like)
-        said = augmenting.predicted(self.model.predict, shades, self.ways)
+        joining = self.model.shape.channels == 3 and not self.classes
+        said = augmenting.predicted(self.model.predict, shades, self.ways, joining)
         if not (said.min() >= -_ROUNDED and said.max() <= 1 + _ROUNDED):
             raise DataError(
                 f"the model says {said.min():g} to {said.max():g}, and its answers are to be from 0 to 1; "

@@ -18,7 +18,8 @@ class Shape:
     """What a model takes and gives.
 
     A patch of ``patch`` voxels x, y, z goes in; of what comes out ``margin`` voxels at each side are not to be trusted.
-    ``channels`` is 1 for boundaries (1: surely boundary) or 3 for affinities to the voxel before along x, y, z.
+    ``channels`` is 1 for boundaries (1: surely boundary), 3 for affinities to the voxel before along x, y, z, or, of a
+    model of classes, their number.
     """
 
     patch: Vec3

@@ -18,6 +18,8 @@ from igneous_ng.models.greys import Greys
 
 FILES = {"trees": "trees.npz", "onnx": "model.onnx", "torch": "model.ts"}
 """What a model of each kind learnt, below its folder."""
+MOST_CLASSES = 16
+"""Classes that one model may tell apart."""
 _TYPE = "igneous_ng_model"
 
 
@@ -30,7 +32,8 @@ class Card:
     else is asked for: 0 is enough for a model whose margin holds all that it looks at. Predicting takes
     ``bytes_per_voxel`` of a patch. ``made`` says how it came to be. A model that floods has ``deltas``, by which its
     field of view, the patch, moves. One of ``sides`` has two channels: of an image and a cleft, where it is presynaptic
-    and where it is postsynaptic.
+    and where it is postsynaptic. A model of ``classes`` says in each channel how surely a voxel is of the class of that
+    name.
     """
 
     kind: str
@@ -42,6 +45,7 @@ class Card:
     made: dict[str, Any] = field(default_factory=dict)
     deltas: Vec3 | None = None
     sides: bool = False
+    classes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """In JSON's types."""
@@ -50,8 +54,8 @@ class Card:
         about = {"resolution": list(self.resolution), "levels": levels, "made": self.made}
         costs = {"overlap": self.overlap, "bytes_per_voxel": self.bytes_per_voxel}
         task: dict[str, Any] = {"task": "sides"} if self.sides else {}
-        if self.deltas is not None:
-            task = {"task": "flood", "deltas": list(self.deltas)}
+        task |= {} if self.deltas is None else {"task": "flood", "deltas": list(self.deltas)}
+        task |= {"task": "classes", "classes": list(self.classes)} if self.classes else {}
         return {"@type": _TYPE, "kind": self.kind, **task, **shape, **costs, **about}
 
     @classmethod
@@ -62,9 +66,8 @@ class Card:
             x, y, z = map(float, raw["resolution"])
             levels = None if raw.get("levels") is None else Greys.parse(raw["levels"], where)
             costs = float(raw.get("overlap", cls.overlap)), int(raw.get("bytes_per_voxel", cls.bytes_per_voxel))
-            deltas = vec(raw["deltas"]) if raw.get("task") == "flood" else None
-            made, sides = dict(raw.get("made", {})), raw.get("task") == "sides"
-            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, made, deltas, sides)
+            made, (deltas, sides, classes) = dict(raw.get("made", {})), _task(raw)
+            card = cls(raw["kind"], shape, (x, y, z), levels, *costs, made, deltas, sides, classes)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where}: not a model's description ({error!r}); see docs/design/025") from error
         if card.kind not in FILES:
@@ -74,10 +77,27 @@ class Card:
         return card
 
 
+def _task(raw: dict[str, Any]) -> tuple[Vec3 | None, bool, tuple[str, ...]]:
+    """By what a field of view moves, whether sides are told, and classes: at most one of them, by a model's task."""
+    match raw.get("task"):
+        case None:
+            return None, False, ()
+        case "flood":
+            return vec(raw["deltas"]), False, ()
+        case "sides":
+            return None, True, ()
+        case "classes" if raw["classes"]:
+            return None, False, tuple(map(str, raw["classes"]))
+    raise ValueError(f"the task {raw['task']!r}; there are flood, with deltas, sides, classes, with some, or none")
+
+
 def _wrong(card: Card) -> str:
     """What in a card cannot be; empty where all can."""
     shape = card.shape
-    if shape.channels not in ((2,) if card.sides else (1, 3)):
+    if card.classes:
+        if wrong := unnamed(card.classes) or _uncounted(shape, card.classes):
+            return wrong
+    elif shape.channels not in ((2,) if card.sides else (1, 3)):
         return f"{shape.channels} channels; boundaries are 1, sides of a cleft 2, affinities 3"
     if min(shape.margin) < 0 or any(n <= 2 * m for n, m in zip(shape.patch, shape.margin, strict=True)):
         return f"patches of {shape.patch} with margins of {shape.margin} leave nothing that is to be trusted"
@@ -88,6 +108,19 @@ def _wrong(card: Card) -> str:
     if card.bytes_per_voxel < 1:
         return f"{card.bytes_per_voxel} bytes per voxel"
     return "" if 0 <= card.overlap < 1 else f"an overlap of {card.overlap:g}, which is a part of 1, below 1"
+
+
+def unnamed(classes: tuple[str, ...]) -> str:
+    """What in the names of classes cannot be; empty where all can."""
+    if not 1 <= len(classes) <= MOST_CLASSES or len(set(classes)) < len(classes) or not all(classes):
+        return f"classes {', '.join(map(repr, classes))}; give 1 to {MOST_CLASSES} different names"
+    return ""
+
+
+def _uncounted(shape: Shape, classes: tuple[str, ...]) -> str:
+    if shape.channels == len(classes):
+        return ""
+    return f"{shape.channels} channels for {len(classes)} classes; each class is one channel"
 
 
 def _unmoved(shape: Shape, deltas: Vec3) -> str:
@@ -112,7 +145,9 @@ def read(io: IO, url: str) -> Card:
     where = f"{url}/model.json"
     raw = io.get_json(where)
     if raw is None:
-        raise SpecError(f"{where}: there is no model here; give `sheet`, `net`, or the URL of a model's folder")
+        raise SpecError(
+            f"{where}: there is no model here; give `sheet`, `net`, `cleft`, or the URL of a model's folder"
+        )
     return Card.parse(raw, where)
 
 

@@ -1,4 +1,4 @@
-"""Models by name: ``sheet``, ``net``, or the URL of a folder."""
+"""Models by name: ``sheet``, ``net``, ``cleft``, or the URL of a folder."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from igneous_ng.models.base import Answering, Flooding, Machine, Model
 from igneous_ng.models.folder import Card
 from igneous_ng.store import digest
 
-NAMES = ("sheet", "net")
-"""The models that come with the package."""
-_PACKAGED = Path(__file__).parent / "net"
+_STORED = ("net", "cleft")
+NAMES = ("sheet", *_STORED)
+"""The models that come with the package: a filter, a network of affinities, one of the sides of synapses."""
+_PACKAGED = Path(__file__).parent
 
 
 def card(io: IO, name: str, resolution: Vec3f, extent: Vec3) -> Card:
     """What a model says of itself, to a level of such voxels and so many of them; SpecError where there is none."""
     if name == "sheet":
         return sheet.card(resolution, extent)
-    if name != "net":
-        return _untasked(folder.read(io, name), name)
-    where = _PACKAGED / "model.json"
+    if name not in _STORED:
+        return _of_voxels(folder.read(io, name), name)
+    where = _PACKAGED / name / "model.json"
     if not where.exists():
         raise SpecError(
-            "this package was built without its network; give --model sheet, or the URL of a model's folder"
+            f"this package was built without its network {name}; give --model sheet, or the URL of a model's folder"
         )
     return Card.parse(json.loads(where.read_text()), str(where))
 
@@ -40,7 +41,9 @@ def flooding(io: IO, name: str, resolution: Vec3f) -> Card:
         return level.card(resolution)
     found = folder.read(io, name)
     if found.deltas is None:
-        raise SpecError(f"{name}: a model of affinities, for `segment infer`; `segment train flood` makes what floods")
+        raise SpecError(
+            f"{name}: a model for `segment infer`, that does not flood; `segment train flood` makes what floods"
+        )
     return found
 
 
@@ -54,7 +57,7 @@ def sides(io: IO, name: str, resolution: Vec3f) -> Card:
     return found
 
 
-def _untasked(found: Card, name: str) -> Card:
+def _of_voxels(found: Card, name: str) -> Card:
     if found.sides:
         raise SpecError(f"{name}: a model of the sides of clefts, for `synapse assign`; give one of affinities")
     if found.deltas is not None:
@@ -66,7 +69,8 @@ def learnt(io: IO, name: str, card: Card) -> bytes:
     """What the model learnt; nothing of one that learns nothing. What comes with the package is code, not data."""
     if name in ("sheet", level.NAME):
         return b""
-    return (_PACKAGED / folder.FILES[card.kind]).read_bytes() if name == "net" else folder.learnt(io, name, card)
+    file = _PACKAGED / name / folder.FILES[card.kind]
+    return file.read_bytes() if name in _STORED else folder.learnt(io, name, card)
 
 
 def load(data: bytes, card: Card, machine: Machine) -> Model:

@@ -1,4 +1,4 @@
-"""Affinities or boundaries of an image by a model, patch by patch, without seams."""
+"""Affinities, boundaries or classes of an image by a model, patch by patch, without seams."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from igneous_ng.store import Compression, digest
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
+Output = Literal["affinities", "boundary", "classes"]
 _NEAR = 4 / 3  # by which a level's voxels may differ from those that a model was trained on
 _ONE = (1, 1, 1)
 _BASE = 300_000_000  # bytes of a library of networks once it computes
@@ -43,18 +44,24 @@ _DEVICE = 2_000_000_000  # bytes of a graphics processor that such a library tak
 
 @dataclass(frozen=True, kw_only=True)
 class Infer(Masked, name="segment infer"):
-    """Say how surely neighbouring voxels of an image are of one cell, by a filter or a network.
+    """Say how surely neighbouring voxels of an image are of one cell, or voxels of a class, by a filter or a network.
 
     Patches lie on a lattice that is fixed to the layer and are blended in its order, so the cells of tasks leave no
-    trace. Patches of a single grey value are not asked about and count as 0 affinity, as does all that a mask leaves
-    out. The filter `sheet` needs no training; others are folders that `segment train` writes.
+    trace. Patches of a single grey value are not asked about and count as 0, as does all that a mask leaves out. The
+    filter `sheet` needs no training; others are folders that `segment train` writes. What a model of classes, such as
+    `cleft`, says of the sides of synapses, is for `synapse detect` and `synapse assign`.
     """
 
     image: LayerUrl = arg("Layer of the image, of one channel.")
-    layer: LayerUrl = arg("Layer to create: uint8, three channels of affinities, or one of boundaries.")
+    layer: LayerUrl = arg(
+        "Layer to create: uint8, three channels of affinities, one of boundaries, or one of each class."
+    )
     mip: int = opt(0, "Level of the image to read; it becomes level 0 of the new layer.")
-    model: str = opt("sheet", "sheet, net (the network of this package), or the URL of a model's folder.")
-    output: Literal["affinities", "boundary"] = opt("affinities", "What to write; either is made of the other.")
+    model: str = opt("sheet", "sheet, net or cleft (networks of this package), or the URL of a model's folder.")
+    output: Output | None = opt(
+        None,
+        "What to write: affinities or boundary, either made of the other; of a model of classes these, as they are.",
+    )
     patch: Vec3 | None = opt(None, "Voxels of a patch, its margins too; by default the model's own.")
     overlap: float | None = opt(None, "Part that the trusted parts of patches share; by default as the model says.")
     augment: Augment = opt("none", "Ask 8 times, mirrored (flips), or turned, too, 16 or 48 times (all); average.")
@@ -102,12 +109,12 @@ class Infer(Masked, name="segment infer"):
         if levels is None and card.levels is not None:
             levels = greys.measured(io, volume, partial(self.excluded, io, resolution=volume.resolution)).to_json()
         model = digest(opening.learnt(io, self.model, card))
-        io.create_layer(self.layer, self._info(volume))
+        io.create_layer(self.layer, self._info(volume, plan.channels))
         io.put_json(url, {"of": known, "levels": levels, "model": self.model, "learnt": model, "card": card.to_json()})
 
     def units(self, io: IO) -> Grid:
         """Cells of whole chunks."""
-        scale = self._info(self._volume(io)).scales[0]
+        scale = self._info(self._volume(io), 1).scales[0]
         return Grid(scale.bounds, round_to_chunks(scale, self.cell))
 
     def peak_bytes(self, unit: Box, io: IO) -> int:
@@ -134,11 +141,11 @@ class Infer(Masked, name="segment infer"):
         around, wide = plan.around(unit), self._wide(plan, unit)
         left_out = self.excluded(io, around, plan.volume.resolution)
         said = self._asked_about(io, plan, wide, left_out if left_out is None else left_out[wide.slices(around.lo)])
-        out = _as(self.output, said, wide, unit, plan.volume.bounds)
+        out = _as(plan.output, said, wide, unit, plan.volume.bounds)
         if left_out is not None:
-            _leave_out(out, left_out, around, unit)
+            _leave_out(plan.output, out, left_out, around, unit)
         io.note(**_figures(out))
-        io.write(io.volume(self.layer, 0, info=self._info(plan.volume)), unit, out, self.compress)
+        io.write(io.volume(self.layer, 0, info=self._info(plan.volume, plan.channels)), unit, out, self.compress)
 
     def said(self, io: IO) -> str:
         """How bright the image was found to be, and what the model is used to."""
@@ -152,7 +159,7 @@ class Infer(Masked, name="segment infer"):
         )
 
     def _asked_about(self, io: IO, plan: _Plan, box: Box, left_out: Array | None) -> Array:
-        """What the model says of ``box``, uint8 [x, y, z, channel]: affinities, or how surely voxels are boundary."""
+        """What the model says of ``box``, uint8 [x, y, z, channel], in the channels of the model."""
         lattice = plan.lattice
         parts = lattice.touching(box)
         shown = [part for part in parts if left_out is None or not left_out[(part & box).slices(box.lo)].all()]
@@ -185,7 +192,7 @@ class Infer(Masked, name="segment infer"):
         opening.check_same(data, known["learnt"], self.model)
         own = None if known["levels"] is None else Greys.parse(known["levels"], url)
         model = opening.load(data, card, Machine(self.device, self.precision == "half"))
-        return Asked(model, plan.ways, own, card.levels)
+        return Asked(model, plan.ways, own, card.levels, bool(card.classes))
 
     def _ways(self, patch: Vec3, resolution: Vec3f) -> list[Turn]:
         if self.augment == "all" and patch[0] != patch[1]:
@@ -208,7 +215,16 @@ class Infer(Masked, name="segment infer"):
         _check_scale(self.name, volume, card)
         part = card.overlap if self.overlap is None else self.overlap
         lattice = Lattice(volume.bounds, trusted, shape.margin, vec(int(t * part) for t in trusted))
-        return _Plan(volume, replace(card, shape=shape), lattice, self._ways(shape.patch, card.resolution))
+        ways = self._ways(shape.patch, card.resolution)
+        return _Plan(volume, replace(card, shape=shape), lattice, ways, self._output(card))
+
+    def _output(self, card: Card) -> Output:
+        """What is written; SpecError where the model does not say that."""
+        found: Output = self.output or ("classes" if card.classes else "affinities")
+        if (found == "classes") != bool(card.classes):
+            told = f"the classes {', '.join(card.classes)}" if card.classes else "affinities or boundaries, no classes"
+            raise SpecError(f"{self.name}.output: {found}, and {self.model} tells {told}; leave --output out")
+        return found
 
     def _volume(self, io: IO) -> Volume:
         volume = io.volume(self.image, self.mip, self.fill_missing)
@@ -221,13 +237,13 @@ class Infer(Masked, name="segment infer"):
 
     def _wide(self, plan: _Plan, unit: Box) -> Box:
         """The voxels that the model has to tell of: affinities are made of boundaries on both sides."""
-        return unit if self.output == "boundary" or plan.card.shape.channels == 3 else plan.around(unit)
+        return plan.around(unit) if plan.output == "affinities" and plan.card.shape.channels == 1 else unit
 
-    def _info(self, volume: Volume) -> Info:
+    def _info(self, volume: Volume, channels: int) -> Info:
         return new_info(
             kind=IMAGE,
             dtype="uint8",
-            channels=3 if self.output == "affinities" else 1,
+            channels=channels,
             bounds=volume.bounds,
             resolution=volume.resolution,
             chunk=self.chunk,
@@ -237,12 +253,18 @@ class Infer(Masked, name="segment infer"):
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is read, the model as it is used, where its patches lie, and in which ways it is asked about them."""
+    """What is read, the model as it is used, where its patches lie, how it is asked about them, and what is written."""
 
     volume: Volume
     card: Card
     lattice: Lattice
     ways: list[Turn]
+    output: Output
+
+    @property
+    def channels(self) -> int:
+        """Of the layer that is written."""
+        return {"affinities": 3, "boundary": 1, "classes": len(self.card.classes)}[self.output]
 
     def around(self, unit: Box) -> Box:
         """``unit`` and the voxels before it."""
@@ -273,8 +295,10 @@ def _bytes(values: Array) -> Array:
     return out
 
 
-def _as(output: str, said: Array, wide: Box, unit: Box, bounds: Box) -> Array:
-    """What was said of ``wide`` as affinities or boundaries of ``unit``; no affinity leads out of ``bounds``."""
+def _as(output: Output, said: Array, wide: Box, unit: Box, bounds: Box) -> Array:
+    """What was said of ``wide`` as what is written of ``unit``; no affinity leads out of ``bounds``."""
+    if output == "classes":
+        return np.asfortranarray(said)
     if output == "boundary":
         return said if said.shape[3] == 1 else _boundary(said, unit, bounds)
     found = said if said.shape[3] == 3 else joined(said[..., 0], wide, unit)
@@ -297,11 +321,11 @@ def _first_planes(unit: Box, bounds: Box) -> Iterator[tuple[slice | int, ...]]:
             yield (*(0 if k == axis else slice(None) for k in range(3)), axis)
 
 
-def _leave_out(out: Array, left_out: Array, around: Box, unit: Box) -> None:
-    """Nothing is said of voxels that are left out, nor of faces to them: affinities of 0, boundaries of 255."""
+def _leave_out(output: Output, out: Array, left_out: Array, around: Box, unit: Box) -> None:
+    """Nothing is said of voxels that are left out, nor of faces to them: affinities and classes 0, boundaries 255."""
     own = left_out[unit.slices(around.lo)]
-    if out.shape[3] == 1:
-        out[own] = FULL
+    if output != "affinities":
+        out[own] = FULL if output == "boundary" else 0
         return
     for axis in range(3):
         before = np.zeros(unit.shape, bool, order="F")

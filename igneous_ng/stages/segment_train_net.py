@@ -1,29 +1,32 @@
-"""A network that finds affinities, learnt from labelled images."""
+"""A network that finds affinities or classes, learnt from labelled images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from igneous_ng.errors import SpecError
-from igneous_ng.geometry import Box, Vec3
+from igneous_ng.errors import DataError, SpecError
+from igneous_ng.geometry import Box, Vec3, Vec3f
 from igneous_ng.io import IO
 from igneous_ng.learning import LOADED, TORCH, LearningNet, need_torch
 from igneous_ng.models import folder
 from igneous_ng.models.base import Shape
 from igneous_ng.models.folder import Card
 from igneous_ng.models.greys import Greys
-from igneous_ng.stage import Layer, opt
+from igneous_ng.stage import Layer, LayerUrl, arg, opt
 from igneous_ng.training import blocks
 from igneous_ng.training.blocks import Pair
 
 if TYPE_CHECKING:
     from igneous_ng.training.fitting import Sample, Training
+    from igneous_ng.training.targets import Target
 
+Array = npt.NDArray[Any]
 _CELL = (128, 128, 128)
 _HELD = (96, 96, 96)
 _AROUND = 16  # voxels around held blocks that the network sees
@@ -35,12 +38,18 @@ _SEEN, _SIDE = 3, 96  # images, and voxels along their sides, that say how wide 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainNet(LearningNet, name="segment train net"):
-    """Train a small network that finds affinities, and write it as ONNX; needs the extra `train`.
+    """Train a small network that finds affinities, or classes of voxels; write it as ONNX; needs the extra `train`.
 
-    Reads its blocks once, and learns from patches of them. Goes on from `checkpoint.npz` where it was stopped, with the
-    same fields. Writes `model.onnx` and `model.json`, to be used by `segment infer --model`.
+    Reads its blocks once, and learns from patches of them; classes may be rare, so most patches hold one. Goes on from
+    `checkpoint.npz` where it was stopped, with the same fields. Writes `model.onnx` and `model.json`, to be used by
+    `segment infer --model`.
     """
 
+    labels: LayerUrl = arg(
+        "What its voxels are: a segmentation, 0 being unknown; or numbers of classes, 0 being none, 255 unknown."
+    )
+    target: Literal["affinities", "classes"] = opt("affinities", "What is learnt from the labels.")
+    classes: tuple[str, ...] = opt((), "Names of the classes 1, 2, and so on, where these are the target.")
     second_image: Layer | None = opt(None, "Another image to learn from, of about the same resolution.")
     second_labels: Layer | None = opt(None, "Its labels.")
     share: float = opt(0.25, "The part of the patches that is of the second image.")
@@ -62,6 +71,10 @@ class TrainNet(LearningNet, name="segment train net"):
             raise SpecError(f"{self.name}.patch: {self.patch}; sides are multiples of 4, at least 16")
         if not (0 < self.share < 1 and 0 < self.rate <= 1):
             raise SpecError(f"{self.name}: share and rate are fractions above 0")
+        if (self.target == "classes") != bool(self.classes):
+            raise SpecError(f"{self.name}: target {self.target} and {len(self.classes)} names; name classes, no others")
+        if self.classes and (wrong := folder.unnamed(self.classes)):
+            raise SpecError(f"{self.name}.classes: {wrong}")
         if (self.second_image is None) != (self.second_labels is None):
             raise SpecError(f"{self.name}: a second image and its labels are given together")
 
@@ -94,8 +107,16 @@ class TrainNet(LearningNet, name="segment train net"):
         if held:
             made["held"] = training.score(held)
         io.note(**{key: value for key, value in made.items() if key != "by"})
-        shape = Shape(export.patch(training.plan, wide), wide, 3)
-        card = Card("onnx", shape, training.recipe.resolution, training.plan.levels, 0.0, _ANSWERING * self.width, made)
+        card = Card(
+            kind="onnx",
+            shape=Shape(export.patch(training.plan, wide), wide, training.plan.used),
+            resolution=training.recipe.resolution,
+            levels=training.plan.levels,
+            overlap=0.0,
+            bytes_per_voxel=_ANSWERING * self.width,
+            made=made,
+            classes=self.classes,
+        )
         folder.write(io, self.model, card, export.to_onnx(answering))
 
     def _begun(self, io: IO) -> tuple[Training, list[Sample]]:
@@ -105,14 +126,35 @@ class TrainNet(LearningNet, name="segment train net"):
         pair = Pair.open(io, self.image, self.labels, self.mip)
         samples, levels = self._samples(io)
         resolution = pair.image.resolution
-        plan = network.Plan(self.width, network.pools(resolution), 3 * len(self.distances), levels)
-        mixed = self.precision == "mixed"
-        recipe = fitting.Recipe(
-            resolution, self.patch, self.batch, self.rounds, self.rate, self.distances, self.seed, mixed
-        )
+        used = len(self.classes) or 3
+        channels = len(self.classes) or 3 * len(self.distances)
+        plan = network.Plan(self.width, network.pools(resolution), channels, levels, used)
+        mixed, target = self.precision == "mixed", self._target(samples, resolution)
+        recipe = fitting.Recipe(resolution, self.patch, self.batch, self.rounds, self.rate, target, self.seed, mixed)
         training = fitting.Training(recipe, plan, samples, self.torch_device())
         self.go_on(training, io)
         return training, self._held(io, pair)
+
+    def _target(self, samples: list[Sample], resolution: Vec3f) -> Target:
+        """What is learnt; DataError where there is nothing of a class."""
+        from igneous_ng.training import targets
+
+        if not self.classes:
+            return targets.Affinities(resolution, self.distances)
+        bins = len(self.classes) + 1
+        counts = np.zeros(bins, np.int64)
+        for one in samples:
+            counts += np.bincount(one.labels.ravel(order="K"), minlength=blocks.UNKNOWN + 1)[:bins]
+        if never := [name for name, count in zip(self.classes, counts[1:], strict=True) if not count]:
+            raise DataError(f"{self.labels}: no voxel of {', '.join(never)} in what is learnt from; give other labels")
+        return targets.Classes(self.classes, targets.rarity(counts))
+
+    def _labels(self, io: IO, pair: Pair, part: Box) -> Array:
+        """The labels of a block, as they are learnt from."""
+        found = pair.truth(io, part)
+        if not self.classes:
+            return blocks.compact(found)
+        return blocks.named(found, len(self.classes), f"{pair.labels.path} mip {pair.labels.mip}, {part}")
 
     def _sources(self, io: IO) -> Iterator[tuple[Pair, list[Box]]]:
         """Images, and their blocks to learn from."""
@@ -136,9 +178,7 @@ class TrainNet(LearningNet, name="segment train net"):
         sources = list(self._sources(io))
         shares = [1 - self.share, self.share] if len(sources) > 1 else [1.0]
         for (pair, parts), share in zip(sources, shares, strict=True):
-            read = [
-                (pair.grey(io, part), blocks.compact(pair.truth(io, part))) for part in parts if _fits(part, self.patch)
-            ]
+            read = [(pair.grey(io, part), self._labels(io, pair, part)) for part in parts if _fits(part, self.patch)]
             levels = blocks.levels((shades for shades, _ in read), pair.image.path)
             first = first or levels
             weight = share / sum(shades.size for shades, _ in read)
@@ -151,8 +191,9 @@ class TrainNet(LearningNet, name="segment train net"):
         from igneous_ng.training.fitting import Sample
 
         around, found = (_AROUND, _AROUND, _AROUND), []
+        unknown = blocks.UNKNOWN if self.classes else 0
         for part in self.held_parts(pair, _HELD, self.blocks):
-            labels = np.pad(blocks.compact(pair.truth(io, part)), _AROUND)
+            labels = np.pad(self._labels(io, pair, part), _AROUND, constant_values=unknown)
             found.append(Sample(pair.grey(io, part, around), labels, 1.0))
         return found
 

@@ -24,7 +24,8 @@ _SURROUNDINGS = 0.8  # µm added to each side of the volume
 class Synth(Stage, name="synth volume"):
     """Make a synthetic EM volume with its full truth: bodies, mitochondria, synapses and skeletons.
 
-    Writes the layers image, segmentation and mitochondria, and truth.json and synapses.json, into one folder.
+    Writes the layers image, segmentation, mitochondria, clefts (where plaques of synapses are, by their ids) and sides
+    (there 1: presynaptic, 2: postsynaptic), and truth.json and synapses.json, into one folder.
     """
 
     out: Layer = arg("Folder to create the layers in.")
@@ -45,11 +46,11 @@ class Synth(Stage, name="synth volume"):
         return f"{self.out}/image"
 
     def places(self, io: IO) -> tuple[str, ...]:
-        """The folder of all three layers."""
+        """The folder of all layers."""
         return (self.out,)
 
     def prepare(self, io: IO) -> None:
-        """Write the three infos; other layers in their place are refused."""
+        """Write the infos; other layers in their place are refused."""
         for name, info in self._infos().items():
             io.create_layer(f"{self.out}/{name}", info)
 
@@ -65,9 +66,10 @@ class Synth(Stage, name="synth volume"):
         return unit.grow(reach, reach).voxels * synth.VOXEL_BYTES + _BASE_BYTES + int(tissue * _TISSUE_BYTES)
 
     def execute(self, unit: Box, io: IO) -> None:
-        """Draw one cell of all three layers."""
+        """Draw one cell of all layers."""
         drawn = synth.render(self._scene(), unit.shift(vec(-o for o in self.offset)))
         arrays: dict[str, Any] = {"image": drawn.em, "segmentation": drawn.labels, "mitochondria": drawn.mitochondria}
+        arrays |= {"clefts": drawn.clefts, "sides": drawn.sides}
         for name, info in self._infos().items():
             layer = f"{self.out}/{name}"
             io.write(io.volume(layer, 0, info=info), unit, arrays[name][..., np.newaxis])
@@ -94,6 +96,8 @@ class Synth(Stage, name="synth volume"):
             "image": new_info(kind=IMAGE, dtype="uint8", encoding="raw", **common),
             "segmentation": new_info(**labels, **common),
             "mitochondria": new_info(**labels, **common),
+            "clefts": new_info(**labels, **common),
+            "sides": new_info(kind=SEGMENTATION, dtype="uint8", encoding="raw", **common),
         }
 
     def _synapses(self, scene: synth.Scene) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import fastremap
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.errors import SpecError
+from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.io import IO
 from igneous_ng.models.base import grey
@@ -21,6 +21,8 @@ from igneous_ng.models.greys import BINS, Greys, counted
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
+UNKNOWN = 255
+"""The label of voxels of which nobody knows what class they are of."""
 _ALIKE = 1.01  # resolutions may differ by rounding
 
 
@@ -71,6 +73,17 @@ class Pair:
 def compact(labels: Array) -> Array:
     """The same labels by small numbers, uint32, 0 being 0."""
     return np.asfortranarray(fastremap.renumber(labels, in_place=False)[0].astype(np.uint32))
+
+
+def named(labels: Array, count: int, where: str) -> Array:
+    """The labels 1 to ``count`` of classes, 0 for none and :data:`UNKNOWN`, as uint8; DataError for others."""
+    wrong = (labels > count) & (labels != UNKNOWN)
+    if wrong.any():
+        raise DataError(
+            f"{where}: a voxel of class {int(labels[wrong][0])}; classes are 1 to {count}, 0 is none and {UNKNOWN} "
+            "unknown; name all classes"
+        )
+    return np.asfortranarray(labels, np.uint8)
 
 
 def chosen(bounds: Box, held: Box | None, cell: Vec3, count: int, seed: int) -> list[Box]:

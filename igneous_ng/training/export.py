@@ -18,7 +18,7 @@ from igneous_ng.training.network import Answering, Plan
 
 Array = npt.NDArray[Any]
 _SAME = 1e-4  # by how much ONNX and torch may differ
-_UNSEEN = 0.5 / 255  # what nobody sees in affinities of bytes
+_UNSEEN = 0.5 / 255  # what nobody sees in answers of bytes
 _STEPS = 8  # parts of the radius that are tried as margin
 _INSIDE = 64  # voxels of a patch along each axis that are not margin
 _SIDE = 40  # of the patch by which it is exported
@@ -27,11 +27,11 @@ _SIDE = 40  # of the patch by which it is exported
 def to_onnx(net: Answering) -> bytes:
     """The network in ONNX, for patches of any shape of whole strides; the same network gives the same bytes.
 
-    ``grey`` [1, 1, z, y, x] in, ``affinities`` [1, 3, z, y, x] out. DataError where it does not answer as in torch.
+    ``grey`` [1, 1, z, y, x] in, ``answers`` [1, channel, z, y, x] out. DataError where it does not answer as in torch.
     """
     example = torch.rand(1, 1, _SIDE, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))
     any_side = {"grey": dict.fromkeys((2, 3, 4), torch.export.Dim.DYNAMIC)}
-    names: dict[str, Any] = {"input_names": ["grey"], "output_names": ["affinities"]}
+    names: dict[str, Any] = {"input_names": ["grey"], "output_names": ["answers"]}
     with warnings.catch_warnings():  # of what torch does not like in itself
         warnings.simplefilter("ignore")
         made = torch.onnx.export(net, (example,), dynamo=True, dynamic_shapes=any_side, verbose=False, **names)
@@ -109,7 +109,7 @@ def _agree(net: Answering, image: Array, steps: int) -> bool:
 
 
 def _said(net: Answering, grey: Array) -> Array:
-    """Affinities [x, y, z, 3] of a patch [x, y, z]."""
+    """Answers [x, y, z, channel] of a patch [x, y, z]."""
     with torch.inference_mode():
         found: Array = net(torch.from_numpy(np.ascontiguousarray(grey.T))[None, None])[0].numpy().T
     return found

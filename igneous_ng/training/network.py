@@ -1,4 +1,4 @@
-"""A small residual U-Net that finds affinities (Lee et al. 2017, "Superhuman accuracy on the SNEMI3D challenge").
+"""A small residual U-Net (Lee et al. 2017, "Superhuman accuracy on the SNEMI3D challenge"), for affinities or classes.
 
 Nothing in it looks at a patch as a whole: norms are of batches while it learns (Ioffe and Szegedy 2015), and constants
 afterwards, folded into the convolutions. So what it says of a voxel follows from the voxels within its radius alone.
@@ -24,12 +24,16 @@ _ALIKE = 1.5  # sides of voxels that are pooled alike
 
 @dataclass(frozen=True)
 class Plan:
-    """The shape of a network: channels at full resolution, poolings, channels that it gives, greys that it expects."""
+    """The shape of a network: channels at full resolution, poolings, channels that it gives, greys that it expects.
+
+    The first ``used`` of the channels are those that it is trained for; others help it to learn.
+    """
 
     width: int
     pools: tuple[Vec3, ...]
     channels: int
     levels: Greys
+    used: int = 3
 
     @property
     def stride(self) -> Vec3:
@@ -109,7 +113,7 @@ class Net(nn.Module):  # type: ignore[misc]  # torch has no types here
 
 
 class Answering(nn.Module):  # type: ignore[misc]  # torch has no types here
-    """A trained network as it is used: norms folded, affinities from 0 to 1 along x, y and z alone."""
+    """A trained network as it is used: norms folded, answers from 0 to 1, those alone that are used."""
 
     def __init__(self, net: Net) -> None:
         super().__init__()
@@ -118,13 +122,14 @@ class Answering(nn.Module):  # type: ignore[misc]  # torch has no types here
         self.net.eval()
         for block in (*self.net.down, *self.net.up):
             block.fold()
-        last = nn.Conv3d(net.plan.width, 3, 1)
-        last.load_state_dict({name: value[:3].cpu() for name, value in net.last.state_dict().items()})
+        used = net.plan.used
+        last = nn.Conv3d(net.plan.width, used, 1)
+        last.load_state_dict({name: value[:used].cpu() for name, value in net.last.state_dict().items()})
         self.net.last = last
         self.eval().requires_grad_(requires_grad=False)
 
     def forward(self, grey: Any) -> Any:
-        """Affinities."""
+        """Answers."""
         return torch.sigmoid(self.net(grey))
 
 
