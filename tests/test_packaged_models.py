@@ -49,7 +49,7 @@ def test_the_network_of_synapses_finds_them_in_tissue_that_it_never_saw() -> Non
     large = numbers[sizes > 500]
     assert len(large)
     assert all(np.percentile(evidence[drawn.clefts == number], 90) > 0.85 for number in large)
-    assert (evidence[drawn.clefts == 0] > 0.85).mean() < 0.001
+    assert np.percentile(evidence[drawn.clefts == 0], 99) < 0.7 < np.median(evidence[drawn.clefts > 0])
 
 
 def test_the_network_tells_cells_apart_in_tissue_that_it_never_saw() -> None:
