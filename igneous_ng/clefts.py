@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng import desks, touching
-from igneous_ng.desks import agree
+from igneous_ng.desks import agree, agreed
 from igneous_ng.errors import DataError
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.kernels import locations
@@ -115,10 +115,8 @@ class Clefts(desks.Desk):
     @cached_property
     def plan(self) -> Plan:
         """How clefts were detected: bounds, resolution, cells; DataError if they were not."""
-        raw = self.io.get_json(f"{self.url}/plan.json")
-        if raw is None:
-            raise DataError(f"{self.url}: no clefts are labelled here; run `synapse detect` with this layer first")
-        return Plan.parse(raw, f"{self.url}/plan.json")
+        missing = f"{self.url}: no clefts are labelled here; run `synapse detect` with this layer first"
+        return agreed(self.io, f"{self.url}/plan.json", Plan.parse, missing)
 
     def ready(self) -> None:
         """DataError unless all clefts are found."""

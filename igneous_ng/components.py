@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng import touching
-from igneous_ng.desks import agree
+from igneous_ng.desks import agree, agreed
 from igneous_ng.errors import DataError
 from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.kernels.unions import Answer, find
@@ -77,10 +77,8 @@ class Desk(touching.Desk):
     @cached_property
     def plan(self) -> Plan:
         """The plan; DataError if there is none."""
-        raw = self.io.get_json(f"{self.url}/plan.json")
-        if raw is None:
-            raise DataError(f"{self.url}: nothing is labelled here; run `ccl label` with this layer first")
-        return Plan.parse(raw, f"{self.url}/plan.json")
+        missing = f"{self.url}: nothing is labelled here; run `ccl label` with this layer first"
+        return agreed(self.io, f"{self.url}/plan.json", Plan.parse, missing)
 
     @property
     def tree(self) -> Tree:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from igneous_ng.desks import Desk
+from igneous_ng.desks import Desk, agreed
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f
 from igneous_ng.kernels.edges import PLACE, Side
@@ -92,10 +92,8 @@ class Version(Desk):
     def plan(self) -> Plan:
         """What it is made of; DataError where it was not begun."""
         url = f"{self.home}/plan.json"
-        raw = self.io.get_json(url)
-        if raw is None:
-            raise DataError(f"{url}: this version was not begun; run `graph build TABLE {self.layer} --tag {self.tag}`")
-        return Plan.parse(raw, url)
+        missing = f"{url}: this version was not begun; run `graph build TABLE {self.layer} --tag {self.tag}`"
+        return agreed(self.io, url, Plan.parse, missing)
 
     def counts(self, name: str) -> dict[str, Any]:
         """What a stage counted; DataError where it did not."""

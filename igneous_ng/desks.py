@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy.typing as npt
 
@@ -15,6 +15,7 @@ from igneous_ng.geometry import Box, Grid, Vec3
 from igneous_ng.io import IO
 
 Array = npt.NDArray[Any]
+T = TypeVar("T")
 
 
 class Gridded(ABC):
@@ -103,6 +104,14 @@ def agree(io: IO, url: str, new: dict[str, Any], otherwise: str, instead: str) -
         keys = [key for key in after if before.get(key) != after[key]]
         said = "; ".join(f"{key} {before.get(key)} there, {after[key]} asked for" for key in keys) or ", ".join(top)
         raise SpecError(f"{url}: {otherwise} otherwise ({said}); ask for the same, or {instead}")
+
+
+def agreed(io: IO, url: str, parse: Callable[[Any, str], T], missing: str) -> T:
+    """The plan that :func:`agree` wrote, by its ``parse``; DataError, which says what is ``missing``, without one."""
+    raw = io.get_json(url)
+    if raw is None:
+        raise DataError(missing)
+    return parse(raw, url)
 
 
 def _flat(plan: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from igneous_ng.census import Shuffle
 from igneous_ng.contingencies import Contingency
-from igneous_ng.desks import Desk, agree
+from igneous_ng.desks import Desk, agree, agreed
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import columns
 from igneous_ng.formats.info import IMAGE, Info, new_info, round_to_chunks
@@ -126,10 +126,8 @@ class Evaluation(Desk):
     @cached_property
     def plan(self) -> Plan:
         """The plan; DataError if there is none."""
-        raw = self.io.get_json(f"{self.url}/plan.json")
-        if raw is None:
-            raise DataError(f"{self.layer}: nothing is evaluated here; run `eval overlaps` first")
-        return Plan.parse(raw, f"{self.url}/plan.json")
+        missing = f"{self.layer}: nothing is evaluated here; run `eval overlaps` first"
+        return agreed(self.io, f"{self.url}/plan.json", Plan.parse, missing)
 
     @property
     def shuffle(self) -> Shuffle:

@@ -16,7 +16,7 @@ from igneous_ng.geometry import Box, Vec3
 from igneous_ng.io import IO
 from igneous_ng.kernels import flooding
 from igneous_ng.masks import Masked
-from igneous_ng.models import level, opening
+from igneous_ng.models import images, level, opening
 from igneous_ng.models.base import grey
 from igneous_ng.models.folder import Card
 from igneous_ng.models.greys import Greys
@@ -24,7 +24,6 @@ from igneous_ng.stage import Layer, LayerUrl, arg, opt
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
-_NEAR = 4 / 3  # sides of voxels that a model may take for its own
 _EDGE = FULL // 2  # affinities up to it are edges
 
 
@@ -79,24 +78,13 @@ class Flooding(Masked):
 
     def volume(self, io: IO) -> Volume:
         """The level of the image; SpecError where that is none."""
-        volume = io.volume(self.image, self.mip, self.fill_missing)
-        if volume.channels != 1 or volume.dtype not in (np.uint8, np.uint16, np.float32):
-            raise SpecError(
-                f"{self.image}: {volume.channels} channel(s) of {volume.dtype.name}; an image is one channel of uint8, "
-                "uint16, or float32 from 0 to 1"
-            )
-        return volume
+        return images.opened(io, self.image, self.mip, self.fill_missing)
 
     def card(self, io: IO) -> Card:
         """What the model says of itself; SpecError where it knows other voxels."""
         volume = self.volume(io)
         card = opening.flooding(io, self.model, volume.resolution)
-        for mine, known in zip(volume.resolution, card.resolution, strict=True):
-            if not 1 / _NEAR <= mine / known <= _NEAR:
-                raise SpecError(
-                    f"{self.name}: voxels of mip {self.mip} are {volume.resolution} nm, and the model was trained on "
-                    f"{card.resolution} nm; give another --mip, or train on such voxels"
-                )
+        images.check_scale(self.name, volume, card)
         return card
 
     def affinities(self, io: IO, volume: Volume) -> Affinities:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng import desks
-from igneous_ng.desks import Gridded, agree
+from igneous_ng.desks import Gridded, agree, agreed
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.kernels import components, flooding
@@ -90,10 +90,8 @@ class Desk(desks.Desk):
     @cached_property
     def plan(self) -> Plan:
         """The plan; DataError if there is none."""
-        raw = self.io.get_json(f"{self.url}/plan.json")
-        if raw is None:
-            raise DataError(f"{self.url}: nothing is flooded here; run `segment flood fill` with this layer first")
-        return Plan.parse(raw, f"{self.url}/plan.json")
+        missing = f"{self.url}: nothing is flooded here; run `segment flood fill` with this layer first"
+        return agreed(self.io, f"{self.url}/plan.json", Plan.parse, missing)
 
     @property
     def tree(self) -> Tree:

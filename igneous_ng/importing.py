@@ -148,10 +148,8 @@ class Desk(desks.Desk):
     @cached_property
     def plan(self) -> Plan:
         """The plan; DataError if there is none."""
-        raw = self.io.get_json(f"{self.url}/plan.json")
-        if raw is None:
-            raise DataError(f"{self.url}: no table is being imported here; run `synapse read` first")
-        return Plan.parse(raw, f"{self.url}/plan.json")
+        missing = f"{self.url}: no table is being imported here; run `synapse read` first"
+        return desks.agreed(self.io, f"{self.url}/plan.json", Plan.parse, missing)
 
     def store(self, part: int, rows: Columns) -> None:
         """Write the rows of a part, ``voxel`` among their columns, portion by portion, and how many each has."""

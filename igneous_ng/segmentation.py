@@ -14,7 +14,7 @@ from typing import Any
 import numpy.typing as npt
 
 from igneous_ng.affinities import Affinities
-from igneous_ng.desks import Desk, Gridded, agree
+from igneous_ng.desks import Desk, Gridded, agree, agreed
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box, Grid, Vec3, vec
 from igneous_ng.hierarchy import Hierarchy
@@ -106,10 +106,8 @@ class Supervoxels(Desk):
     def plan(self) -> Plan:
         """The plan; DataError if there is none."""
         url = f"{self.url}/plan.json"
-        raw = self.io.get_json(url)
-        if raw is None:
-            raise DataError(f"{self.layer}: there are no supervoxels here; run `segment watershed` first")
-        return Plan.parse(raw, url)
+        missing = f"{self.layer}: there are no supervoxels here; run `segment watershed` first"
+        return agreed(self.io, url, Plan.parse, missing)
 
     def agglomeration_url(self, name: str) -> str:
         """The folder of an agglomeration."""
@@ -123,10 +121,8 @@ class Supervoxels(Desk):
     def agglomeration(self, name: str) -> Agglomeration:
         """The plan of an agglomeration; DataError if there is none."""
         url = f"{self.agglomeration_url(name)}/plan.json"
-        raw = self.io.get_json(url)
-        if raw is None:
-            raise DataError(f"{url}: nothing is agglomerated under this name; run `segment agglomerate` first")
-        return Agglomeration.parse(raw, url)
+        missing = f"{url}: nothing is agglomerated under this name; run `segment agglomerate` first"
+        return agreed(self.io, url, Agglomeration.parse, missing)
 
     def hierarchy(self, made: Agglomeration) -> Hierarchy:
         """The nodes over the leaves."""

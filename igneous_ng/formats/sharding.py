@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng import morton
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.compression import compressed, decompressed
 from igneous_ng.formats.pieces import Pieces
@@ -139,17 +140,11 @@ class Layout:
     @cached_property
     def axes(self) -> tuple[int, ...]:
         """The axis that each bit of the compressed Morton code comes from, lowest bit first."""
-        most = max(self.grid).bit_length()
-        return tuple(axis for bit in range(most) for axis in range(3) if 1 << bit < self.grid[axis])
+        return morton.axes(self.grid)
 
     def keys(self, points: Points) -> Keys:
         """The compressed Morton codes of chunks, ``[n, 3]``."""
-        codes, taken = np.zeros(len(points), np.uint64), [0, 0, 0]
-        for bit, axis in enumerate(self.axes):
-            one = points[:, axis].astype(np.uint64) >> np.uint64(taken[axis]) & np.uint64(1)
-            codes |= one << np.uint64(bit)
-            taken[axis] += 1
-        return codes
+        return morton.codes(points, self.axes)
 
     def point(self, key: int) -> Vec3:
         """The chunk of a compressed Morton code."""

@@ -1,9 +1,8 @@
 """Numbers that say where something is: ids of what lies in a volume, that depend on nothing else.
 
-A *code* is the compressed Morton code of a voxel (as in Neuroglancer's "Precomputed volume" specification, of voxels
-in place of chunks), counted from the first voxel of the volume. A *location* is the code plus 1, above 8 bits that tell
-apart what is at one voxel: never 0, ascending with the code, and unchanged by all that happens elsewhere. So volumes
-may have 2**55 voxels once their sides are rounded up to powers of two.
+A *code* is the compressed Morton code (`morton`) of a voxel, counted from the first voxel of the volume. A *location*
+is the code plus 1, above 8 bits that tell apart what is at one voxel: never 0, ascending with the code, and unchanged
+by all that happens elsewhere. So volumes may have 2**55 voxels once their sides are rounded up to powers of two.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng import morton
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Vec3
 
@@ -24,8 +24,7 @@ _RANK_BITS, _BITS = 8, 55
 
 def axes(shape: Vec3) -> tuple[int, ...]:
     """The axis that each bit of a code comes from, lowest first; SpecError for a volume that is too large."""
-    most = max(shape).bit_length()
-    found = tuple(axis for bit in range(most) for axis in range(3) if 1 << bit < shape[axis])
+    found = morton.axes(shape)
     if len(found) > _BITS:
         raise SpecError(f"a volume of {shape} voxels has {len(found)} bits of places; ids hold {_BITS}")
     return found
@@ -33,21 +32,12 @@ def axes(shape: Vec3) -> tuple[int, ...]:
 
 def codes(points: Array, shape: Vec3) -> Array:
     """The codes, uint64 [n], of voxels, integers [n, 3], x, y, z, from 0 to ``shape``."""
-    found, taken = np.zeros(len(points), np.uint64), [0, 0, 0]
-    columns = [points[:, axis].astype(np.uint64) for axis in range(3)]
-    for bit, axis in enumerate(axes(shape)):
-        found |= (columns[axis] >> np.uint64(taken[axis]) & np.uint64(1)) << np.uint64(bit)
-        taken[axis] += 1
-    return found
+    return morton.codes(points, axes(shape))
 
 
 def points(codes: Array, shape: Vec3) -> Array:
     """The voxels, int64 [n, 3], of codes."""
-    found, taken = np.zeros((len(codes), 3), np.uint64), [0, 0, 0]
-    for bit, axis in enumerate(axes(shape)):
-        found[:, axis] |= (codes >> np.uint64(bit) & np.uint64(1)) << np.uint64(taken[axis])
-        taken[axis] += 1
-    return found.astype(np.int64)
+    return morton.points(codes, axes(shape))
 
 
 def locations(codes: Array) -> Array:

@@ -21,7 +21,7 @@ from igneous_ng.kernels import augmenting
 from igneous_ng.kernels.augmenting import Augment, Turn
 from igneous_ng.kernels.patches import Blend, Lattice
 from igneous_ng.masks import Masked
-from igneous_ng.models import greys, opening
+from igneous_ng.models import greys, images, opening
 from igneous_ng.models.asking import Asked
 from igneous_ng.models.base import Machine
 from igneous_ng.models.folder import Card
@@ -32,7 +32,6 @@ from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
 Output = Literal["affinities", "boundary", "classes"]
-_NEAR = 4 / 3  # by which a level's voxels may differ from those that a model was trained on
 _ONE = (1, 1, 1)
 _BASE = 300_000_000  # bytes of a library of networks once it computes
 _PATCH = 16  # of a voxel of a patch, before it is asked about
@@ -212,7 +211,7 @@ class Infer(Masked, name="segment infer"):
                 "give a larger one"
             )
         trusted = vec(n - 2 * m for n, m in zip(shape.patch, shape.margin, strict=True))
-        _check_scale(self.name, volume, card)
+        images.check_scale(self.name, volume, card)
         part = card.overlap if self.overlap is None else self.overlap
         lattice = Lattice(volume.bounds, trusted, shape.margin, vec(int(t * part) for t in trusted))
         ways = self._ways(shape.patch, card.resolution)
@@ -227,13 +226,7 @@ class Infer(Masked, name="segment infer"):
         return found
 
     def _volume(self, io: IO) -> Volume:
-        volume = io.volume(self.image, self.mip, self.fill_missing)
-        if volume.channels != 1 or volume.dtype not in (np.uint8, np.uint16, np.float32):
-            raise SpecError(
-                f"{self.image}: {volume.channels} channel(s) of {volume.dtype.name}; an image is one channel of uint8, "
-                "uint16, or float32 from 0 to 1"
-            )
-        return volume
+        return images.opened(io, self.image, self.mip, self.fill_missing)
 
     def _wide(self, plan: _Plan, unit: Box) -> Box:
         """The voxels that the model has to tell of: affinities are made of boundaries on both sides."""
@@ -269,22 +262,6 @@ class _Plan:
     def around(self, unit: Box) -> Box:
         """``unit`` and the voxels before it."""
         return unit.grow(_ONE, (0, 0, 0)) & self.volume.bounds
-
-
-def _check_scale(stage: str, volume: Volume, card: Card) -> None:
-    """SpecError where voxels are not of the size that the model knows, with the level whose are."""
-
-    def fits(resolution: tuple[float, ...]) -> bool:
-        return all(1 / _NEAR <= r / known <= _NEAR for r, known in zip(resolution, card.resolution, strict=True))
-
-    if fits(volume.resolution):
-        return
-    better = [mip for mip, scale in enumerate(volume.info.scales) if fits(scale.resolution)]
-    advice = f"give --mip {better[0]}" if better else "no level of this layer has such voxels; resample it, or train"
-    raise SpecError(
-        f"{stage}: voxels of mip {volume.mip} are {volume.resolution} nm, and the model was trained on "
-        f"{card.resolution} nm; {advice}"
-    )
 
 
 def _bytes(values: Array) -> Array:
