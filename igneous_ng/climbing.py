@@ -6,14 +6,14 @@ Stages of one group, such as `ccl`, share a desk; its `join` and its `spread` de
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from igneous_ng.geometry import Vec3
 from igneous_ng.io import IO
 from igneous_ng.kernels.unions import Table
-from igneous_ng.stage import LayerUrl, Stage, arg, opt
+from igneous_ng.stage import Chain, LayerUrl, Stage, arg, opt
 from igneous_ng.tree import Tree
 
 SMALL = 64_000_000  # bytes that a phase without voxels may take for its lists at any rate
@@ -144,3 +144,11 @@ def settled(desk: Desk, group: str, layer: str) -> None:
     """DataError unless the tree knows what became of all objects."""
     last = "join" if desk.tree.top == 1 else "spread"
     desk.need(f"{last}-1", f"{group} {last} {layer} --level 1")
+
+
+def over(chain: Chain, tree: Tree, join: type[Joining], spread: type[Spreading], **more: Any) -> Iterator[Stage]:
+    """The steps of a chain from the leaves of a tree to its top, and down again, with the fields ``more``."""
+    for level in range(1, tree.top + 1):
+        yield chain.step(join, level=level, **more)
+    for level in range(tree.top - 1, 0, -1):
+        yield chain.step(spread, level=level, **more)

@@ -30,7 +30,7 @@ from igneous_ng.viewer.view import Asked, serving
 from tests import synaptic
 from tests.layers import create, whole
 from tests.test_stage_graph_build import built
-from tests.test_viewer_server import Answer, Ask, asking
+from tests.test_viewer_server import Answer, Ask, asking, running
 
 LO = (-5, 7, 100)
 SHAPE = (11, 6, 5)
@@ -66,15 +66,9 @@ def answers(folder: Path, remaps: tuple[str, ...] = ("roots.csv", "parts"), most
 
 @contextmanager
 def serve(folder: Path, found: Answers) -> Iterator[LayerServer]:
-    with LayerServer({"/layers/0/": folder / "seg"}) as server:
+    with running(folder / "seg") as server:
         server.answer = found.answer
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -286,13 +280,8 @@ def test_answers_are_known_again_and_other_methods_are_as_elsewhere(ask: Ask) ->
 
 
 def test_a_server_of_no_questions_has_none(folder: Path) -> None:
-    with LayerServer({"/layers/0/": folder / "seg"}) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        with asking(server) as ask:
-            told(ask("/api/layers"), 404)
-        server.shutdown()
-        thread.join()
+    with running(folder / "seg") as server, asking(server) as ask:
+        told(ask("/api/layers"), 404)
 
 
 def test_many_ask_at_once(server: LayerServer, folder: Path) -> None:

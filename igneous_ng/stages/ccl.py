@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from igneous_ng.climbing import SMALL, Joining, Spreading, settled
+from igneous_ng.climbing import SMALL, Joining, Spreading, over, settled
 from igneous_ng.components import Desk, Plan, Ranks
 from igneous_ng.errors import SpecError
 from igneous_ng.formats.info import SEGMENTATION, Info, new_info, round_to_chunks
@@ -316,11 +316,7 @@ class Auto(Writing, Labelling, Chain, name="ccl auto"):
     def steps(self, io: IO) -> Iterator[Stage]:
         """Label, join upwards, spread downwards, rank, relabel."""
         yield self.step(Label)
-        top = self.desk(io).tree.top
-        for level in range(1, top + 1):
-            yield self.step(Join, level=level)
-        for level in range(top - 1, 0, -1):
-            yield self.step(Spread, level=level)
+        yield from over(self, self.desk(io).tree, Join, Spread)
         for level in (1, 2):
             yield self.step(Rank, level=level)
         yield self.step(Relabel)

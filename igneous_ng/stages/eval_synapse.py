@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from igneous_ng import sites
 from igneous_ng.block_groups import Groups
-from igneous_ng.climbing import Joining, Spreading, settled
+from igneous_ng.climbing import Joining, Spreading, over, settled
 from igneous_ng.errors import SpecError
 from igneous_ng.formats import columns
 from igneous_ng.geometry import vec
@@ -401,10 +401,6 @@ class EvalSynapse(Matches, Chain, name="eval synapse"):
         """Gather, tie, up the tree, down the tree, match, write."""
         yield self.step(Sites)
         yield self.step(Candidates)
-        top = Matching(io, self.layer).tree.top
-        for level in range(1, top + 1):
-            yield self.step(Join, level=level)
-        for level in range(top - 1, 0, -1):
-            yield self.step(Spread, level=level)
+        yield from over(self, Matching(io, self.layer).tree, Join, Spread)
         yield self.step(Match)
         yield self.step(Outcomes)

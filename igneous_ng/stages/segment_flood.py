@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng import words
-from igneous_ng.climbing import SMALL, Joining, Spreading, settled
+from igneous_ng.climbing import SMALL, Joining, Spreading, over, settled
 from igneous_ng.flooded import Flooding
 from igneous_ng.flooding import Desk, Plan
 from igneous_ng.formats.info import SEGMENTATION, Info, new_info, round_to_chunks
@@ -255,11 +255,7 @@ class Auto(Writing, Flooding, Chain, name="segment flood auto"):
     def steps(self, io: IO) -> Iterator[Stage]:
         """Fill, join upwards, spread downwards, relabel."""
         yield self.step(Fill)
-        top = Desk(io, self.layer).tree.top
-        for number in range(1, top + 1):
-            yield self.step(Join, level=number)
-        for number in range(top - 1, 0, -1):
-            yield self.step(Spread, level=number)
+        yield from over(self, Desk(io, self.layer).tree, Join, Spread)
         yield self.step(Relabel)
 
 

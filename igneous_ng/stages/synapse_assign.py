@@ -11,7 +11,7 @@ from igneous_ng import duplicates, side_network, siding
 from igneous_ng import words as texts
 from igneous_ng.assigning import Choice, Plan
 from igneous_ng.clefts import Clefts
-from igneous_ng.climbing import SMALL, Climbing, Joining, Spreading, settled
+from igneous_ng.climbing import SMALL, Climbing, Joining, Spreading, over, settled
 from igneous_ng.duplicates import Desk
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, exactly
@@ -358,11 +358,7 @@ class Assign(Nearing, Choosing, Chain, name="synapse assign"):
         yield self.step(Contacts)
         yield self.step(Partners)
         if self.merge_distance > 0:
-            top = Desk(io, self.table).tree.top
-            for level in range(1, top + 1):
-                yield Join(layer=self.table, level=level, memory=self.memory)
-            for level in range(top - 1, 0, -1):
-                yield Spread(layer=self.table, level=level, memory=self.memory)
+            yield from over(self, Desk(io, self.table).tree, Join, Spread, layer=self.table)
         yield self.step(Table)
 
 

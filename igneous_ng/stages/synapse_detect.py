@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from igneous_ng import clefts
 from igneous_ng.clefts import Desk, Plan
-from igneous_ng.climbing import SMALL, Climbing, Joining, Spreading, settled
+from igneous_ng.climbing import SMALL, Climbing, Joining, Spreading, over, settled
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import SEGMENTATION, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Vec3, vec
@@ -390,11 +390,7 @@ class Detect(Judging, Labelling, Chain, name="synapse detect"):
     def steps(self, io: IO) -> Iterator[Stage]:
         """Label, join upwards, spread downwards, relabel, tally upwards."""
         yield self.step(Label)
-        top = self.desk(io).tree.top
-        for level in range(1, top + 1):
-            yield self.step(Join, level=level)
-        for level in range(top - 1, 0, -1):
-            yield self.step(Spread, level=level)
+        yield from over(self, self.desk(io).tree, Join, Spread)
         yield self.step(Relabel)
-        for level in range(1, top + 1):
+        for level in range(1, self.desk(io).tree.top + 1):
             yield self.step(Tally, level=level)
