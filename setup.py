@@ -1,16 +1,17 @@
 """The compiled part: each C++ source in igneous_ng/native is a module. All else is in pyproject.toml."""
 
+import os
 from pathlib import Path
 
-from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
+from pybind11.setup_helpers import Pybind11Extension
 from setuptools import setup
 
 NATIVE = Path("igneous_ng/native")
 HEADERS = sorted(map(str, NATIVE.glob("*.hpp")))
 FLAGS = ["-O3", "-Wall", "-Wextra", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 
-ParallelCompile("NPY_NUM_BUILD_JOBS").install()
 setup(
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
     ext_modules=[
         Pybind11Extension(
             f"igneous_ng.native.{source.stem}",
@@ -20,5 +21,5 @@ setup(
             depends=HEADERS,
         )
         for source in sorted(NATIVE.glob("*.cpp"))
-    ]
+    ],
 )
