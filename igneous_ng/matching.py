@@ -276,6 +276,22 @@ class Matching(desks.Desk):
         found, truth = (_together(parts[side]) for side in SIDES)
         return found, truth
 
+    def told(self) -> str:
+        """The scores in `scores.json`, for people."""
+        raw: Any = self.io.get_json(f"{self.layer}/scores.json")
+        lines = []
+        for name in ("detection", "partners"):
+            best = max(raw[name], key=lambda one: (one["f1"], one["threshold"]))
+            at = next(one for one in raw[name] if one["threshold"] == raw["threshold"])
+            nm = raw["distance" if name == "detection" else "reach"]
+            lines.append(
+                f"{name} within {nm:g} nm: precision {at['precision']:.3f}, recall {at['recall']:.3f}, "
+                f"F1 {at['f1']:.3f} ({at['true']:,} true, {at['false']:,} false, {at['missed']:,} missed); "
+                f"best F1 {best['f1']:.3f} from score {best['threshold']} on"
+            )
+        return "\n".join(lines)
+
+
 
 def _together(parts: Sequence[Mapping[str, Array]]) -> Rows:
     """All rows, ascending by id."""

@@ -1,24 +1,33 @@
-"""From evidence to the graph: one digest of clefts, table and graph, whatever the cells and blocks of every step."""
+"""From evidence to the graph and its annotations: one digest whatever the cells and blocks of every step, and a redo."""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from igneous_ng import run
-from igneous_ng.geometry import Vec3
+from igneous_ng.geometry import Box, Vec3
 from igneous_ng.io import IO
+from igneous_ng.redo import Redo, carried_out
 from igneous_ng.stage import Layer
+from igneous_ng.stages import annotate
 from igneous_ng.stages.graph_build import Build
 from igneous_ng.stages.synapse_assign import Assign
 from igneous_ng.stages.synapse_detect import Detect
-from tests import assigned
-from tests.assigned import FIRST, RESOLUTION, SHAPE
+from igneous_ng.store import Store
+from tests import annotated, assigned
+from tests.assigned import FIRST, RESOLUTION, SHAPE, Scene
 from tests.layers import create, files, whole
 
+STORE = Store()
+CHANGED = Box((32, 16, 32), (53, 35, 50))  # 1/64 of the volume
+REACH = 24.0  # nm around clefts
 CHUNKS: tuple[Vec3, ...] = ((12, 12, 12), (37, 53, 71), (13, 31, 29), SHAPE, (32, 16, 23), (71, 19, 11))
 
 
@@ -55,3 +64,83 @@ def test_one_digest_of_clefts_table_and_graph(tmp_path: Path) -> None:
     assert set(found) == {found[0]}
     rows = assigned.found(assigned.rows(f"file://{tmp_path}/0/table"))
     assert {cleft: (pairs[0][0], {post for _, post in pairs}) for cleft, pairs in rows.items()} == scene.known
+
+
+def inputs(place: Path, scene: Scene, changed: bool) -> None:
+    """Evidence and a segmentation; or those of which somebody changed a part, who keeps no records."""
+    labels, found = scene.labels.copy(order="F"), np.where(scene.ids > 0, 200, 9).astype(np.uint8)
+    if changed:
+        part, middle = labels[CHANGED.slices()], found[CHANGED.slices()]
+        part[part == part[9, 9, 9]] = 5
+        part[:4] = 0
+        middle[:10] = 9
+    for name in ("evidence", "seg", "both"):
+        shutil.rmtree(place / name, ignore_errors=True)
+    assigned.image(place / "evidence", found)
+    assigned.segments(place / "seg", labels)
+    assigned.image(place / "both", np.stack([scene.pre, scene.post], axis=-1))
+
+
+def connectome(place: Path) -> list[str]:
+    """All that follows from the layers in a folder, and where it is."""
+    urls = [f"file://{place}/{name}" for name in ("clefts", "table", "graph", "annotations")]
+    clefts, table, graph, annotations = urls
+    chains: Sequence[Any] = (
+        Detect(evidence=f"{place}/evidence", layer=clefts, cell=(16, 16, 16), threshold=0.5),
+        Assign(clefts=clefts, segmentation=f"{place}/seg", table=table, cell=(16, 16, 16), block=32, sides="channels",
+               evidence=Layer.parse(f"{place}/both"), radius=REACH, polyadic=0.3, merge_distance=20.0),
+        Build(table=table, graph=graph, cell=32, parts=8),
+        annotate.Build(source=table, layer=annotations, relationships=("pre", "post"), limit=40),
+    )  # fmt: skip
+    for chain in chains:
+        for step in chain.steps(IO()):
+            run.inline(step)
+    return urls
+
+
+def kept(place: Path) -> dict[str, bytes]:
+    """The files that readers see of clefts, table, graph and annotations."""
+    given = ("evidence/", "seg/", "both/")
+    return {name: data for name, data in annotated.made(place).items() if not name.startswith(given)}
+
+
+def near(place: Path) -> dict[int, bytes]:
+    """Rows whose clefts reach the part that changes, by id; and with them all others, under -1."""
+    rows = assigned.rows(f"file://{place}/table")
+    wide = CHANGED.grow((4, 4, 4), (4, 4, 4))
+    low, high = (np.array(corner) + FIRST for corner in (wide.lo, wide.hi))
+    reached = ((rows["hi"] > low) & (rows["lo"] < high)).all(axis=1)
+    found = {-1: assigned.sha({name: column[~reached] for name, column in rows.items()}).encode()}
+    for at in np.flatnonzero(reached):
+        found[int(rows["id"][at])] = b"".join(column[at].tobytes() for column in rows.values())
+    return found
+
+
+@pytest.mark.long
+def test_a_changed_part_changes_what_follows_from_it_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow", reason="the extra `parquet` is optional")
+    monkeypatch.setattr("igneous_ng.annotating.SHARD", 2000)
+    scene, place = assigned.scene(tmp_path), tmp_path / "place"
+    inputs(place, scene, changed=True)
+    connectome(place)
+    anew, rows_anew = kept(place), near(place)
+    shutil.rmtree(place)
+    inputs(place, scene, changed=False)
+    urls = connectome(place)
+    before, rows_before = kept(place), near(place)
+    inputs(place, scene, changed=True)
+    times = {name: (place / name).stat().st_mtime_ns for name in before}
+    ran = {wave.stage.name for wave, _ in carried_out(Redo(STORE, urls), lambda one: run.inline(one.stage, one.subset))}
+    assert kept(place) == anew != before
+    assert {"synapse label", "synapse contacts", "synapse table", "graph take", "annotate write"} <= ran
+    assert rows_before[-1] == rows_anew[-1]
+    assert set(rows_before) - set(rows_anew)
+    assert any(rows_before[one] != rows_anew[one] for one in set(rows_before) & set(rows_anew))
+    same = {name for name in before if before[name] == anew.get(name)}
+    for what in ("clefts/", "table/rows/", "graph/", "annotations/"):
+        of = {name for name in before if name.startswith(what)}
+        assert 0 < len(of & same) < len(of), what
+        print(what, len(of), len(of & same), sum(times[n] == (place / n).stat().st_mtime_ns for n in of & same))
+    assert not list(carried_out(Redo(STORE, urls), lambda one: run.inline(one.stage, one.subset)))

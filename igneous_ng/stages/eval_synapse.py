@@ -286,7 +286,7 @@ class Match(Step, name="eval matches"):
 
     def said(self, io: IO) -> str:
         """The scores at the threshold, and the best."""
-        return told(io, self.layer)
+        return self.desk(io).told()
 
 
 def _noted(told: dict[str, Any], plan: Plan) -> dict[str, int]:
@@ -296,22 +296,6 @@ def _noted(told: dict[str, Any], plan: Plan) -> dict[str, int]:
         true = one["true"][at]
         found |= {f"{what}_true": true, f"{what}_false": one["found"][at] - true, f"{what}_missed": one["known"] - true}
     return found
-
-
-def told(io: IO, layer: str) -> str:
-    """The scores in `scores.json`, for people."""
-    raw: Any = io.get_json(f"{layer}/scores.json")
-    lines = []
-    for name in ("detection", "partners"):
-        best = max(raw[name], key=lambda one: (one["f1"], one["threshold"]))
-        at = next(one for one in raw[name] if one["threshold"] == raw["threshold"])
-        nm = raw["distance" if name == "detection" else "reach"]
-        lines.append(
-            f"{name} within {nm:g} nm: precision {at['precision']:.3f}, recall {at['recall']:.3f}, F1 {at['f1']:.3f} "
-            f"({at['true']:,} true, {at['false']:,} false, {at['missed']:,} missed); "
-            f"best F1 {best['f1']:.3f} from score {best['threshold']} on"
-        )
-    return "\n".join(lines)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -356,7 +340,7 @@ class Outcomes(Step, name="eval outcomes"):
 
     def said(self, io: IO) -> str:
         """The scores, which are known by now."""
-        return told(io, self.layer)
+        return self.desk(io).told()
 
     def _of(self, unit: int, desk: Matching) -> tuple[str, int]:
         first = len(Groups(desk.frames[SIDES[0]]))
