@@ -26,8 +26,7 @@ fi
 memory=$((${SLURM_MEM_PER_NODE:-$((${SLURM_MEM_PER_CPU:-0} * SLURM_CPUS_PER_TASK))} * 90 / 100))
 options=(-p "$SLURM_CPUS_PER_TASK" --gpus "${CUDA_VISIBLE_DEVICES:-auto}")
 if [ "$memory" -gt 0 ]; then options+=(--memory "${memory}Mi"); fi
-echo "$(date +%FT%T) $job on $(hostname -s): $SLURM_CPUS_PER_TASK processes, $memory MiB," \
-  "requeued ${SLURM_RESTART_COUNT:-0} times"
+echo "$(date +%FT%T) $job on $(hostname -s): ${options[*]}, requeued ${SLURM_RESTART_COUNT:-0} times"
 
 # Status 75: interrupted, leases given back. 143: TERM came before the worker could mind it. Then the job waits anew,
 # unless somebody else has ended it meanwhile (scancel), or queued it again (preemption): it is not running any more.

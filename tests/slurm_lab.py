@@ -50,7 +50,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 {more}
-KillWait=5
+KillWait=30
 MinJobAge=600
 ReturnToService=2
 MpiDefault=none

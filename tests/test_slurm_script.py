@@ -112,7 +112,7 @@ def test_the_job_is_queued_again_where_its_worker_was_interrupted_and_nobody_els
     assert shell.returncode == status
     assert asked(element) == ("requeue 7_3\n" if again else "")  # 7 alone would be all elements
     first, last = said.splitlines()
-    assert first.endswith(": 4 processes, 3600 MiB, requeued 0 times")
+    assert first.endswith(": -p 4 --memory 3600Mi, requeued 0 times")
     assert last.endswith(f"7_3: the worker ended with status {status}, the job is {state or 'gone'}")
 
 
