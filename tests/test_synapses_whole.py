@@ -1,4 +1,4 @@
-"""From evidence to the graph and its annotations: one digest whatever the cells and blocks of every step, and a redo."""
+"""From evidence to the graph and its annotations: one digest whatever the cells and blocks, and what a redo leaves."""
 
 from __future__ import annotations
 
