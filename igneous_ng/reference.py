@@ -93,18 +93,17 @@ def _index() -> str:
     return head + "\n".join(rows) + "\n"
 
 
-def stale(folder: Path) -> list[str]:
-    """Names of the files in ``folder`` that differ from what the stages say, lack, or belong to no stage."""
+def stale(folder: Path) -> dict[str, str | None]:
+    """The files in ``folder`` that differ from what the stages say, lack, or belong to no stage (None), and that."""
     made = files()
     there = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*")}
-    return sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name))
+    return {name: made.get(name) for name in sorted(made.keys() | there.keys()) if made.get(name) != there.get(name)}
 
 
 def write(folder: Path) -> None:
     """Make ``folder`` hold exactly the generated files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in stale(folder):
-        text = files().get(name)
+    for name, text in stale(folder).items():
         if text is None:
             (folder / name).unlink()
         else:
