@@ -125,7 +125,8 @@ def test_page_and_schema_name_every_field(name: str) -> None:
     cls = catalog.load(name)
     schema = json.loads(reference.schema(cls))
     assert set(schema["required"]) == {"stage", "version", *field_types(cls)}
-    assert all(f"`{field}`" in reference.page(cls) for field in field_types(cls))
+    page = reference.page(cls)
+    assert all(f"`{field}`" in page for field in field_types(cls))
 
 
 @each
