@@ -57,9 +57,9 @@ def _kustomize() -> list[str]:
     if kubectl is None:
         pytest.skip("neither kubectl nor kustomize is here, so overlays cannot be built")
     told = subprocess.run([kubectl, "version", "--client", "-o", "json"], capture_output=True, check=True)
-    version = json.loads(told.stdout).get("kustomizeVersion", "v0")
-    if int(version.removeprefix("v").partition(".")[0]) < 5:
-        pytest.skip(f"this kubectl has kustomize {version}; the overlays need version 5")
+    version = json.loads(told.stdout).get("kustomizeVersion", "v0.0")
+    if tuple(map(int, version.removeprefix("v").split(".")[:2])) < (5, 4):  # older ones read components before settings
+        pytest.skip(f"this kubectl has kustomize {version}; the overlays need 5.4 (kubectl 1.31) or newer")
     return [kubectl, "kustomize"]
 
 

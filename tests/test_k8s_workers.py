@@ -150,16 +150,19 @@ def test_exit_statuses_tell_what_a_retry_can_mend(drill: Any, tmp_path: Path) ->
     """1, 2 and 64, which jobs do not retry, come again however often a pod is started."""
     (tmp_path / "none").mkdir()
     assert _exit(tmp_path / "none") == 2
-    cases: dict[str, tuple[int, Document]] = {
-        "done": (0, {}),
-        "dead": (1, {"faults": ("0:data",)}),
-        "large": (64, {"needs": 1 << 60, "memory": 1 << 61}),
-        "accelerated": (64, {"device": 1000}),
+    cases: dict[str, tuple[Document, list[int]]] = {
+        "done": ({}, [0, 0]),
+        "dead": ({"faults": ("0:data",)}, [1, 1]),
+        "large": (
+            {"needs": 1 << 60, "memory": 1 << 61},
+            [64],
+        ),  # the message is hidden for a minute: no second try here
+        "accelerated": ({"device": 1000}, [64]),
     }
-    for name, (status, options) in cases.items():
+    for name, (options, statuses) in cases.items():
         folder = tmp_path / name
         run.enqueue(drill(count=1, layer=str(folder / "layer"), **options), f"fq://{folder}/queue")
-        assert [_exit(folder), _exit(folder)] == [status, status], name
+        assert [_exit(folder) for _ in statuses] == statuses, name
 
 
 def _exit(folder: Path) -> int:
@@ -199,7 +202,7 @@ def _condition(rule: Document) -> list[Any]:
 
 
 def test_commands_of_the_page_are_understood() -> None:
-    page = (DOCS / "kubernetes.md").read_text()
+    page = (DOCS / "kubernetes.md").read_text().replace("\\\n", " ")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
     ours = [found[1] for line in lines if (found := re.match(r"(?:kubectl .* -- )?igneous-ng (.*)", line))]
     assert len(ours) > 5
