@@ -69,7 +69,7 @@ def any_of(cls: type[Stage]) -> st.SearchStrategy[Stage]:
 
 relaxed = settings(
     deadline=None,
-    max_examples=20,
+    max_examples=10,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
 each = pytest.mark.parametrize("name", list(catalog.entries()))
