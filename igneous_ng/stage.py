@@ -163,9 +163,9 @@ def sampled(units: Sequence[Any]) -> list[Any]:
     return [units[i] for i in range(0, len(units), max(1, len(units) // _SAMPLED))]
 
 
-@functools.cache  # each stage that is made or read asks
-def field_types(cls: type[Stage]) -> Mapping[str, Any]:
-    """The type of each field of a stage, in order; that of a layer's URL is :class:`Layer`."""
+@functools.cache  # each stage that is made or read asks; mypy takes no class for hashable whose instances are
+def field_types(cls: Any) -> Mapping[str, Any]:
+    """The type of each field of a class of stages, in order; that of a layer's URL is :class:`Layer`."""
     hints = typing.get_type_hints(cls, include_extras=True)
     found = {f.name: Layer if hints[f.name] == LayerUrl else hints[f.name] for f in dataclasses.fields(cls)}
     return MappingProxyType(found)
