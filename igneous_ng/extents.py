@@ -32,7 +32,7 @@ def extent(stage: Stage, io: IO) -> Extent | None:
         voxels = _of_units(stage.units(io))
     except IgneousError:
         return None
-    return None if voxels is None or getattr(stage, "num_mips", 0) else Extent(voxels, getattr(stage, "kind", ""))
+    return None if voxels is None or hasattr(stage, "num_mips") else Extent(voxels, getattr(stage, "kind", ""))
 
 
 def _of_layer(stage: Stage, layer: str, io: IO) -> Extent | None:

@@ -14,7 +14,8 @@ from igneous_ng.io import IO
 from igneous_ng.records import Line, Run
 from igneous_ng.store import Store
 
-_FILES = 24  # of records that are read of a run, spread over it
+_LINES = 400  # that are read of a run, about, spread over it: a few units may take most of the time
+_FILES = 24  # at least
 _READ = ("seconds", "cpu_seconds", "peak_bytes", "writes")
 _PLACES = ("level", "step")  # fields in which the runs of one stage of a chain differ
 
@@ -85,8 +86,9 @@ def _elsewhere(run: Run) -> dict[str, Any]:
 
 def _sample(store: Store, run: Run) -> list[Line]:
     files = list(records.stored(store, run))
-    spread = files[:: max(1, len(files) // _FILES)]
-    return [line for file in spread for line in records.lines_of(store, file, _READ)]
+    count = min(len(files), max(_FILES, _LINES // run.span))
+    spread = [files[i * len(files) // count] for i in range(count)]
+    return [line for lines in store.map(lambda file: records.lines_of(store, file, _READ), spread) for line in lines]
 
 
 def _mean(lines: Sequence[Line], key: str) -> float:

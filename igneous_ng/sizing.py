@@ -211,9 +211,9 @@ class Estimator:
             gpu_seconds=share * found.seconds if part.on_device else 0.0,
             longest=found.longest if part.left else 0.0,
             peak_bytes=found.peak_bytes,
-            read=read and read.read,
+            read=None if read is None else read.read,
             written=share * found.written,
-            gets=read and read.gets,
+            gets=None if read is None else read.gets,
             puts=share * found.puts,
         )
 

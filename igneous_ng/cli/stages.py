@@ -18,7 +18,7 @@ from igneous_ng.errors import IgneousError
 from igneous_ng.queues.protocol import PRIORITIES, Priority
 from igneous_ng.stage import Stage, describe, field_types
 
-_RUN_OPTIONS = (
+_RUN_OPTIONS: tuple[tuple[list[str], dict[str, Any]], ...] = (
     (["--queue"], {"help": "Put the tasks on fq://DIR or sqs://NAME instead of executing them here; of several "
                            "stages in a row each is put, and waited for, when the one before is finished."}),
     (["--priority"], {"type": click.Choice(PRIORITIES), "default": "normal", "show_default": True,
