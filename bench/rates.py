@@ -281,10 +281,13 @@ def text(bench: Bench, process_bytes: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def empty_process(em: str) -> int:
-    """The most that a worker process holds in a task of nearly nothing."""
-    ready = run.here(Downsample(layer=em, num_mips=1))
-    return int(max(line["peak_bytes"] for line in records.all_lines(Store(), ready)) - ready.peak_bytes)
+def empty_process(seg: str) -> int:
+    """The most that a worker process holds beside its task, in tasks of nearly nothing."""
+    stages = (Downsample(layer=seg), MeshForge(layer=seg), SkeletonForge(layer=seg), SkeletonMerge(layer=seg))
+    held = []
+    for ready in map(run.here, stages):
+        held += [line["peak_bytes"] - ready.peak_bytes for line in records.all_lines(Store(), ready)]
+    return int(max(held))
 
 
 def main() -> None:
@@ -296,7 +299,7 @@ def main() -> None:
         everything(bench, data, WARM)
         bench.samples.clear()
         bench.on, bench.keep = "tiny", False
-        tiny = layer(bench, "em", np.zeros((16, 16, 16), np.uint8), (10.0, 10.0, 10.0), "image")
+        tiny = layer(bench, "seg", np.ones((16, 16, 16), np.uint32), (10.0, 10.0, 10.0), "segmentation")
         least = empty_process(tiny)
         bench.keep = True
         everything(bench, data, side)

@@ -178,7 +178,7 @@ def test_a_chain_has_the_steps_that_it_runs(tmp_path: Path) -> None:
     create(tmp_path / "seg", labels, (0, 0, 0), chunk=(8, 8, 8), kind="segmentation")
     stage = Auto(source=str(tmp_path / "seg"), layer=str(tmp_path / "cc"), cell=(8, 8, 8))
     parts = list(Estimator().stage(stage))
-    ran = dict.fromkeys(step.name for step in stage.steps(IO()) if run.inline(step))
+    ran = dict.fromkeys(run.inline(step).name for step in stage.steps(IO()))
     assert [part.stage for part in parts] in ([*ran], [name for name in ran if name != "ccl spread"])
     assert (parts[0].units, parts[0].left) == (8, 8)
     assert all(part.units is None and part.assumed and part.extent == parts[0].extent for part in parts[1:])
