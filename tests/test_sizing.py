@@ -124,23 +124,23 @@ def test_of_what_nothing_is_known_nothing_is_said(drill: Any) -> None:
 
 
 def test_records_of_half_of_the_units_tell_of_the_other_half(tmp_path: Path) -> None:
-    stage = MeshForge(layer=empty(tmp_path / "seg", (640, 640, 640)), cell=(64, 64, 64))
+    stage = MeshForge(layer=empty(tmp_path / "seg", (640, 640, 128)), cell=(64, 64, 64))
     plan = run.plan(stage).run
-    assert (plan.units, plan.span) == (1000, 1)
+    assert (plan.units, plan.span) == (200, 1)
     chance = random.Random(1)
-    seconds = [chance.lognormvariate(0, 1) for _ in range(1000)]  # a few units take ten times as long as most
-    order = chance.sample(range(1000), 1000)
-    begun = recorded(plan, seconds, order[:500])  # type: ignore[arg-type]
+    seconds = [chance.lognormvariate(0, 1) for _ in range(200)]  # a few units take ten times as long as most
+    order = chance.sample(range(200), 200)
+    begun = recorded(plan, seconds, order[:100])  # type: ignore[arg-type]
     part = only(Estimator(table=table("mesh forge", 1e6)).stage(stage, missing=True))
-    truth = sum(seconds[unit] for unit in order[500:])
-    assert (part.units, part.left, part.messages) == (1000, 500, 500)
+    truth = sum(seconds[unit] for unit in order[100:])
+    assert (part.units, part.left, part.messages) == (200, 100, 100)
     assert part.work is not None
     assert part.work.basis == "records"
     assert begun.folder in part.work.source
     assert part.work.cpu_seconds == pytest.approx(truth, rel=0.3)
     assert truth / part.work.factor < part.work.cpu_seconds < truth * part.work.factor
-    assert part.work.written == pytest.approx(500_000)
-    assert part.work.puts == pytest.approx(500)
+    assert part.work.written == pytest.approx(100_000)
+    assert part.work.puts == pytest.approx(100)
     assert part.work.peak_bytes == 77_000_000
 
 
