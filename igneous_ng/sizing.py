@@ -137,7 +137,7 @@ class Estimator:
         """A stage that cannot be planned yet, by its own extent or that of what it waits for."""
         own = extents.extent(stage, self.io)
         part = Part(stage.name, extent=own or like, assumed=own is None and like is not None, error=error)
-        return replace(part, work=self._work(stage, part, None))
+        return part if error is not None else replace(part, work=self._work(stage, part, None))
 
     def recipe(self, views: Iterable[View]) -> Iterator[Part]:
         """The parts of all steps of a pipeline that are not done."""
@@ -152,7 +152,7 @@ class Estimator:
         asked = view.step.stage
         try:
             steps = asked.steps(self.io)
-            stage = next(step for step in steps if view.next in (None, step))
+            stage = next((step for step in steps if view.next in (None, step)), view.next or asked)
             part = self.planned(stage, view.run)
         except IgneousError as error:
             known = error if view.state != "waits" else None

@@ -123,6 +123,11 @@ def test_a_step_that_is_refused_says_why_and_fails(layer: Path) -> None:
     assert done.exit_code == 1
     assert "cannot be planned" in done.output
     assert "there is no layer here" in done.output
+    found = json.loads(
+        said("run", str(layer.parent / "pipe.toml"), "--dry-run", "--estimate", "--json").stdout.split("\n")[0]
+    )
+    assert "there is no layer here" in found["steps"][0]["error"]
+    assert found["total"]["cpu_seconds"] is None
 
 
 def test_an_empty_job_is_refused(layer: Path) -> None:
