@@ -139,6 +139,10 @@ class Stage:
         """
         yield self
 
+    def level_read(self, io: IO) -> int:
+        """The level of its first layer whose voxels tell how much work it is."""
+        return getattr(self, "mip", None) or 0
+
     def forecast(self, io: IO) -> tuple[str, ...]:
         """What a user should know before this runs, beside the tasks and their memory; a line each. Writes nothing."""
         return ()
