@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from igneous_ng.errors import SpecError, VersionError
+from igneous_ng import fences, redaction
+from igneous_ng.errors import DataError, SpecError, VersionError
 from igneous_ng.geometry import Box, vec
 
 if typing.TYPE_CHECKING:
@@ -40,7 +41,21 @@ class Layer(str):
             path = _absolute(path)
         if not path.strip("/"):
             raise SpecError(f"layer {text!r} names no place; write a folder, or scheme://bucket/path")
-        return cls(f"{scheme}://{path.rstrip('/')}")
+        return cls(_checked(f"{scheme}://{path.rstrip('/')}"))
+
+
+def _checked(url: str) -> str:
+    """``url``, unless there is something in it that must not be there."""
+    try:
+        fences.check_name(url)
+    except DataError as error:
+        raise SpecError(f"layer {error}") from None
+    if redaction.in_url(url):
+        raise SpecError(
+            f"layer {redaction.redacted(fences.shown(url))} has a password or a token in it, and would be kept in every "
+            "record; leave it out, and give it to this machine instead (docs: SECURITY.md)"
+        )
+    return url
 
 
 def _absolute(path: str) -> str:

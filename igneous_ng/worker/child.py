@@ -26,7 +26,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from igneous_ng import records
+from igneous_ng import fences, records
 from igneous_ng.errors import ConfigurationError, VersionError
 from igneous_ng.records import Message, Run
 from igneous_ng.store import Store
@@ -39,6 +39,7 @@ def main(roots: tuple[str, ...]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the supervisor decides; a terminal signals the whole group
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
+    fences.confine(roots)
     server = Server(roots, _private_stdout())
     for line in sys.stdin:
         server.take(json.loads(line))
