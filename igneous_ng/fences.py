@@ -104,4 +104,4 @@ def _leads_up(url: str) -> bool:
 
 def _variants(path: str) -> list[str]:
     """A file, and those of its name that are links and have the suffix of a compression."""
-    return [path, *(path + suffix for suffix in SUFFIXES if os.path.islink(path + suffix))]
+    return [path, *(path + suffix for suffix in SUFFIXES if Path(path + suffix).is_symlink())]

@@ -52,8 +52,8 @@ def _checked(url: str) -> str:
         raise SpecError(f"layer {error}") from None
     if redaction.in_url(url):
         raise SpecError(
-            f"layer {redaction.redacted(fences.shown(url))} has a password or a token in it, and would be kept in every "
-            "record; leave it out, and give it to this machine instead (docs: SECURITY.md)"
+            f"layer {redaction.redacted(fences.shown(url))} has a password or a token in it, and would be in every "
+            "record; leave it out, and give it to this machine instead (SECURITY.md says how)"
         )
     return url
 

@@ -77,7 +77,7 @@ def _is_group(place: Path) -> bool:
 
 
 def _opened(url: str) -> Any:
-    if "|" in fences.passed(url.rstrip("/")):  # TensorStore would open what stands behind it inside of what stands before
+    if "|" in fences.passed(url.rstrip("/")):  # TensorStore would open the one inside of the other
         raise DataError(f"{url}: arrays in folders of such names are not read; rename it")
     tensorstore = needed("tensorstore", "tensorstore")
     return tensorstore.open({"driver": "auto", "kvstore": url}, context=tensorstore.Context(_QUIET), read=True).result()
