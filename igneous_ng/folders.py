@@ -60,7 +60,7 @@ def size(url: str) -> int | None:
     if url.startswith("file://"):
         path = _path(url)
         return next((os.lstat(path + s).st_size for s in SUFFIXES.values() if os.path.isfile(path + s)), None)  # noqa: PTH113
-    folder, _, name = url.rpartition("/")
+    folder, _, name = fences.passed(url).rpartition("/")
     with _told(url, "looking it up"):
         found = _remote(folder).size(name)
     return None if found is None else int(found)

@@ -20,6 +20,7 @@ if typing.TYPE_CHECKING:
     from igneous_ng.io import IO
 
 _SAMPLED = 64
+_VERSIONS = 10_000
 SCHEMES = ("file", "s3", "gs", "http", "https", "mem", "bossdb")
 
 
@@ -199,9 +200,12 @@ def plain(value: Any) -> Any:
 
 def from_dict(cls: type[Stage], raw: dict[str, Any]) -> Stage:
     """The stage that ``raw`` describes, every field checked; SpecError names the first that is wrong."""
-    if raw.get("version") != cls.version:
+    version = raw.get("version")
+    if type(version) is not int or not 0 < version < _VERSIONS:
+        raise SpecError(f"{cls.name}: the task is of version {str(version)[:80]!r}, which is none; enqueue it again")
+    if version != cls.version:
         raise VersionError(
-            f"{cls.name}: the task is of version {raw.get('version')!r} and this program runs version "
+            f"{cls.name}: the task is of version {version} and this program runs version "
             f"{cls.version}; enqueue it again with this program, or execute it with the one that made it"
         )
     names = field_types(cls)
@@ -257,9 +261,13 @@ def _layer(value: Any) -> Layer | None:
 
 
 def _float(value: Any) -> float | None:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if type(value) not in (int, float):
         return None
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _exactly(kind: type) -> Callable[[Any], Any]:
