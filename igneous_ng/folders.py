@@ -42,9 +42,7 @@ def walk(url: str) -> Iterator[Object]:
 
 def urls(url: str) -> Iterator[str]:
     """The URL of every object below the folder ``url``, without compression suffix and without temporaries."""
-    for found in (
-        (one.url for one in _files(_path(url))) if url.startswith("file://") else _listed(url)
-    ):
+    for found in (one.url for one in _files(_path(url))) if url.startswith("file://") else _listed(url):
         if not found.rpartition("/")[2].startswith(TEMPORARY):
             yield plain(found)
 

@@ -19,14 +19,32 @@ from igneous_ng.stage import Layer, Stage, field_types, to_dict
 PATHS = (
     "../", "../../../../etc/passwd", "/etc/passwd", "file:///etc/passwd", "file:///../../etc", "%2e%2e/%2e%2e/etc",
     "https://127.0.0.1:9/%2e%2e/x", "a/../../b", "nul\0byte", "new\nline", "\x1b[2J", "\u202egpj", "\uff0e\uff0e/etc",
-    "\ud800", "s3://bucket/key", "gs://bucket/key", "http://127.0.0.1:9/x", "x" * 300, "y/" * 3000, "~root", "~nobody/x",
-    "-rf", "$(id)", "`id`", "; rm -rf /", "{0.__class__}", "%s%n", "|/bin/sh", "CON", ".", "..", "", " ", "/", "//x",
-    "file://", "s3://", "fq:///etc", "memory://x", "mem://x/y", "a\\..\\b", "s3://AKIAIOSFODNN7EXAMPLE:hunter2hunter2@b/k",
+    "\ud800", "s3://bucket/key", "gs://bucket/key", "http://127.0.0.1:9/x", "x" * 300, "y/" * 3000, "~root",
+    "~nobody/x", "-rf", "$(id)", "`id`", "; rm -rf /", "{0.__class__}", "%s%n", "|/bin/sh", "CON", ".", "..", "",
+    " ", "/", "//x",
+    "file://", "s3://", "fq:///etc", "memory://x", "mem://x/y", "a\\..\\b",
+    "s3://AKIAIOSFODNN7EXAMPLE:hunter2hunter2@b/k",
 )  # fmt: skip
 NUMBERS = (0, -1, -0.0, 1.5, 2**31, 2**53 + 1, 2**63, 2**64, -(2**64), 10**30, 10**400, 1e308, -1e308, 1e-320)
-ODD: tuple[Any, ...] = (None, True, False, [], {}, [[]], {"": {}}, "", "0", "true", "NaN", b"".hex(), [None] * 5, "z" * 100_000)
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    [],
+    {},
+    [[]],
+    {"": {}},
+    "",
+    "0",
+    "true",
+    "NaN",
+    b"".hex(),
+    [None] * 5,
+    "z" * 100_000,
+)
 TEXTS = (
-    "", " ", "null", "true", "[]", "{}", '""', "0", "not json", "{", "}", '{"igneous_ng":3}', '{"igneous_ng":3,"run":null}',
+    "", " ", "null", "true", "[]", "{}", '""', "0", "not json", "{", "}", '{"igneous_ng":3}',
+    '{"igneous_ng":3,"run":null}',
     '{"igneous_ng":3,"run":{}}', "[" * 100_000, '{"a":' * 100_000, "[" * 100_000 + "]" * 100_000, "NaN", "Infinity",
     "1" * 100_000, "\ufffd\ufffd", "\ufeff{}", "<xml/>", "!!python/object/apply:os.system ['id']",
     "cos\nsystem\n(S'id'\ntR.", "\x80\x04\x95", "\0", '{"igneous_ng":3,"igneous_ng":3}', "'" * 1000, "\\u0000",
@@ -64,7 +82,8 @@ class Hostile:
                 "id": f"20260101T000000.{self._chance.randrange(10**6):06d}-abcdef01", "home": where, "stage": stage,
                 "units": 9, "span": 3, "peak_bytes": 1000, "device_bytes": 0, "subset": "",
             },
-            "lo": 0, "hi": 3, "tried": 0, "alone": False, "memory": 0, "after": 0.0, "priority": "normal", "verdict": "",
+            "lo": 0, "hi": 3, "tried": 0, "alone": False, "memory": 0, "after": 0.0, "priority": "normal",
+            "verdict": "",
         }  # fmt: skip
 
     def _stage(self) -> dict[str, Any]:
@@ -75,7 +94,7 @@ class Hostile:
                 return to_dict(cls(**self._fields(cls)))
             except SpecError:
                 continue
-        return {"stage": cls.name, "version": cls.version, **{k: None for k in field_types(cls)}}
+        return {"stage": cls.name, "version": cls.version, **dict.fromkeys(field_types(cls))}
 
     def _fields(self, cls: type[Stage]) -> dict[str, Any]:
         hints = field_types(cls)

@@ -30,7 +30,7 @@ UP = ("../x", "a/../../x", "..", "a/..", "nul\0", "new\nline", "\x1b[31m", "\ud8
 
 
 def test_suffixes_are_those_of_the_store() -> None:
-    assert fences.SUFFIXES == tuple(filter(None, compression.SUFFIXES.values()))
+    assert tuple(filter(None, compression.SUFFIXES.values())) == fences.SUFFIXES
 
 
 @pytest.mark.parametrize("name", UP)
@@ -38,7 +38,8 @@ def test_no_store_takes_a_name_that_leads_out(tmp_path: Path, name: str) -> None
     calls: list[Callable[[str], object]] = [
         Store().get, Store().exists, Store().list, Store().delete, Store().stored, folders.size, folders.remove,
         lambda url: Store().put(url, b""), lambda url: Store().create(url, b""), lambda url: list(folders.walk(url)),
-        lambda url: list(folders.urls(url)), remote.exists, remote.delete, remote.names, lambda url: remote.read(url, None),
+        lambda url: list(folders.urls(url)), remote.exists, remote.delete, remote.names,
+        lambda url: remote.read(url, None),
     ]  # fmt: skip
     for top in (f"file://{tmp_path}", "s3://bucket/layer", "mem://layer"):
         for call in calls:
@@ -136,8 +137,8 @@ root, urls = sys.argv[1], json.loads(sys.argv[2])
 fences.confine((root,))
 fences.confine(())
 for url in urls:
-    for call in (Store().get, Store().exists, Store().list, Store().delete, folders.size, lambda u: Store().put(u, b"x"),
-                 lambda u: list(folders.walk(u)), lambda u: open_source(u.removeprefix("file://"), axes="zyx")):
+    for call in (Store().get, Store().exists, Store().list, Store().delete, folders.size,
+                 lambda u: Store().put(u, b"x"), lambda u: list(folders.walk(u)), lambda u: open_source(u.removeprefix("file://"), axes="zyx")):
         try:
             call(url)
         except SpecError as error:
@@ -159,7 +160,9 @@ def test_links_do_not_lead_out_of_a_root(tmp_path: Path) -> None:
                          "inner/plain": root / "inner" / "file", "up": tmp_path}.items():  # fmt: skip
         (root / name).symlink_to(target)
     inside = f"file://{root}"
-    urls = [f"{inside}/{name}" for name in ("folder", "folder/file", "file", "zipped", "up/outside/file", "folder/new/x")]
+    urls = [
+        f"{inside}/{name}" for name in ("folder", "folder/file", "file", "zipped", "up/outside/file", "folder/new/x")
+    ]
     urls += [f"file://{outside}/file", f"file://{root}x/file", "file:///etc/passwd", "file://", "file:///"]
     subprocess.run([sys.executable, "-c", CONFINED, inside, json.dumps(urls)], check=True, timeout=120)
     assert {path.name for path in outside.iterdir()} == {"file"}
@@ -176,7 +179,9 @@ def test_a_root_may_itself_be_a_link_and_need_not_exist(tmp_path: Path) -> None:
     assert fences.Fence((f"file://{tmp_path}/new",)).holds(f"file://{tmp_path}/new/x")
     buckets = fences.Fence(("s3://bucket/root",))
     assert buckets.holds("s3://bucket/root/x")
-    assert not any(map(buckets.holds, ("s3://bucket/rootx", "s3://bucket", "s3://bucke", "gs://bucket/root/x", "file:///x")))
+    assert not any(
+        map(buckets.holds, ("s3://bucket/rootx", "s3://bucket", "s3://bucke", "gs://bucket/root/x", "file:///x"))
+    )
 
 
 # Records lie where others may write.

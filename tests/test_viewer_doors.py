@@ -59,7 +59,8 @@ def test_without_the_token_nothing_is_answered(layer: Path, path: str) -> None:
     with running(layer, Door("0.0.0.0")) as server:
         port, token = server.server_port, server.door.token
         wrong: list[dict[str, str]] = [
-            {}, {"Authorization": "Bearer"}, {"Authorization": f"Bearer {token[:-1]}"}, {"Authorization": f"Basic {token}"},
+            {}, {"Authorization": "Bearer"}, {"Authorization": f"Bearer {token[:-1]}"},
+            {"Authorization": f"Basic {token}"},
             {"Cookie": f"igneous_ng_{port}={token}x"}, {"Cookie": f"igneous_ng_{port + 1}={token}"}, {"Cookie": token},
             {"Authorization": "Bearer \xe9"}, {"Cookie": f"igneous_ng_{port}="}, {"Host": "localhost"},
         ]  # fmt: skip
@@ -111,7 +112,15 @@ def test_paths_that_leave_a_layer_are_refused_however_they_are_written(layer: Pa
     (layer.parent / "secret").write_text("x")
     (layer / "link").symlink_to(layer.parent / "secret")
     with running(layer, Door()) as server:
-        for path in ("/..%2fsecret", "/%2e%2e/secret", "/%2e%2e%2fsecret", "/link", "/a/../../secret", "/%00", "//etc/passwd"):
+        for path in (
+            "/..%2fsecret",
+            "/%2e%2e/secret",
+            "/%2e%2e%2fsecret",
+            "/link",
+            "/a/../../secret",
+            "/%00",
+            "//etc/passwd",
+        ):
             status, _, body = ask(server, f"/layers/0{path}")
             assert status in (403, 404), path
             assert body != b"x"

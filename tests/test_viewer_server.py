@@ -321,7 +321,9 @@ def test_other_origins_read_only_with_cors(root: Path, ask: Ask) -> None:
             assert stranger.headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
-@pytest.mark.parametrize("origin", ["*", "https://*.example", "friend.example", "https://friend.example/", "file://", ""])
+@pytest.mark.parametrize(
+    "origin", ["*", "https://*.example", "friend.example", "https://friend.example/", "file://", ""]
+)
 def test_origins_are_named_one_by_one(origin: str) -> None:
     with pytest.raises(SpecError, match="--cors"):
         Door(origins=(origin,))

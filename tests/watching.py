@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_HOOK = '''
+_HOOK = """
 import os, sys
 _LOG, _SECRET = os.environ["WATCH_LOG"], os.environ["WATCH_SECRET"]
 _BUSY = False
@@ -46,7 +46,7 @@ def _hook(event, args):
         _say(event, args[:2])
 
 sys.addaudithook(_hook)
-'''
+"""
 
 
 def install(folder: Path, log: Path, secret: Path) -> dict[str, str]:

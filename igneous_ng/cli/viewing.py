@@ -18,7 +18,9 @@ from igneous_ng.stage import Layer
 @click.option("--screenshot", type=click.Path(path_type=Path), help="Write a PNG and end (needs chromium).")
 @click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True,
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
     help="Address to serve on. Any but this machine's own needs the token in the URL that is printed.",
 )
 @click.option("--cors", multiple=True, help="Let pages of this origin, https://NAME, read the layers.")

@@ -28,7 +28,7 @@ from urllib.parse import unquote, urlsplit
 
 from igneous_ng.errors import SpecError
 from igneous_ng.redaction import redacted
-from igneous_ng.viewer.doors import HOST, Door, RefusedError
+from igneous_ng.viewer.doors import Door, RefusedError
 
 log = logging.getLogger(__name__)
 
