@@ -138,7 +138,8 @@ fences.confine((root,))
 fences.confine(())
 for url in urls:
     for call in (Store().get, Store().exists, Store().list, Store().delete, folders.size,
-                 lambda u: Store().put(u, b"x"), lambda u: list(folders.walk(u)), lambda u: open_source(u.removeprefix("file://"), axes="zyx")):
+                 lambda u: Store().put(u, b"x"), lambda u: list(folders.walk(u)),
+                 lambda u: open_source(u.removeprefix("file://"), axes="zyx")):
         try:
             call(url)
         except SpecError as error:

@@ -70,7 +70,8 @@ def bombs() -> list[bytes]:
     """A plain pickle, and arrays of objects in both of numpy's files."""
     array, npy, npz = np.array([Bomb()], object), BytesIO(), BytesIO()
     np.save(npy, array, allow_pickle=True)
-    np.savez(npz, **dict.fromkeys(("old", "new", "pre", "post", "points", "segments", "arr_0"), array))
+    names = ("old", "new", "pre", "post", "points", "segments", "arr_0")
+    np.savez(npz, **dict.fromkeys(names, array))  # type: ignore[arg-type]  # numpy takes any names
     return [pickle.dumps(Bomb()), npy.getvalue(), npz.getvalue()]
 
 
