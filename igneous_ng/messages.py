@@ -19,7 +19,7 @@ _DEEPEST = 32  # values inside of values
 _SHOWN = 120  # characters of what is wrong
 _PRIORITIES = ("high", "normal", "low")
 _BYTES = ("peak_bytes", "device_bytes", "memory")
-_LEAST = {"units": 1, "span": 1}
+_LEAST = {"span": 1}  # a run may only prepare and publish
 _OF_RUN = {"id": str, "home": str, "stage": dict, "units": int, "span": int, "peak_bytes": int, "device_bytes": int,
            "subset": str}  # fmt: skip
 _OF_MESSAGE = {"lo": int, "hi": int, "tried": int, "alone": bool, "memory": int, "after": float, "priority": str,

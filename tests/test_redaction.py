@@ -101,7 +101,7 @@ def test_secrets_are_in_nothing_that_is_written_or_printed(tmp_path: Path) -> No
     (place / "done" / "info").unlink()  # now its data are wrong, and its traces go through every log there is
     log = place / "log.jsonl"
     assert said("execute", queue, "--log", str(log)) == 1
-    assert said("queue", "dead", queue) == 0
+    assert said("queue", "dead", "ls", queue) == 0
     assert said("status", str(place / "wrong")) == 0
     assert b"dead" in printed
     reasons = b"".join(p.read_bytes() for p in (tmp_path / "queue" / "dead").glob("*.txt"))

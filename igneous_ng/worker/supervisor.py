@@ -146,7 +146,8 @@ class Supervisor:
             self._lay_aside(lease, None, redaction.redacted(str(error)))
             return None
         if message.verdict:
-            self._lay_aside(lease, message, redaction.redacted(message.verdict))
+            why = redaction.redacted(message.verdict).strip()
+            self._lay_aside(lease, message, why or "it was given up, and nobody said why")
             return None
         early = message.after - time.time()
         if 0 < early < _LATEST_S:  # a later time was set by no worker
