@@ -202,7 +202,7 @@ def from_dict(cls: type[Stage], raw: dict[str, Any]) -> Stage:
     """The stage that ``raw`` describes, every field checked; SpecError names the first that is wrong."""
     version = raw.get("version")
     if type(version) is not int or not 0 < version < _VERSIONS:
-        raise SpecError(f"{cls.name}: the task is of version {str(version)[:80]!r}, which is none; enqueue it again")
+        raise SpecError(f"{cls.name}: the task is of version {repr(version)[:80]}, which is none; enqueue it again")
     if version != cls.version:
         raise VersionError(
             f"{cls.name}: the task is of version {version} and this program runs version "
