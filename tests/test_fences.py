@@ -211,7 +211,7 @@ def test_a_rollback_removes_nothing_that_records_only_claim(tmp_path: Path) -> N
 def test_notes_on_failures_are_written_for_planned_runs_only(tmp_path: Path) -> None:
     ready, told = made(tmp_path), list[str]()
     server = Server((), None)  # type: ignore[arg-type]
-    server._tell = lambda event, _: told.append(event)  # type: ignore[method-assign]
+    server._tell = lambda event, _: told.append(event)  # type: ignore[method-assign, assignment]
     request = {"lines": [], "failures": [], "given_up": [[0, 1, {"cause": "data"}]], "last": False, "owner": "x"}
     stranger = Run("20260101T000000.000000-abcdef01", f"file://{tmp_path}/etc", ready.stage, 1, 1)
     for one in (stranger, ready):

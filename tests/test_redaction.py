@@ -96,7 +96,7 @@ def test_secrets_are_in_nothing_that_is_written_or_printed(tmp_path: Path) -> No
                    resolution=(4, 4, 4), chunk=(16, 16, 16))  # fmt: skip
     (message,) = run.enqueue(wrong, f"memory://{tmp_path}").messages()
     text = message.to_json().replace(str(place / "labels.npy"), f"s3://{USER}:{PASSWORD}@bucket/y")
-    assert Message.parse(text)
+    assert Message.parse(text).hi == 1
     queues.connect(queue).put([text, f'{{"igneous_ng": 3, "password": "{PASSWORD}"}}', f"token={TOKEN}"])
     (place / "done" / "info").unlink()  # now its data are wrong, and its traces go through every log there is
     log = place / "log.jsonl"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from igneous_ng.errors import SpecError
 from igneous_ng.viewer.doors import Door, is_loopback
 from igneous_ng.viewer.server import LayerServer
 
@@ -124,3 +125,22 @@ def test_paths_that_leave_a_layer_are_refused_however_they_are_written(layer: Pa
             status, _, body = ask(server, f"/layers/0{path}")
             assert status in (403, 404), path
             assert body != b"x"
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "https://*.example", "friend.example", "https://friend.example/", "file://", ""]
+)
+def test_origins_are_named_one_by_one(origin: str) -> None:
+    with pytest.raises(SpecError, match="--cors"):
+        Door(origins=(origin,))
+
+
+def test_pages_of_other_origins_are_told_nothing(layer: Path) -> None:
+    friend = "https://friend.example"
+    with running(layer, Door(origins=(friend,))) as server:
+        assert ask(server, "/layers/0/info", Origin=friend)[1]["Access-Control-Allow-Origin"] == friend
+        for origin in ("https://evil.example", "null", f"{friend}.evil.example", "http://friend.example"):
+            for method in ("GET", "OPTIONS"):
+                _, told, _ = ask(server, "/layers/0/info", method, Origin=origin)
+                assert not any(name.startswith("Access-Control") for name in told)
+                assert told["Cross-Origin-Resource-Policy"] == "same-origin"

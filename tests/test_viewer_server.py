@@ -315,18 +315,6 @@ def test_other_origins_read_only_with_cors(root: Path, ask: Ask) -> None:
         preflight = open_ask("/layers/0/info", "OPTIONS", Origin=friend)
         assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, friend)
         assert "Range" in preflight.headers["Access-Control-Allow-Headers"]
-        for origin in ("https://evil.example", "null", f"{friend}.evil.example", "http://friend.example"):
-            stranger = open_ask("/layers/0/info", Origin=origin)
-            assert not any(name.startswith("Access-Control") for name in stranger.headers)
-            assert stranger.headers["Cross-Origin-Resource-Policy"] == "same-origin"
-
-
-@pytest.mark.parametrize(
-    "origin", ["*", "https://*.example", "friend.example", "https://friend.example/", "file://", ""]
-)
-def test_origins_are_named_one_by_one(origin: str) -> None:
-    with pytest.raises(SpecError, match="--cors"):
-        Door(origins=(origin,))
 
 
 def test_a_foreign_host_name_is_refused(ask: Ask) -> None:

@@ -188,7 +188,7 @@ DEEP = '{"igneous_ng": 3, "run": {"stage": ' + "[" * 500 + "]" * 500 + "}}"
 def test_values_that_no_worker_puts_are_refused(change: dict[str, object], said: str) -> None:
     run_ = Run("20260101T000000.000000-abcdef01", "file:///layer", {"stage": "image create"}, 9, 9)
     raw = json.loads(Message(run_, 0, 9).to_json())
-    assert Message.parse(json.dumps(raw))
+    assert Message.parse(json.dumps(raw)).hi == 9
     with pytest.raises(SpecError, match=said):
         Message.parse(json.dumps({**raw, **change}))
 
