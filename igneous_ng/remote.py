@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from igneous_ng import fences
 from igneous_ng.errors import DataError, SpecError, TransientError
 from igneous_ng.formats.compression import ENCODINGS, Compression
 
@@ -86,7 +87,7 @@ def exists(url: str) -> bool:
 
 def names(url: str) -> list[str]:
     """Names of the objects and folders in the folder ``url``."""
-    folder, prefix = url, ""
+    folder, prefix = fences.passed(url), ""
     if url.startswith("mem://"):  # where cloud-files lists all that is in the bucket, unless asked from its top
         scheme, _, path = url.partition("://")
         bucket, _, prefix = f"{path}/".partition("/")
@@ -96,7 +97,7 @@ def names(url: str) -> list[str]:
 
 
 def _split(url: str) -> tuple[str, str]:
-    folder, _, name = url.rpartition("/")
+    folder, _, name = fences.passed(url).rpartition("/")
     return folder, name
 
 
