@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import os
 import types
@@ -23,6 +22,7 @@ if typing.TYPE_CHECKING:
 
 _SAMPLED = 64
 _VERSIONS = 10_000
+_TYPES: dict[type, Mapping[str, Any]] = {}  # of the fields of stages
 SCHEMES = ("file", "s3", "gs", "http", "https", "mem", "bossdb")
 
 
@@ -183,12 +183,13 @@ def sampled(units: Sequence[Any]) -> list[Any]:
     return [units[i] for i in range(0, len(units), max(1, len(units) // _SAMPLED))]
 
 
-@functools.cache  # each stage that is made or read asks; mypy takes no class for hashable whose instances are
-def field_types(cls: Any) -> Mapping[str, Any]:
-    """The type of each field of a class of stages, in order; that of a layer's URL is :class:`Layer`."""
-    hints = typing.get_type_hints(cls, include_extras=True)
-    found = {f.name: Layer if hints[f.name] == LayerUrl else hints[f.name] for f in dataclasses.fields(cls)}
-    return MappingProxyType(found)
+def field_types(cls: type[Stage]) -> Mapping[str, Any]:
+    """The type of each field of a stage, in order; that of a layer's URL is :class:`Layer`."""
+    if cls not in _TYPES:  # looked up once: each stage that is made or read asks
+        hints = typing.get_type_hints(cls, include_extras=True)
+        found = {f.name: Layer if hints[f.name] == LayerUrl else hints[f.name] for f in dataclasses.fields(cls)}
+        _TYPES[cls] = MappingProxyType(found)
+    return _TYPES[cls]
 
 
 def to_dict(stage: Stage) -> dict[str, Any]:
