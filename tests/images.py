@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 REPOSITORY = Path(__file__).parents[1]
-TOOLS = ("apt-get", "buildah", "chroot", "debootstrap", "make", "setpriv", "unshare")
+TOOLS = ("apt-get", "buildah", "chroot", "debootstrap", "make", "pip", "setpriv", "unshare")
 BASE = "localhost/base"
 
 # As an engine does it: a root that cannot be written, /tmp in memory, few devices, the data; the command as PID 1.
@@ -100,26 +100,31 @@ class Buildah:
 
     def _indices(self) -> Iterator[str]:
         """What lets pip reach in the build what it reaches here: its settings, and the folders that they name."""
-        folder = self.folder / "pip"
+        folder, settings = self.folder / "pip", pip_settings()
         folder.mkdir()
-        listed = subprocess.run(["pip", "config", "list"], capture_output=True, text=True, check=True).stdout
-        lines = ["[global]"]
-        for line in listed.splitlines():
-            name, _, value = line.partition("=")
-            name, value = name.rpartition(".")[2], value.strip("'\"")
-            if name == "cert":
-                shutil.copy(value, folder / "cert.pem")
-                value = "/mnt/pip/cert.pem"
-            for path in (unquote(urlsplit(word).path) for word in value.split() if name in ("find-links", *_URLS)):
-                if Path(path).is_dir() and path != "/":
-                    yield f"--volume={path}:{path}:ro"
-            lines.append(f"{name} = {value}")
+        if "cert" in settings:
+            shutil.copy(settings["cert"], folder / "cert.pem")
+            settings["cert"] = "/mnt/pip/cert.pem"
+        lines = ["[global]", *(f"{name} = {value}" for name, value in settings.items())]
         (folder / "pip.conf").write_text("\n".join(lines) + "\n")
+        indices = [
+            urlsplit(word) for name in ("index-url", "extra-index-url") for word in settings.get(name, "").split()
+        ]
+        places = {
+            Path(unquote(url.path)).parent for url in indices if url.scheme == "file"
+        }  # files lie beside `simple`
+        places |= {Path(word) for word in settings.get("find-links", "").split() if Path(word).is_dir()}
+        yield from (f"--volume={place}:{place}:ro" for place in sorted(places))
         yield f"--volume={folder}:/mnt/pip:ro"
         yield f"--volume={folder / 'pip.conf'}:/etc/pip.conf:ro"
 
 
-_URLS = ("index-url", "extra-index-url")
+def pip_settings() -> dict[str, str]:
+    """The settings of pip on this machine, those of the environment above those of files."""
+    said = subprocess.run(["pip", "config", "list"], capture_output=True, text=True, check=True).stdout
+    pairs = [line.partition("=") for line in said.splitlines()]
+    pairs.sort(key=lambda pair: pair[0].startswith(":env:"))
+    return {name.rpartition(".")[2]: value.strip("'\"") for name, _, value in pairs}
 
 
 @dataclass(frozen=True)
