@@ -117,7 +117,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_what_the_image_says_of_itself(image: Image, capsys: pytest.CaptureFixture[str]) -> None:
     config = image.config
     assert config["Entrypoint"] == ["igneous-ng"]
@@ -140,11 +140,11 @@ def size(folder: Path) -> int:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_the_image_has_all_of_the_package_and_nothing_of_its_making(image: Image) -> None:
     (packages,) = (image.root / "opt/igneous-ng/lib").glob("python3.*/site-packages")
     package = packages / "igneous_ng"
-    ours = {p for p in map(Path, tracked("igneous_ng")) if p.suffix not in (".cpp", ".hpp")}
+    ours = set(map(Path, tracked("igneous_ng")))
     there = {p.relative_to(packages) for p in package.rglob("*") if p.is_file() and p.suffix not in (".so", ".pyc")}
     assert there == ours
     kernels = {p.name.partition(".")[0] for p in (package / "native").glob("*.so")}
@@ -160,7 +160,7 @@ def tracked(folder: str) -> list[str]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_all_code_of_the_package_is_compiled_and_never_checked_against_its_source(image: Image) -> None:
     (package,) = (image.root / "opt/igneous-ng/lib").glob("python3.*/site-packages/igneous_ng")
     sources = sorted(package.rglob("*.py"))
@@ -171,7 +171,7 @@ def test_all_code_of_the_package_is_compiled_and_never_checked_against_its_sourc
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("user", ["", STRANGER])
 def test_the_root_cannot_be_written_and_the_user_is_not_root(image: Image, folder: Path, user: str) -> None:
     say = "import os, sys; print(os.getuid(), os.getgid(), os.getgroups(), os.getpid(), os.statvfs('/').f_flag & 1)"
@@ -185,15 +185,15 @@ def test_the_root_cannot_be_written_and_the_user_is_not_root(image: Image, folde
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_the_extras_can_be_used(image: Image, folder: Path) -> None:
-    used = "import duckdb, networkx, onnxruntime, pyarrow; from igneous_ng.models import onnx; import igneous_ng.volume"
+@pytest.mark.timeout(3600)
+def test_the_extras_can_be_used_and_none_reports_home(image: Image, folder: Path) -> None:
+    used = "import duckdb, networkx, onnxruntime, pyarrow"
     done = image.run("-W", "error", "-c", used, data=folder, entry=("python",))
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), "onnxruntime complains where it may report and cannot"
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("user", ["", STRANGER])
 def test_a_task_in_the_image_leaves_the_bytes_of_one_outside(image: Image, folder: Path, user: str) -> None:
     steps = [
@@ -222,29 +222,35 @@ def test_a_task_in_the_image_leaves_the_bytes_of_one_outside(image: Image, folde
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_a_worker_shows_that_it_lives_and_gives_back_its_leases_when_it_is_stopped(image: Image, folder: Path) -> None:
-    (folder / "queue").mkdir(mode=0o777)
-    (folder / "queue").chmod(0o777)
+    assert image.run(*CREATE, "--queue", "fq:///data/queue", data=folder).returncode == 0
     figures = folder / "worker.prom"
     command = image.command(
         "execute", "fq:///data/queue", "--wait", data=folder, env={"IGNEOUS_NG_METRICS": "/data/worker.prom"}
     )
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as engine:
-        first = when_renewed(figures, 0.0)
-        second = when_renewed(figures, first)
-        third = when_renewed(figures, second)
-        assert third - second < 30
-        assert health(figures) == (0, "the worker is alive")
-        (worker,) = map(int, Path(f"/proc/{engine.pid}/task/{engine.pid}/children").read_text().split())
-        os.kill(worker, signal.SIGSTOP)
-        time.sleep(1)
-        stopped = figures.stat().st_mtime
-        time.sleep(12)
-        assert figures.stat().st_mtime == stopped, "who hangs renews nothing"
-        os.kill(worker, signal.SIGCONT)
-        os.kill(worker, signal.SIGTERM)
-        assert engine.wait(timeout=30) == 75, "PID 1 hears its signal"
+        try:
+            said = shown_and_stopped(engine, figures)
+        finally:
+            engine.kill()
+    assert engine.returncode == 75, f"PID 1 hears its signal: {said}"
+
+
+def shown_and_stopped(engine: subprocess.Popen[str], figures: Path) -> str:
+    """A worker of an empty queue is seen to live, to hang, and to end; gives its last words."""
+    first = when_renewed(figures, 0.0)
+    assert when_renewed(figures, when_renewed(figures, first)) - first < 60
+    assert health(figures) == (0, "the worker is alive")
+    (worker,) = map(int, Path(f"/proc/{engine.pid}/task/{engine.pid}/children").read_text().split())
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(1)
+    stopped = figures.stat().st_mtime
+    time.sleep(12)
+    assert figures.stat().st_mtime == stopped, "who hangs renews nothing"
+    os.kill(worker, signal.SIGCONT)
+    os.kill(worker, signal.SIGTERM)
+    return engine.communicate(timeout=60)[1]
 
 
 def when_renewed(figures: Path, before: float) -> float:
