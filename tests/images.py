@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from igneous_ng import __version__
+
 REPOSITORY = Path(__file__).parents[1]
 TOOLS = ("apt-get", "buildah", "chroot", "debootstrap", "make", "pip", "setpriv", "unshare")
 BASE = "localhost/base"
@@ -81,8 +83,14 @@ class Buildah:
     def base(self) -> None:
         """Make ``BASE``: this machine's release with Python and nothing else."""
         tree, archive = self.folder / "base", self.folder / "base.tar"
-        include = ["--variant=minbase", "--include=python3"]
-        subprocess.run(["debootstrap", *include, release(), str(tree), mirror()], check=True, stdout=subprocess.DEVNULL)
+        command = [
+            "unshare",
+            "--mount",
+            "debootstrap",
+            "--variant=minbase",
+            "--include=python3",
+        ]  # its mounts end with it
+        subprocess.run([*command, release(), str(tree), mirror()], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["tar", "-C", str(tree), "-cf", str(archive), "."], check=True)
         shutil.rmtree(tree)
         container = self.run("from", "scratch")
@@ -96,7 +104,7 @@ class Buildah:
         flags += ["--build-arg='BUILD_PACKAGES=g++ python3-dev python3-venv'", *self._indices()]
         words = [f"ENGINE={' '.join(self.command)}", f"IMAGE={name}", f"IMAGE_FLAGS={' '.join(flags)}"]
         subprocess.run(["make", "image", *words], cwd=REPOSITORY, check=True)
-        return str(json.loads(self.run("images", "--json", name))[0]["names"][0])
+        return f"localhost/{name}:{__version__}"
 
     def _indices(self) -> Iterator[str]:
         """What lets pip reach in the build what it reaches here: its settings, and the folders that they name."""
