@@ -1,10 +1,17 @@
-# The project's few words: demo, test, test-all, check. Each makes the virtual environment that it needs.
+# The project's few words: demo, test, test-all, check, image. Each makes the virtual environment that it needs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ENGINE ?= docker
+IMAGE ?= igneous-ng
+IMAGE_FLAGS ?=
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' igneous_ng/__init__.py)
+CUDA_FLAGS := --build-arg BASE=nvidia/cuda:13.1.1-cudnn-runtime-ubuntu24.04 \
+  --build-arg PACKAGES='python3=3.12.*' --build-arg BUILD_PACKAGES='g++=4:13.2.* python3-dev=3.12.* python3-venv=3.12.*' \
+  --build-arg EXTRAS=parquet,networkx,sql,onnx-gpu,torch
 
-.PHONY: demo test test-all check format docs clean
+.PHONY: demo test test-all check format docs image image-cuda clean
 
 $(STAMP): pyproject.toml setup.py $(wildcard igneous_ng/native/*.?pp)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "igneous_ng needs Python 3.11 or newer")'
@@ -35,6 +42,13 @@ format: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m igneous_ng.reference
 	$(BIN)/python -m igneous_ng.slurm_script
+
+image:
+	$(ENGINE) build -f docker/Dockerfile -t $(IMAGE):$(VERSION) --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION="$$(git describe --always --dirty --abbrev=40 --exclude='*')" $(IMAGE_FLAGS) .
+
+image-cuda:
+	$(MAKE) image IMAGE=$(IMAGE)-cuda IMAGE_FLAGS="$(CUDA_FLAGS) $(IMAGE_FLAGS)"
 
 clean:
 	rm -rf $(VENV) demo build dist

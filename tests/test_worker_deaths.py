@@ -15,7 +15,7 @@ import pytest
 
 from igneous_ng import queues, records, run, steering
 from igneous_ng.store import Store
-from igneous_ng.worker import machine, verdicts
+from igneous_ng.worker import machine, supervisor, verdicts
 from igneous_ng.worker.events import Event
 from igneous_ng.worker.policy import Policy
 from tests.drill import data, diary, drill, expected, failed, recorded
@@ -210,6 +210,17 @@ def test_leases_are_free_within_a_second_of_a_signal_whatever_a_kernel_does(
     run.execute(url, Policy(processes=2))
     assert data(tmp_path) == expected(2)
     assert [line["attempt"] for line in records.all_lines(Store(), ready)] == [1, 1]
+
+
+@pytest.mark.parametrize("fault", ["gil", "hang"])
+def test_a_worker_shows_that_it_lives_whatever_a_kernel_does(
+    drill: Any, tmp_path: Path, at_once: None, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(supervisor, "_ALIVE_S", 0.1)
+    limit = Policy(processes=1, time_limit=1.5)
+    _, events = work(drill(count=1, faults=(f"0:{fault}:1",)), limit, f"fq://{tmp_path}/queue")
+    kinds = [event.kind for event in events]
+    assert kinds[kinds.index("started") : kinds.index("failed")].count("alive") >= 3
 
 
 def test_a_signal_costs_at_most_one_computation_for_each_slot(drill: Any, tmp_path: Path) -> None:

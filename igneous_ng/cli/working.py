@@ -33,7 +33,10 @@ def _split(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
 @click.option("--speculate", is_flag=True, help="With nothing else to do, do again what others are slow with.")
 @click.option("--root", "roots", multiple=True, help="Work only on layers under this URL. May be repeated.")
 @click.option("--log", type=click.Path(), help="Append a line of JSON for each task to this file; - is the output.")
-@click.option("--metrics", type=click.Path(path_type=Path), help="Keep figures for Prometheus in this file.")
+@click.option(
+    "--metrics", type=click.Path(path_type=Path), envvar="IGNEOUS_NG_METRICS", show_envvar=True,
+    help="Keep figures for Prometheus in this file; a live worker renews it every few seconds.",
+)  # fmt: skip
 def execute(queue: str, log: str | None, metrics: Path | None, roots: tuple[str, ...], **policy: Any) -> None:
     """Execute the tasks on QUEUE until none is left."""
     from igneous_ng import run

@@ -1,6 +1,7 @@
 """A sink that keeps figures of this worker in a file, in the text format of OpenMetrics 1.0.
 
 Prometheus reads such a file through the textfile collector of its node exporter. Figures begin at 0 with the worker.
+A worker tells every few seconds that it is alive, so a file that grows old is that of one that hangs.
 """
 
 from __future__ import annotations

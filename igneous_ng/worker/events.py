@@ -18,6 +18,7 @@ Kind = Literal[
     "left",  # the message was given back untouched (paused, another version, no room); text says why
     "done",  # a message was acknowledged
     "idle",  # the queue has nothing; figures: seconds (until it is asked again)
+    "alive",  # leases are being renewed and signals heard; every few seconds
 ]
 Cause = Literal[
     "", "exception", "data", "request", "transient", "segfault", "abort", "out of memory", "killed", "time limit",

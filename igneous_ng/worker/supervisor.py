@@ -34,6 +34,7 @@ from igneous_ng.worker.speculation import PATIENCE, private
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.2
+_ALIVE_S = 5.0  # between two signs of life
 _LOOKING_S = 1.0  # for a message that is for this worker, now; then hearts must beat
 _LAST_WORDS_S = 0.3  # for units that are all but done when a signal comes
 _LAST_RECORDS_S = 0.4  # for storing what was heard of them
@@ -61,6 +62,7 @@ class Supervisor:
         self._next_look, self._empty = 0.0, 0
         self._empty_since: float | None = None
         self._just_looked = False
+        self._shown = time.monotonic()
         self._unfit: dict[str, tuple[float, str]] = {}
 
     def work(self) -> bool:
@@ -270,12 +272,19 @@ class Supervisor:
     # Watching.
 
     def _listen(self, seconds: float) -> None:
+        self._show_life()
         with selectors.DefaultSelector() as selector:
             for slot in self.slots:
                 selector.register(slot.child, selectors.EVENT_READ, slot)
             ready = [key.data for key, _ in selector.select(seconds)]
         for slot in ready:
             slot.hear()
+
+    def _show_life(self) -> None:
+        """Say now and then that hearts beat and signals are heard, whatever the children do."""
+        if time.monotonic() - self._shown >= _ALIVE_S:
+            self._shown = time.monotonic()
+            self.sink(Event("alive"))
 
     def _watch(self) -> None:
         for slot in self.slots:
