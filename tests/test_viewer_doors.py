@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from igneous_ng import run
 from igneous_ng.errors import SpecError
+from igneous_ng.stages.image_create import Create
 from igneous_ng.viewer.doors import Door, is_loopback
 from igneous_ng.viewer.server import LayerServer
+from igneous_ng.viewer.view import view
+from tests.test_viewer_screenshot import chromium
 
 
 @contextmanager
@@ -144,3 +149,15 @@ def test_pages_of_other_origins_are_told_nothing(layer: Path) -> None:
                 _, told, _ = ask(server, "/layers/0/info", method, Origin=origin)
                 assert not any(name.startswith("Access-Control") for name in told)
                 assert told["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+@pytest.mark.long
+@chromium
+def test_a_browser_shows_layers_by_the_printed_url(tmp_path: Path) -> None:
+    np.save(tmp_path / "em.npy", np.random.default_rng(1).integers(0, 255, (32, 32, 32), np.uint8))
+    run.inline(Create(source=str(tmp_path / "em.npy"), layer=str(tmp_path / "em"), kind="image", axes="xyz",
+                      resolution=(4, 4, 4), chunk=(32, 32, 32)))  # fmt: skip
+    urls: list[str] = []
+    view([f"file://{tmp_path}/em"], host="0.0.0.0", screenshot=tmp_path / "em.png", announce=urls.append)
+    assert "/?token=" in urls[0]
+    assert (tmp_path / "em.png").stat().st_size > 10_000

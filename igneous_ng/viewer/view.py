@@ -65,7 +65,7 @@ def view(  # noqa: PLR0913  (the command's options, one each)
     with serving(layers, port=port, segments=segments, door=door, asked=asked) as url:
         announce(url)
         if screenshot is not None:
-            hosts = [urlsplit(layer).hostname or "" for layer in layers if _is_remote(layer)]
+            hosts = [urlsplit(place).hostname or "" for place in (url, *layers) if _is_remote(place)]
             camera.write_png(screenshot, camera.capture(url, len(layers), hosts))
             return
         with contextlib.suppress(KeyboardInterrupt):
