@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from igneous_ng import remote
 from igneous_ng.errors import TransientError
 from igneous_ng.formats.compression import SUFFIXES
 
@@ -32,21 +32,15 @@ def walk(url: str) -> Iterator[Object]:
     if url.startswith("file://"):
         yield from _files(url.removeprefix("file://"))
         return
-    try:
-        files = _remote(url)
-        for name in list(files.list()):
-            yield Object(f"{url}/{name}", int(files.size(name) or 0))
-    except Exception as error:
-        raise TransientError(f"{url}: listing failed ({error}); try again") from error
+    for name, size_ in remote.walk(url):
+        yield Object(f"{url}/{name}", size_)
 
 
 def urls(url: str) -> Iterator[str]:
     """The URL of every object below the folder ``url``, without compression suffix and without temporaries."""
-    for found in (
-        (one.url for one in _files(url.removeprefix("file://"))) if url.startswith("file://") else _listed(url)
-    ):
-        if not found.rpartition("/")[2].startswith(TEMPORARY):
-            yield plain(found)
+    for found in walk(url):
+        if not found.url.rpartition("/")[2].startswith(TEMPORARY):
+            yield plain(found.url)
 
 
 def plain(url: str) -> str:
@@ -60,25 +54,19 @@ def size(url: str) -> int | None:
     if url.startswith("file://"):
         path = url.removeprefix("file://")
         return next((os.lstat(path + s).st_size for s in SUFFIXES.values() if os.path.isfile(path + s)), None)  # noqa: PTH113
-    folder, _, name = url.rpartition("/")
-    try:
-        found = _remote(folder).size(name)
-    except Exception as error:
-        raise TransientError(f"{url}: looking it up failed ({error}); try again") from error
-    return None if found is None else int(found)
+    return remote.size(url)
 
 
 def remove(url: str) -> None:
     """Remove the folder ``url`` and all that is in it, if it is there."""
+    if not url.startswith("file://"):
+        remote.remove(url)
+        return
     try:
-        if url.startswith("file://"):
-            shutil.rmtree(url.removeprefix("file://"))
-        else:
-            files = _remote(url)
-            files.delete(list(files.list()))
+        shutil.rmtree(url.removeprefix("file://"))
     except FileNotFoundError:
         return
-    except Exception as error:
+    except OSError as error:
         raise TransientError(f"{url}: removing failed ({error}); try again") from error
 
 
@@ -97,17 +85,3 @@ def _files(folder: str, start: str = "") -> Iterator[Object]:
         for name in sorted(names):
             if name.startswith(start):
                 yield Object(f"file://{path}/{name}", os.lstat(f"{path}/{name}").st_size)
-
-
-def _listed(url: str) -> list[str]:
-    try:
-        return [f"{url}/{name}" for name in _remote(url).list()]
-    except Exception as error:
-        raise TransientError(f"{url}: listing failed ({error}); try again") from error
-
-
-def _remote(url: str) -> Any:
-    from cloudfiles import CloudFiles
-
-    os.environ.setdefault("AWS_SESSION_TOKEN", "")  # cloud-files 6.4 demands it beside keys in the environment
-    return CloudFiles(url)
