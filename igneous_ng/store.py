@@ -75,7 +75,7 @@ class Written:
 def kept_at(attic: str, url: str) -> str:
     """Where an attic keeps the object ``url``."""
     scheme, _, path = url.partition("://")
-    return f"{attic}/{scheme}/{path.lstrip('/')}"
+    return f"{attic}/{scheme}/{path.lstrip('/').replace('://', ':/')}"  # MinIO takes no names with //
 
 
 class _Kept:
@@ -210,9 +210,13 @@ class Store:
         made itself. As for :meth:`create`; on ``file://`` the file system must have locks.
         """
         remote.check_writable(url)
+        again = False
         while True:
-            with local.alone(_path(url)) if _is_file(url) else nullcontext():
+            with local.alone(_path(url)) if _is_file(url) else nullcontext(True) as alone:
                 old, tag = self._version(url)
+                if old is not None and not alone and not again:
+                    again = True  # somebody created it just now, and others may be at it already
+                    continue
                 new = change(old)
                 if new == old:
                     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
 
@@ -39,34 +39,44 @@ _LACKING = {
     "InvalidToken": "the session token is of other keys; correct AWS_SESSION_TOKEN",
     "SignatureDoesNotMatch": "the secret key is not that of the access key; correct AWS_SECRET_ACCESS_KEY",
 }
-_BROKEN = {"OSError", "HTTPClientError", "ConnectionError", "IncompleteReadError", "FlexibleChecksumError",
+_BROKEN = {"OSError", "HTTPClientError", "HTTPError", "ConnectionError", "IncompleteReadError", "FlexibleChecksumError",
            "ResponseParserError", "CredentialRetrievalError"}  # fmt: skip
 _BUSY = {"SlowDown", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "InternalError"}
 
 
+class Keys(NamedTuple):
+    """Whether there are keys, and in words where they are from, or where they were looked for."""
+
+    found: bool
+    said: str
+
+
 @contextmanager
-def told(url: str, done: str, origin: str = "") -> Iterator[None]:
+def told(url: str, done: str, keys: Keys | None = None) -> Iterator[None]:
     """Raise whatever a client library says of ``url``, which was to be ``done`` (read, written, ...), as our own error.
 
-    ``origin`` says where the credentials came from, or where none were found.
+    ``keys``: what the request was signed with.
     """
     try:
         yield
     except IgneousError:
         raise
     except Exception as error:
-        raise _translated(error, url, done, origin) from error
+        raise _translated(error, url, done, keys) from error
 
 
-def _translated(error: Exception, url: str, done: str, origin: str) -> IgneousError:
-    name, said = code(error), str(error) or code(error)
-    whose = f"; {origin}" if origin else ""
+def _translated(error: Exception, url: str, done: str, keys: Keys | None) -> IgneousError:
+    name, said = code(error), str(error).replace(" (reached max retries: 0)", "") or code(error)
+    whose = f"; {keys.said}" if keys else ""
     if advice := _LACKING.get(name):
         return ConfigurationError(f"{url} cannot be {done} ({said}): {advice}{whose}")
     if advice := _REFUSED.get(name):
         return SpecError(f"{url} cannot be {done} ({said}): {advice}")
     if status(error) in _DENIED and name not in _WAITING:
-        return SpecError(f"{url} cannot be {done} ({said}): check the permissions and the credentials{whose}")
+        kind, advice = SpecError, "check the permissions and the credentials"
+        if keys and not keys.found:
+            kind, advice = ConfigurationError, "it is not public"
+        return kind(f"{url} cannot be {done} ({said}): {advice}{whose}")
     advice = _WAITING.get(name)
     return TransientError(f"{url} was not {done} ({said}){f': {advice}' if advice else ''}; will be tried again")
 

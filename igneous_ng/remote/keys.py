@@ -2,8 +2,8 @@
 
 A file of keys is JSON with ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` and, if need be, ``AWS_SESSION_TOKEN``
 and ``AWS_DEFAULT_REGION``. It lies in the folder ``secrets`` in ``~/.cloudvolume`` (``CLOUD_VOLUME_DIR``) or
-``~/.cloudfiles`` (``CLOUD_FILES_DIR``) and is called ``BUCKET-aws-secret.json``, for one bucket, or ``aws-secret.json``;
-for an endpoint that has an alias (:mod:`igneous_ng.aliases`), ``BUCKET-ALIAS-secret.json`` or ``ALIAS-secret.json``.
+``~/.cloudfiles`` (``CLOUD_FILES_DIR``) and is called ``BUCKET-aws-secret.json`` or ``aws-secret.json``; for an
+endpoint that has an alias (:mod:`igneous_ng.aliases`), ``BUCKET-ALIAS-secret.json`` or ``ALIAS-secret.json``.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def find(endpoint: str | None, bucket: str) -> Keys:
 
 
 def looked_for(endpoint: str | None, bucket: str) -> str:
-    """Where keys were looked for, in words."""
+    """Where none were found, in words."""
     files = sorted({str(path.parent) for path in _files(endpoint, bucket)})
     names = dict.fromkeys(path.name for path in _files(endpoint, bucket))
     return (
-        f"{' and '.join(names)} in {' and '.join(files)}, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-        "~/.aws (AWS_PROFILE), and the role of this machine"
+        f"neither {' nor '.join(names)} in {' or '.join(files)}, nor AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+        "nor any in ~/.aws (AWS_PROFILE), nor a role of this machine"
     )
 
 

@@ -152,7 +152,7 @@ def _stored(blob: Any, stored: bytes, encoding: str | None, asked: tuple[str, st
 def _tagged(blob: Any) -> Found | None:
     try:
         blob.reload(retry=None)
-        tag = str(blob.generation)
+        tag, encoding = str(blob.generation), blob.content_encoding or None
         stored = blob.download_as_bytes(if_generation_match=blob.generation, raw_download=True, retry=None)
     except Exception as error:
         if code(error) == "NotFound":
@@ -160,7 +160,7 @@ def _tagged(blob: Any) -> Found | None:
         if status(error) != _TAKEN:
             raise
         raise ConnectionError("it was replaced while it was read") from error  # to be read again
-    return Found(bytes(stored), blob.content_encoding or None, tag)
+    return Found(bytes(stored), encoding, tag)
 
 
 def _blob(url: str) -> Any:

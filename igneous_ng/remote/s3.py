@@ -51,7 +51,7 @@ class Found(NamedTuple):
 @dataclass(frozen=True)
 class _Client:
     boto: Any
-    origin: str  # of its keys, in words
+    keys: errors.Keys
 
 
 _CLIENTS: dict[tuple[int, str | None, str], _Client] = {}
@@ -234,7 +234,7 @@ def _connected(url: str, done: str, at: Address) -> Iterator[Any]:
     with errors.told(url, done):
         client = _client(at)
     try:
-        with errors.told(url, done, client.origin):
+        with errors.told(url, done, client.keys):
             yield client.boto
     except (ConfigurationError, SpecError):
         with _GUARD:  # keys may be given, or be others, before the next attempt
@@ -272,7 +272,5 @@ def _made(at: Address) -> _Client:
     region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
     boto = session.client("s3", region_name=region, endpoint_url=at.endpoint, config=config)
     if known is None:
-        return _Client(
-            boto, f"no keys were found, so none were sent; looked for {keys.looked_for(at.endpoint, at.bucket)}"
-        )
-    return _Client(boto, f"the keys are from {found.origin or f'boto3 ({known.method})'}")
+        return _Client(boto, errors.Keys(False, f"no keys were found: {keys.looked_for(at.endpoint, at.bucket)}"))
+    return _Client(boto, errors.Keys(True, f"the keys are from {found.origin or f'boto3 ({known.method})'}"))
