@@ -63,7 +63,7 @@ def tissue(tmp_path: Path) -> Path:
     voxels = np.random.default_rng(0).integers(0, 9, (24, 20, 8)).repeat(2, 0).astype(np.uint32)
     np.save(tmp_path / "a.npy", voxels)
     common: dict[str, Any] = {"source": f"{tmp_path}/a.npy", "axes": "xyz", "resolution": (4, 4, 40)}
-    chunk = {"chunk": (16, 16, 8), "kind": "segmentation"}
+    chunk: dict[str, Any] = {"chunk": (16, 16, 8), "kind": "segmentation"}
     run.inline(Create(layer=f"{tmp_path}/web/packed", **common, **chunk))
     run.inline(Create(layer=f"{tmp_path}/web/flat", compress="none", **common, **chunk))
     run.inline(Create(layer=f"{tmp_path}/web/shards", sharded=True, **common, **chunk))

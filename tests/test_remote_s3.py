@@ -56,19 +56,15 @@ def test_of_many_edits_none_is_undone(place: tuple[str, str], tmp_path: Path, sc
         STORE.edit(url, lambda data: json.dumps(sorted({*json.loads(data or b"[]"), word})).encode())
 
     with clouds.proxied(place[0]) as proxy:
-        url = {
-            "s3": f"s3://{proxy.url}/{place[1]}",
-            "mem": f"mem://edits/{tmp_path.name}",
-            "file": f"file://{tmp_path}",
-        }
-        url = f"{url[scheme]}/words"  # type: ignore[assignment]
+        homes = {"s3": f"{proxy.url}/{place[1]}", "mem": f"edits/{tmp_path.name}", "file": str(tmp_path)}
+        url = f"{scheme}://{homes[scheme]}/words"
         threads = [threading.Thread(target=add, args=(f"{n:02}",)) for n in range(12)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert STORE.get_json(str(url)) == [f"{n:02}" for n in range(12)]
-        assert STORE.edit(str(url), lambda data: data or b"") is None
+        assert STORE.get_json(url) == [f"{n:02}" for n in range(12)]
+        assert STORE.edit(url, lambda data: data or b"") is None
 
 
 def test_an_edit_that_came_too_late_keeps_nothing_of_what_it_read(place: tuple[str, str]) -> None:
@@ -260,10 +256,9 @@ def test_what_keys_lack_is_said_at_once_and_no_secret_is(
         url = f"s3://{proxy.url}/{place[1]}/a"
         with pytest.raises(kind, match=said) as caught:
             STORE.get(url)
-            assert SECRET not in str(caught.getrepr(style="long", showlocals=False))
-            assert ("the keys are from boto3 (env)" in str(caught.value)) is (
-                kind is ConfigurationError or "403 A" in answer
-            )
+        assert SECRET not in str(caught.getrepr(style="long", showlocals=False))
+        whose = kind is ConfigurationError or "403 A" in answer
+        assert ("the keys are from boto3 (env)" in str(caught.value)) is whose
     assert len(proxy.asked) <= 2, "not again and again"  # boto3 looks for another region once
 
 

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from igneous_ng import history, records
+from igneous_ng import history, queues, records
 from igneous_ng.store import Store
 from tests import clouds
 from tests.drill import CLI
@@ -52,6 +53,7 @@ def layer(address: str, bucket: str) -> dict[str, bytes]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("share", [0.0, 0.03])
 def test_a_fleet_on_s3_and_sqs_makes_what_one_process_makes_in_a_folder(
     tmp_path: Path, calm: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, share: float
@@ -70,25 +72,47 @@ def test_a_fleet_on_s3_and_sqs_makes_what_one_process_makes_in_a_folder(
             wait_for(lambda: any(key.startswith("seg/mesh/") for key in clouds.objects(address, bucket)), driver)
             os.killpg(fleet[0].pid, signal.SIGKILL)  # the machine is gone, with all that was on it
             fleet.append(subprocess.Popen(work, env=environment, start_new_session=True))
-            _, said = driver.communicate(timeout=480)
+            _, said = driver.communicate(timeout=1200)
         finally:
-            for one in (driver, *fleet):
-                one.poll() is None and one.send_signal(signal.SIGTERM)  # type: ignore[func-returns-value]
+            driver.terminate()
+            for one in fleet:
+                one.terminate()
             ended = [one.wait(60) for one in fleet]
     assert driver.returncode == 0, said
     assert ended[1:] == [75, 75], "told to stop"
     assert layer(address, bucket) == calm
     assert bool(proxy.met) == bool(share)
-    print(f"{len(proxy.asked)} requests, {dict(proxy.met)}")  # noqa: T201 - a figure for those who look
+
+
+@pytest.mark.long
+def test_a_worker_without_keys_leaves_the_work_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address, bucket = clouds.s3(monkeypatch)
+    place, url, queue = labels(tmp_path / "place"), f"s3://{bucket}/seg", f"fq://{tmp_path}/queue"
+    words = ["image", "create", str(place / "labels.npy"), url, "--axes", "xyz", "--resolution", "4,4,40"]
+
+    def igneous(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", **more}
+        environment = {name: value for name, value in environment.items() if value}
+        return subprocess.run([*CLI, *words], env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+    assert igneous(*words, "--queue", queue).returncode == 0
+    with clouds.proxied(address, lambda _: "403 AccessDenied") as proxy:
+        none = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_ENDPOINT_URL": proxy.url}
+        done = igneous("execute", queue, **none)
+    assert done.returncode == 64, done.stderr
+    assert "no keys were found" in done.stderr
+    counts = queues.connect(queue).counts()
+    assert (counts.waiting, counts.leased, counts.dead) == (1, 0, 0)
+    assert igneous("execute", queue).returncode == 0
 
 
 def runs(url: str) -> list[records.Run]:
     return list(history.runs(Store(), url))
 
 
-def wait_for(there: object, driver: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 240
-    while not there():  # type: ignore[operator]
+def wait_for(there: Callable[[], bool], driver: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 600
+    while not there():
         assert driver.poll() is None, driver.communicate()[1]
         assert time.monotonic() < end
         time.sleep(0.2)

@@ -73,10 +73,9 @@ def _translated(error: Exception, url: str, done: str, keys: Keys | None) -> Ign
     if advice := _REFUSED.get(name):
         return SpecError(f"{url} cannot be {done} ({said}): {advice}")
     if status(error) in _DENIED and name not in _WAITING:
-        kind, advice = SpecError, "check the permissions and the credentials"
         if keys and not keys.found:
-            kind, advice = ConfigurationError, "it is not public"
-        return kind(f"{url} cannot be {done} ({said}): {advice}{whose}")
+            return ConfigurationError(f"{url} cannot be {done} ({said}): it is not public{whose}")
+        return SpecError(f"{url} cannot be {done} ({said}): check the permissions and the credentials{whose}")
     advice = _WAITING.get(name)
     return TransientError(f"{url} was not {done} ({said}){f': {advice}' if advice else ''}; will be tried again")
 
