@@ -13,10 +13,12 @@ from typing import Any
 
 def homes() -> tuple[Path, Path]:
     """The folders in which CloudVolume and cloud-files keep what is theirs."""
-    return tuple(  # type: ignore[return-value]
-        Path(os.environ.get(f"CLOUD_{name.upper()}_DIR") or Path.home() / f".cloud{name}")
-        for name in ("volume", "files")
-    )
+    return _home("CLOUD_VOLUME_DIR", "~/.cloudvolume"), _home("CLOUD_FILES_DIR", "~/.cloudfiles")
+
+
+def _home(variable: str, usual: str) -> Path:
+    given = os.environ.get(variable)
+    return Path(given or os.path.expanduser(usual))  # noqa: PTH111 - bears users without a home
 
 
 def known() -> dict[str, str]:

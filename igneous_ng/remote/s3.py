@@ -23,6 +23,7 @@ from igneous_ng.remote.trying import insist
 Answer = TypeVar("Answer")
 _CONNECT_S, _ANSWER_S = 10, 60
 _CONNECTIONS = 32  # kept open to one store by one process
+_ELSEWHERE = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 _BATCH = 1000  # objects that one request removes
 _ABSENT = ("NoSuchKey", "404")
 _TAKEN = 412
@@ -260,7 +261,9 @@ def _made(at: Address) -> _Client:
     session = boto3.session.Session(**found.options)
     known = session.get_credentials()
     more: dict[str, Any] = {} if known else {"signature_version": UNSIGNED}
-    if at.endpoint:  # stores other than Amazon's may not know its newer checksums
+    if at.endpoint or any(
+        map(os.environ.get, _ELSEWHERE)
+    ):  # stores other than Amazon's may not know its newer checksums
         more |= {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     config = Config(
         connect_timeout=_CONNECT_S,
