@@ -19,7 +19,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest
+	IGNEOUS_NG_INSTALL=1 $(BIN)/python -m pytest
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -34,6 +34,7 @@ format: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m igneous_ng.reference
+	$(BIN)/python -m igneous_ng.slurm_script
 
 clean:
 	rm -rf $(VENV) demo build dist

@@ -322,6 +322,10 @@ class Merging(Shelved):
         """The numbers of the buckets."""
         return range(self.shelf(io).plan(self.kind).buckets)
 
+    def level_read(self, io: IO) -> int:
+        """The level that was forged."""
+        return self.shelf(io).plan(self.kind).mip
+
     def bucket(self, unit: int, io: IO) -> Bucket:
         """The pieces of ``unit``."""
         shelf = self.shelf(io)

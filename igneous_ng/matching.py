@@ -292,7 +292,6 @@ class Matching(desks.Desk):
         return "\n".join(lines)
 
 
-
 def _together(parts: Sequence[Mapping[str, Array]]) -> Rows:
     """All rows, ascending by id."""
     found = {name: np.concatenate([_none(name), *(part[name] for part in parts)]) for name in SITES}

@@ -6,6 +6,7 @@
     [parameters]              # names for values: "{folder}/seg" in a text, "{cell}" alone keeps its type
     [profile.NAME]            # queue, processes, priority; parameters; fields: defaults of the steps' fields
     [steps.NAME]              # stage, its fields by their names; after, foreach
+    [prices]                  # what things cost, for estimates
     [redo]                    # layers, box, mip: when all steps are done, run again what is stale, or reads that box
 
 A field that names a layer takes ``"@step"``: the layer that this step makes, or ``"@step[item]"`` of several; the step
@@ -23,13 +24,14 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any, get_args
 
-from igneous_ng import catalog, templates
+from igneous_ng import catalog, prices, templates
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box
+from igneous_ng.prices import Prices
 from igneous_ng.queues.protocol import PRIORITIES, Priority
 from igneous_ng.stage import Layer, Stage, coerce, field_types, to_dict
 
-_TOP = ("default_profile", "parameters", "profile", "steps", "redo")
+_TOP = ("default_profile", "parameters", "profile", "prices", "steps", "redo")
 _REDO = ("layers", "box", "mip")
 _PROFILE = ("queue", "processes", "priority", "parameters", "fields")
 _OWN = ("stage", "after", "foreach")
@@ -72,6 +74,7 @@ class Recipe:
     profile: Profile
     steps: tuple[Step, ...]
     redo: Again | None = None
+    prices: Prices | None = None
 
 
 def parse(text: str, where: str, profile: str | None = None, settings: Mapping[str, str] | None = None) -> Recipe:
@@ -93,7 +96,8 @@ def parse(text: str, where: str, profile: str | None = None, settings: Mapping[s
             raise SpecError('there are no steps; write some, such as [steps.pyramid] with stage = "image downsample"')
         desk = _Desk(drafts, templates.filled(_table(chosen, "fields"), names, "fields"), path.parent)
         steps = tuple(desk.steps())
-        return Recipe(path.name, how, steps, desk.redo(raw, names))
+        costs = prices.parse(raw["prices"], "prices") if "prices" in raw else None
+        return Recipe(path.name, how, steps, desk.redo(raw, names), costs)
 
 
 @contextmanager

@@ -1,14 +1,16 @@
-"""``docs/reference``: a page and a JSON Schema for each stage, made from the stage itself.
+"""``docs/reference``: a page and a JSON Schema for each stage, made from the stage itself; and a table of the modules.
 
 ``python -m igneous_ng.reference`` writes them; with ``--check`` it fails where one on disk is stale.
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import json
 import sys
+import tomllib
 import types
 import typing
 from pathlib import Path
@@ -18,7 +20,16 @@ from igneous_ng import catalog
 from igneous_ng.geometry import Box
 from igneous_ng.stage import Layer, Stage, describe, field_types, plain
 
-FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+_ROOT = Path(__file__).parent.parent
+FOLDER = _ROOT / "docs" / "reference"
+_MODULES = """# Modules
+
+Made by `python -m igneous_ng.reference` from the layers in pyproject.toml and the modules' own words. A module imports
+only what stands in rows below its own.
+
+| | module | |
+| --- | --- | --- |
+"""
 _WORDS = {
     int: {"type": "integer"},
     float: {"type": "number"},
@@ -74,13 +85,31 @@ def _type(hint: Any) -> dict[str, Any]:
 
 def files() -> dict[str, str]:
     """Every generated file by its name in ``docs/reference``."""
-    made = {"README.md": _index()}
+    made = {"README.md": _index(), "modules.md": modules()}
     for name in catalog.entries():
         cls, stem = catalog.load(name), name.replace(" ", "-")
         made[f"{stem}.md"], made[f"{stem}.schema.json"] = page(cls), schema(cls)
     for name in catalog.chains():
         made[f"{name.replace(' ', '-')}.md"] = page(catalog.load(name))
     return made
+
+
+def modules() -> str:
+    """Which modules there are, in their layers, each in the words of its own first line."""
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    rows = []
+    for number, layer in enumerate(project["tool"]["importlinter"]["contracts"][0]["layers"], 1):
+        names = layer.split(" | ")
+        first = [number, *[""] * (len(names) - 1)]
+        rows += [f"| {at} | `{name}` | {_first_line(name)} |" for at, name in zip(first, names, strict=True)]
+    return _MODULES + "\n".join(rows) + "\n"
+
+
+def _first_line(module: str) -> str:
+    path = _ROOT / "igneous_ng" / f"{module}.py"
+    source = path if path.exists() else path.with_suffix("") / "__init__.py"
+    words = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+    return " ".join(words.partition("\n\n")[0].split()).replace("|", "\\|")
 
 
 def _index() -> str:
@@ -93,18 +122,17 @@ def _index() -> str:
     return head + "\n".join(rows) + "\n"
 
 
-def stale(folder: Path) -> list[str]:
-    """Names of the files in ``folder`` that differ from what the stages say, lack, or belong to no stage."""
+def stale(folder: Path) -> dict[str, str | None]:
+    """The files in ``folder`` that differ from what the stages say, lack, or belong to no stage (None), and that."""
     made = files()
     there = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*")}
-    return sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name))
+    return {name: made.get(name) for name in sorted(made.keys() | there.keys()) if made.get(name) != there.get(name)}
 
 
 def write(folder: Path) -> None:
     """Make ``folder`` hold exactly the generated files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in stale(folder):
-        text = files().get(name)
+    for name, text in stale(folder).items():
         if text is None:
             (folder / name).unlink()
         else:

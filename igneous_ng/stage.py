@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 from igneous_ng import aliases
@@ -143,6 +145,10 @@ class Stage:
         """
         yield self
 
+    def level_read(self, io: IO) -> int:
+        """The level of its first layer whose voxels tell how much work it is."""
+        return getattr(self, "mip", None) or 0
+
     def forecast(self, io: IO) -> tuple[str, ...]:
         """What a user should know before this runs, beside the tasks and their memory; a line each. Writes nothing."""
         return ()
@@ -167,10 +173,12 @@ def sampled(units: Sequence[Any]) -> list[Any]:
     return [units[i] for i in range(0, len(units), max(1, len(units) // _SAMPLED))]
 
 
-def field_types(cls: type[Stage]) -> dict[str, Any]:
-    """The type of each field of a stage, in order; that of a layer's URL is :class:`Layer`."""
+@functools.cache  # each stage that is made or read asks; mypy takes no class for hashable whose instances are
+def field_types(cls: Any) -> Mapping[str, Any]:
+    """The type of each field of a class of stages, in order; that of a layer's URL is :class:`Layer`."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    return {f.name: Layer if hints[f.name] == LayerUrl else hints[f.name] for f in dataclasses.fields(cls)}
+    found = {f.name: Layer if hints[f.name] == LayerUrl else hints[f.name] for f in dataclasses.fields(cls)}
+    return MappingProxyType(found)
 
 
 def to_dict(stage: Stage) -> dict[str, Any]:

@@ -306,6 +306,22 @@ def test_held_bodies_are_shown_where_the_back_end_can(queue: Queue, stand: Stand
     assert list(queue.held()) == [leases[2].body]
 
 
+def test_some_waiting_bodies_are_shown_untouched_where_the_back_end_can(queue: Queue, stand: Stand) -> None:
+    if isinstance(stand, SqsStand):
+        with pytest.raises(SpecError, match="one must take them from SQS"):
+            queue.peek(2)
+        return
+    with pytest.raises(SpecError, match="there is no queue"):
+        stand.connect().peek(2)
+    queue.put(f"large {n}" for n in range(600))
+    queue.put(["small"])
+    taken(queue)
+    shown = queue.peek(1000)
+    assert len(set(shown)) == len(shown) == 600
+    assert len(queue.peek(7)) == 7
+    assert queue.counts() == Counts(600, 1, 0)
+
+
 @pytest.mark.parametrize("url", ["", "queue", "fq://", "redis://q", "/abs/dir", "file:///abs/dir"])
 def test_what_is_no_queue_is_told_what_would_be(url: str) -> None:
     with pytest.raises(SpecError, match=r"fq://DIRECTORY, sqs://NAME, sqs://REGION/NAME or memory://NAME"):

@@ -67,7 +67,7 @@ def test_a_box_is_measured(dtype: str) -> None:
     assert rows == by_hand(labels)
 
 
-@pytest.mark.parametrize("cell", [(64, 64, 64), (8, 8, 8), (5, 7, 4), (3, 2, 5)])
+@pytest.mark.parametrize("cell", [(64, 64, 64), (8, 8, 8), (5, 7, 4), pytest.param((3, 2, 5), marks=pytest.mark.long)])
 def test_measures_are_those_of_the_whole(tmp_path: Path, cell: Vec3) -> None:
     labels = lumps()
     layer = stored(tmp_path / "seg", labels)

@@ -87,6 +87,7 @@ def test_without_context_it_falls_to_pieces_that_look_like_no_soma(layer: Layer)
     assert np.count_nonzero(np.bincount(edges.ravel()) == 1) > 4
 
 
+@pytest.mark.long
 def test_bytes_depend_on_neither_order_nor_repetition(layer: Layer) -> None:
     made = []
     for folder, seed in (("a", 0), ("b", 1)):

@@ -346,7 +346,7 @@ def repairs(layer: str) -> list[Path]:
     return sorted(folder(layer).glob("runs/*/subset.json"))
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(30, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.long)])
 def test_a_repair_that_is_killed_and_begun_again(layer: str, kills: int) -> None:
     before, chance = files(folder(layer)), random.Random(8)
     for path in [*chunks(layer), *chunks(layer, "2_2_1"), folder(layer) / "info"]:

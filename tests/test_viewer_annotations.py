@@ -23,7 +23,7 @@ def gold(picture: bytes) -> tuple[int, int]:
 
 
 @chromium
-@pytest.mark.parametrize("kind", ["point", "line"])
+@pytest.mark.parametrize("kind", ["point", pytest.param("line", marks=pytest.mark.long)])
 def test_a_picture_shows_annotations_of_the_selected_segment(tmp_path: Path, kind: str) -> None:
     layer = write_volume(tmp_path / "seg", np.zeros((SIDE, SIDE, SIDE), np.uint32), "segmentation")
     rng = np.random.default_rng(0)

@@ -136,6 +136,7 @@ def test_a_picture_shows_image_labels_mesh_and_skeleton(tmp_path: Path) -> None:
 
 
 @chromium
+@pytest.mark.long
 def test_a_picture_without_labels_has_no_colours(tmp_path: Path) -> None:
     pixels = picture(tmp_path, [image_layer(tmp_path / "em")])
     gray, tinted = in_sections(pixels)
@@ -145,12 +146,14 @@ def test_a_picture_without_labels_has_no_colours(tmp_path: Path) -> None:
 
 
 @chromium
+@pytest.mark.long
 def test_a_skeleton_is_drawn_alone(tmp_path: Path) -> None:
     pixels = picture(tmp_path, [segmentation_layer(tmp_path / "seg", mesh=False)])
     assert 200 < in_space(pixels) < 3000
 
 
 @chromium
+@pytest.mark.long
 def test_a_picture_comes_with_what_it_can_where_a_mesh_is_missing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

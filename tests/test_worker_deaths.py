@@ -77,6 +77,7 @@ def test_a_unit_that_fails_once_is_done_the_second_time(drill: Any, tmp_path: Pa
     assert diary(tmp_path)[17] == 2
 
 
+@pytest.mark.long
 def test_a_poison_unit_hurts_none_of_the_999_others(
     drill: Any, tmp_path: Path, at_once: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +113,7 @@ def test_a_kill_from_outside_is_no_failure_of_the_unit(drill: Any, tmp_path: Pat
     assert not [event for event in events if event.kind in ("failed", "dead")]
 
 
+@pytest.mark.long
 def test_what_kills_its_holder_twenty_times_is_given_up(drill: Any, tmp_path: Path, at_once: None) -> None:
     url = f"fq://{tmp_path}/queue"
     ready, _ = work(drill(count=3, faults=("1:kill",)), Policy(), url)

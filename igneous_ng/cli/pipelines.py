@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from igneous_ng.cli import redoing
+from igneous_ng.cli import redoing, sizes
 from igneous_ng.cli.looking import JSON, WATCH, repeat
 from igneous_ng.errors import SpecError
 from igneous_ng.queues.protocol import PRIORITIES
@@ -28,6 +28,9 @@ class _Options:
     watch: float | None
     price: float | None
     as_json: bool
+    estimate: bool
+    like: tuple[str, ...]
+    prices: Path | None
 
 
 def _settings(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -53,6 +56,7 @@ def _settings(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
 @click.option("-p", "--processes", type=click.IntRange(1), help="Worker processes when executing here.")
 @click.option("--dry-run", is_flag=True, help="Say what is left to do and what it would take; write nothing.")
 @click.option("--price", type=click.FloatRange(0), metavar="N", help="What a CPU-hour costs, for --dry-run.")
+@sizes.options
 @click.option("--status", is_flag=True, help="Say how far each step is; write nothing.")
 @WATCH
 @JSON
@@ -68,7 +72,10 @@ def run(pipeline: Path, profile: str | None, settings: dict[str, str], **other: 
     over = {key: value for key, value in over.items() if value is not None}
     recipe = dataclasses.replace(recipe, profile=dataclasses.replace(recipe.profile, **over))
     options = _Options(**other)
-    if options.dry_run:
+    sizes.check(options.estimate, options.dry_run, like=options.like, prices=options.prices)
+    if options.estimate:
+        _estimate(recipe, options)
+    elif options.dry_run:
         _forecast(recipe, options)
     elif options.status or options.watch is not None:
         _status(recipe, options)
@@ -130,6 +137,19 @@ def _status(recipe: Recipe, options: _Options) -> None:
         return json.dumps(said) if options.as_json else outlining.status(recipe, views), over
 
     repeat(show, options.watch)
+
+
+def _estimate(recipe: Recipe, options: _Options) -> None:
+    """Say what all that is left takes; at the end the error of a step that could begin now and is refused."""
+    from igneous_ng import survey
+    from igneous_ng.sizing import Estimator
+    from igneous_ng.store import Store
+
+    found = sizes.prices(options.prices, recipe.prices, options.price)
+    parts = list(Estimator(sizes.layers(options.like)).recipe(survey.views(Store(), recipe)))
+    sizes.show(parts, sizes.Asked(recipe.profile.processes, found, options.as_json), f"{recipe.name}: what is left")
+    if refused := next((part.error for part in parts if part.error), None):
+        raise refused
 
 
 def _forecast(recipe: Recipe, options: _Options) -> None:

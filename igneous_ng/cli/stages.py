@@ -6,17 +6,19 @@ import dataclasses
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
 from igneous_ng import words
+from igneous_ng.cli import sizes
 from igneous_ng.cli.fields import parameter
 from igneous_ng.errors import IgneousError
 from igneous_ng.queues.protocol import PRIORITIES, Priority
 from igneous_ng.stage import Stage, describe, field_types
 
-_RUN_OPTIONS = (
+_RUN_OPTIONS: tuple[tuple[list[str], dict[str, Any]], ...] = (
     (["--queue"], {"help": "Put the tasks on fq://DIR or sqs://NAME instead of executing them here; of several "
                            "stages in a row each is put, and waited for, when the one before is finished."}),
     (["--priority"], {"type": click.Choice(PRIORITIES), "default": "normal", "show_default": True,
@@ -28,6 +30,8 @@ _RUN_OPTIONS = (
     (["--dry-run"], {"is_flag": True, "help": "Say what would be done and what it would take; write nothing."}),
     (["--price"], {"type": click.FloatRange(0), "metavar": "N",
                    "help": "What a CPU-hour costs, to tell the cost in a dry run."}),
+    *sizes.ESTIMATE,
+    (["--json", "as_json"], {"is_flag": True, "help": "For --estimate: say it in JSON, one line."}),
 )  # fmt: skip
 
 
@@ -41,6 +45,10 @@ class _Options:
     processes: int
     dry_run: bool
     price: float | None
+    estimate: bool
+    like: tuple[str, ...]
+    prices: Path | None
+    as_json: bool
 
 
 def command(cls: type[Stage]) -> click.Command:
@@ -68,12 +76,23 @@ def _arguments(cls: type[Stage]) -> str:
 
 def _start(stage: Stage, options: _Options) -> None:
     """Plan ``stage``, then show, enqueue or execute it."""
-    if options.dry_run:
+    sizes.check(options.estimate, options.dry_run, like=options.like, prices=options.prices, json=options.as_json)
+    if options.estimate:
+        _estimate(stage, options)
+    elif options.dry_run:
         _forecast(stage, options)
     elif options.queue:
         _enqueue(stage, options.queue, options)
     else:
         _execute(stage, options)
+
+
+def _estimate(stage: Stage, options: _Options) -> None:
+    from igneous_ng.sizing import Estimator
+
+    asked = sizes.Asked(options.processes, sizes.prices(options.prices, None, options.price), options.as_json)
+    parts = list(Estimator(sizes.layers(options.like)).stage(stage, options.missing))
+    sizes.show(parts, asked, f"{stage.name}, for {stage.home()}")
 
 
 def _enqueue(stage: Stage, queue: str, options: _Options) -> None:

@@ -160,6 +160,11 @@ class MemoryQueue:
             bodies = [message.body for message in self._settled().leased.values()]
         return iter(bodies)
 
+    def peek(self, most: int) -> list[str]:
+        """See :meth:`Queue.peek`."""
+        with self._state.lock:
+            return [message.body for waiting in self._settled().waiting.values() for message in waiting][:most]
+
     def dead(self) -> Iterator[Letter]:
         """See :meth:`Queue.dead`; the dead letters of this moment."""
         with self._state.lock:

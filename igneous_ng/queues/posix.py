@@ -21,7 +21,7 @@ import os
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, zip_longest
 
 from igneous_ng.errors import TransientError
 from igneous_ng.queues import files, names
@@ -144,6 +144,18 @@ class PosixQueue:
                     body = files.read(os.path.join(self._home.doing, claim.name), *names.extent(claim.id))
                     if body is not None:
                         yield body
+
+    def peek(self, most: int) -> list[str]:
+        """See :meth:`Queue.peek`. Those of each page in its turn, so that large runs do not hide small ones."""
+        with files.system_errors(self.url):
+            self._home.require()
+            pages = [[(page, name) for name in self._home.page(page)] for page in self._home.pages()[:most]]
+            turns = (one for row in zip_longest(*pages) for one in row if one is not None)
+            bodies = (
+                files.read(os.path.join(self._home.todo, page, name), *names.extent(name.partition(".")[0]))
+                for page, name in islice(turns, most)
+            )
+            return [body for body in bodies if body is not None]
 
     def dead(self) -> Iterator[Letter]:
         """See :meth:`Queue.dead`."""

@@ -108,6 +108,9 @@ class Queue(Protocol):
     def held(self) -> Iterator[str]:
         """The bodies of the messages that are leased now; SpecError where the back end cannot show them (SQS)."""
 
+    def peek(self, most: int) -> list[str]:
+        """The bodies of up to ``most`` messages that wait, untouched; SpecError where the back end cannot show them."""
+
     def dead(self) -> Iterator[Letter]:
         """The dead letters; they stay where they are."""
 

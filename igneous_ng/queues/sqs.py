@@ -148,6 +148,10 @@ class SqsQueue:
         """SpecError: SQS does not show what is leased."""
         raise SpecError(f"{self.url}: SQS does not show leased messages; ask the workers, or read the run's records")
 
+    def peek(self, most: int) -> list[str]:
+        """SpecError: SQS shows a message only to who takes it."""
+        raise SpecError(f"{self.url}: to see {most} messages one must take them from SQS; read the run's records")
+
     def dead(self) -> Iterator[Letter]:
         """See :meth:`Queue.dead`. SQS shows by lending: nobody else sees the letters meanwhile."""
         address = self._letters()

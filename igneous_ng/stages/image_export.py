@@ -16,6 +16,7 @@ from igneous_ng.masks import Masked
 from igneous_ng.stage import LayerUrl, arg, opt
 from igneous_ng.volume import Volume
 
+_SMALL = 1_000_000  # bytes of metadata, and of what packs
 _COPIES = 6  # of the voxels read held at once: chunks as stored, decoded, the array, turned, as bytes, packed
 
 
@@ -73,7 +74,7 @@ class Export(Masked, name="image export"):
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """A few copies of what one task reads."""
         volume = self._volume(io)
-        return unit.voxels * volume.voxel_bytes * _COPIES + self.mask_bytes(io, unit, volume.resolution)
+        return _SMALL + unit.voxels * volume.voxel_bytes * _COPIES + self.mask_bytes(io, unit, volume.resolution)
 
     def execute(self, unit: Box, io: IO) -> None:
         """Read a box and write it."""
