@@ -2,7 +2,7 @@
 
 usage: layers.py QUEUE LAYER... [--processes N]
 
-Without --processes nothing is executed here: it waits for workers, `igneous-ng execute QUEUE --wait`, wherever they are.
+Without --processes nothing is executed here: it waits for workers (`igneous-ng execute QUEUE --wait`) anywhere.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from igneous_ng import remote
+from igneous_ng import fences, remote
 from igneous_ng.errors import TransientError
 from igneous_ng.formats.compression import SUFFIXES
 
@@ -30,7 +30,7 @@ class Object:
 def walk(url: str) -> Iterator[Object]:
     """Every object below the folder ``url``; none where there is no such folder."""
     if url.startswith("file://"):
-        yield from _files(url.removeprefix("file://"))
+        yield from _files(_path(url))
         return
     for name, size_ in remote.walk(url):
         yield Object(f"{url}/{name}", size_)
@@ -52,7 +52,7 @@ def plain(url: str) -> str:
 def size(url: str) -> int | None:
     """Bytes of an object as it is stored, under any compression; None where there is none."""
     if url.startswith("file://"):
-        path = url.removeprefix("file://")
+        path = _path(url)
         return next((os.lstat(path + s).st_size for s in SUFFIXES.values() if os.path.isfile(path + s)), None)  # noqa: PTH113
     return remote.size(url)
 
@@ -63,7 +63,7 @@ def remove(url: str) -> None:
         remote.remove(url)
         return
     try:
-        shutil.rmtree(url.removeprefix("file://"))
+        shutil.rmtree(_path(url))
     except FileNotFoundError:
         return
     except OSError as error:
@@ -75,7 +75,7 @@ def abandoned(url: str, seconds: float) -> Iterator[Object]:
     if not url.startswith("file://"):
         return
     then = time.time() - seconds
-    for found in _files(url.removeprefix("file://"), TEMPORARY):
+    for found in _files(_path(url), TEMPORARY):
         if Path(found.url.removeprefix("file://")).stat().st_mtime < then:
             yield found
 
@@ -85,3 +85,7 @@ def _files(folder: str, start: str = "") -> Iterator[Object]:
         for name in sorted(names):
             if name.startswith(start):
                 yield Object(f"file://{path}/{name}", os.lstat(f"{path}/{name}").st_size)
+
+
+def _path(url: str) -> str:
+    return fences.passed(url).removeprefix("file://")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from igneous_ng import folders
+from igneous_ng import fences, folders
 from igneous_ng.errors import IgneousError
 from igneous_ng.formats import fragments, portions
 from igneous_ng.formats import info as infos
@@ -36,7 +36,7 @@ def version(store: Store, url: str) -> dict[str, Any] | None:
 
 
 def _files(store: Store, url: str) -> dict[str, Any] | None:
-    path = Path(url.removeprefix("file://"))
+    path = fences.passed_path(Path(url.removeprefix("file://")))
     if (size := folders.size(url)) is not None:
         if size <= _DIGESTED:
             return {"url": url, "kind": "file", "bytes": size, "digest": digest_of(store.get(url))}

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from igneous_ng import audit, catalog, ledger, names, records
+from igneous_ng import audit, catalog, fences, ledger, names, records
+from igneous_ng.errors import SpecError
 from igneous_ng.inputs import UNKNOWN, Inputs
 from igneous_ng.ledger import PREPARED, PUBLISHED, Page
 from igneous_ng.records import Line, Run
@@ -123,9 +124,16 @@ def make_way(store: Store, layer: str, wrong: Wrong) -> dict[str, Spans]:
     for place, run in enumerate(runs):
         if any(lo < 0 for lo, _ in wrong.get(run.id, ())):
             for url in _damaged(store, layer, run):
+                _check_beside(layer, url)
                 for other in _put_back(store, url, runs[: place + 1]):
                     found[other] = without([*found.get(other, ()), FRAME], ())
     return found
+
+
+def _check_beside(layer: str, url: str) -> None:
+    """SpecError for what lies neither in a layer nor beside it: so far its records, which others may write, reach."""
+    if not fences.below(url, layer.rpartition("/")[0]):
+        raise SpecError(f"{layer}: its records name {fences.shown(url)}, outside of its folder; repair that by hand")
 
 
 def _damaged(store: Store, layer: str, run: Run) -> list[str]:
@@ -168,7 +176,7 @@ def able(store: Store, layer: str, subset: Subset) -> tuple[Subset, list[str]]:
             if hindrance is None:
                 units.append((unit_of[page.unit], (ident, page.unit)))
                 for entry in page.newest:
-                    if "deleted" in entry:
+                    if "deleted" in entry and fences.below(entry["url"], layer):
                         store.delete(entry["url"])
             else:
                 refused.append(f"unit {page.unit} of {run.name} {ident}: {hindrance}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -11,6 +12,21 @@ from igneous_ng.errors import SpecError, VersionError
 
 FORMAT = 3
 GROUP = 1000  # planned messages whose records share a folder
+_MOST_UNITS = 10_000_000  # in one message; they are listed when it is executed
+_MOST = 1 << 62  # units, bytes, seconds
+_LONGEST = 16 << 20  # characters of a message: a stage's fields are at most lists of labels
+_DEEPEST = 32  # values inside of values
+_SHOWN = 120  # characters of what is wrong
+_PRIORITIES = ("high", "normal", "low")
+_BYTES = ("peak_bytes", "device_bytes", "memory")
+_LEAST = {"span": 1}  # a run may only prepare and publish
+_OF_RUN = {"id": str, "home": str, "stage": dict, "units": int, "span": int, "peak_bytes": int, "device_bytes": int,
+           "subset": str}  # fmt: skip
+_OF_MESSAGE = {"lo": int, "hi": int, "tried": int, "alone": bool, "memory": int, "after": float, "priority": str,
+               "verdict": str}  # fmt: skip
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
+_HOME = re.compile(r"(?!.*/\.\.(?:/|$))[a-z0-9]+://[^\x00-\x1f\x7f]{1,4096}")
+_STAGE = re.compile(r"[a-z][a-z0-9 _-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,13 @@ class Run:
     def grouped(self) -> int:
         """How many units share a folder of records."""
         return self.span * GROUP
+
+    def check(self) -> None:
+        """Raise ValueError where a value is none that planning gives a run: its JSON may come from anybody."""
+        _check_fields("run", self, _OF_RUN)
+        for what, found, form in (("id", self.id, _ID), ("home", self.home, _HOME), ("stage", self.name, _STAGE)):
+            if not form.fullmatch(found):
+                raise ValueError(f"run.{what} is {found[:_SHOWN]!r}")
 
     def messages(self, spans: Iterable[tuple[int, int]] | None = None) -> Iterator[Message]:
         """One message for each planned range of units, or for what of it lies in ``spans``."""
@@ -94,18 +117,25 @@ class Message:
     def parse(cls, text: str) -> Message:
         """The message of ``text``; SpecError where it is none, VersionError where another version made it."""
         try:
-            raw = json.loads(text)
+            raw = _object(text)
             check_format(raw.pop("igneous_ng"), "a message")
             message = cls(Run(**raw.pop("run")), **raw)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            message._check()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             if isinstance(error, SpecError):
                 raise
-            raise SpecError(f"not a message of igneous_ng ({error!r}): {text[:120]!r}; purge it") from error
-        run = message.run
-        whole = all(type(n) is int for n in (message.lo, message.hi, message.tried, run.units, run.span))
-        if not whole or not 0 <= message.lo < message.hi <= run.units or run.span < 1:
-            raise SpecError(f"units {message.lo}-{message.hi} of {run.units} are no range; purge this message")
+            said = repr(error)[:_SHOWN]
+            raise SpecError(f"not a message of igneous_ng ({said}): {text[:_SHOWN]!r}; purge it") from error
         return message
+
+    def _check(self) -> None:
+        """Raise ValueError, or SpecError for units that cannot be, where a value is none that a run gives a message."""
+        self.run.check()
+        _check_fields("message", self, _OF_MESSAGE)
+        if self.priority not in _PRIORITIES:
+            raise ValueError(f"message.priority is {self.priority[:_SHOWN]!r}; there are {', '.join(_PRIORITIES)}")
+        if not 0 <= self.lo < self.hi <= self.run.units or self.hi - self.lo > _MOST_UNITS:
+            raise SpecError(f"units {self.lo}-{self.hi} of {self.run.units} are no range; purge this message")
 
     @classmethod
     def known(cls, text: str) -> Message | None:
@@ -116,9 +146,54 @@ class Message:
             return None
 
 
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object in a text that anybody may have written; ValueError for other texts."""
+    if len(text) > _LONGEST:
+        raise ValueError(f"{len(text)} characters; at most {_LONGEST}")
+    found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    if not isinstance(found, dict):
+        raise TypeError(f"a {type(found).__name__}, not an object")
+    _check_depth(found)
+    return found
+
+
+def _check_depth(found: Any) -> None:
+    """ValueError where values lie so deep in others that whoever walks through them may run out of stack."""
+    level = [found]
+    for _ in range(_DEEPEST):
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list)))
+        level = [value for values in inner for value in values]
+        if not level:
+            return
+    raise ValueError(f"more than {_DEEPEST} values inside of each other")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object that says nothing twice: of two values, readers would choose differently."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key that is there twice")
+    return found
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _check_fields(what: str, value: Run | Message, types: dict[str, type]) -> None:
+    for name, kind in types.items():
+        found = getattr(value, name)
+        number = type(found) in (int, float) and (kind is float or type(found) is int or name in _BYTES)
+        fits = number and _LEAST.get(name, 0) <= found < _MOST if kind in (int, float) else type(found) is kind
+        if not fits:
+            raise ValueError(f"{what}.{name} is {repr(found)[:_SHOWN]}")
+
+
 def check_format(found: Any, what: str) -> None:
     """VersionError where ``what`` says that it is of another format than ours."""
-    if type(found) is int and found != FORMAT:
+    if type(found) is not int:
+        raise SpecError(f"{what} that does not say its format; this program reads format {FORMAT}")
+    if found != FORMAT:
         raise VersionError(f"{what} of format {found}; this program reads format {FORMAT}")
 
 

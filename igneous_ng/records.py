@@ -33,7 +33,7 @@ from dataclasses import asdict
 from typing import Any
 
 from igneous_ng import sheets
-from igneous_ng.errors import DataError
+from igneous_ng.errors import DataError, SpecError, VersionError
 from igneous_ng.formats.ledgers import Line as Line
 from igneous_ng.geometry import ceil_div
 from igneous_ng.messages import FORMAT, check_format, folder_of
@@ -126,9 +126,23 @@ def load(store: Store, folder: str) -> Run:
     try:
         check_format(raw.pop("igneous_ng", 1), f"{folder}: a run")
         raw.pop("about", None)
-        return Run(**raw)
-    except (TypeError, AttributeError) as error:
+        run = Run(**raw)
+        run.check()
+    except VersionError:
+        raise
+    except (TypeError, AttributeError, ValueError) as error:
         raise DataError(f"{folder}/run.json: not a run ({error}); restore it or remove the folder") from error
+    return run
+
+
+def check_planned(store: Store, run: Run) -> None:
+    """SpecError where the run was not planned as it stands here: a message alone makes no run."""
+    if not store.exists(f"{run.folder}/run.json"):
+        raise SpecError(f"{run.folder}: no such run was planned (no run.json); enqueue its command again")
+    planned = load(store, run.folder)
+    for what in ("id", "home", "stage", "units", "subset"):
+        if getattr(planned, what) != getattr(run, what):
+            raise SpecError(f"{run.folder}: this run was planned with another {what}; enqueue its command again")
 
 
 def stored(store: Store, run: Run) -> Iterator[File]:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from igneous_ng import folders, guards, history, ledger, provenance, records
+from igneous_ng import fences, folders, guards, history, ledger, provenance, records
 from igneous_ng.errors import SpecError
 from igneous_ng.formats.compression import SUFFIXES
 from igneous_ng.records import Run
-from igneous_ng.store import Store, kept_at
+from igneous_ng.store import Store, digest, kept_at
 
 _AT_ONCE = 1000  # objects that are dealt with between two syncs
 _NAMED = 3
@@ -34,6 +34,8 @@ def rollback(store: Store, run: Run) -> Undone:
         provenance.publish(store, run.home)  # who marked it may have been killed before this
         raise SpecError(f"{run.folder} is rolled back already; to have it again, give its command again")
     check(store, run)
+    for url in touched(store, run):
+        fences.check_name(url)
     store, undone = Store(scratch=f"{run.folder}/scratch"), Undone()
     batch: list[str] = []
     for url in touched(store, run):
@@ -81,18 +83,35 @@ def touched(store: Store, run: Run) -> Iterator[str]:
     """Every object that a run changed: by its ledgers, and where it was killed by what is kept for it.
 
     What was there with the same bytes stays. (Of a unit that was killed and tried again, what it had made is such.)
+    SpecError for an object outside of the layer that is not what the run says that it made of it: ledgers lie where
+    others may write, too, and must not make us remove anything else.
     """
     told = ledger.Names()
     for _, page in ledger.pages(store, run):
         for entry in ledger.writes(page):
             if entry["url"] not in told and not entry.get("same"):
                 told.add([entry["url"]])
+                _check_own(store, run, entry["url"], entry.get("digest"))
                 yield entry["url"]
     attic = f"{run.folder}/replaced"
     for found in folders.walk(attic):
         url = _url(found.url.removeprefix(f"{attic}/"))
         if url not in told:
+            _check_own(store, run, url, None)
             yield url
+
+
+def _check_own(store: Store, run: Run, url: str, made: str | None) -> None:
+    if fences.below(url, run.home):
+        return
+    found = store.stored(url)
+    if found is None or found == store.stored(kept_at(f"{run.folder}/replaced", url)):
+        return
+    if digest(found[0]) != made:
+        raise SpecError(
+            f"{run.folder}: it says that it wrote {fences.shown(url)}, outside of {run.home}, where something else is "
+            "now; nothing there is touched: look at the records, and undo this by hand"
+        )
 
 
 def _url(place: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import os
 import types
@@ -14,14 +13,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
-from igneous_ng import aliases
-from igneous_ng.errors import SpecError, VersionError
+from igneous_ng import aliases, fences, redaction
+from igneous_ng.errors import DataError, SpecError, VersionError
 from igneous_ng.geometry import Box, vec
 
 if typing.TYPE_CHECKING:
     from igneous_ng.io import IO
 
 _SAMPLED = 64
+_VERSIONS = 10_000
+_TYPES: dict[type, Mapping[str, Any]] = {}  # of the fields of stages
 SCHEMES = ("file", "s3", "gs", "http", "https", "mem", "bossdb")
 
 
@@ -48,7 +49,21 @@ class Layer(str):
             path = _absolute(path)
         if not path.strip("/"):
             raise SpecError(f"layer {text!r} names no place; write a folder, or scheme://bucket/path")
-        return cls(f"{scheme}://{path.rstrip('/')}")
+        return cls(_checked(f"{scheme}://{path.rstrip('/')}"))
+
+
+def _checked(url: str) -> str:
+    """``url``, unless there is something in it that must not be there."""
+    try:
+        fences.check_name(url)
+    except DataError as error:
+        raise SpecError(f"layer {error}") from None
+    if redaction.in_url(url):
+        raise SpecError(
+            f"layer {redaction.redacted(fences.shown(url))} has a password or a token in it, and would be in every "
+            "record; leave it out, and give it to this machine instead (SECURITY.md says how)"
+        )
+    return url
 
 
 def _absolute(path: str) -> str:
@@ -173,12 +188,13 @@ def sampled(units: Sequence[Any]) -> list[Any]:
     return [units[i] for i in range(0, len(units), max(1, len(units) // _SAMPLED))]
 
 
-@functools.cache  # each stage that is made or read asks; mypy takes no class for hashable whose instances are
-def field_types(cls: Any) -> Mapping[str, Any]:
-    """The type of each field of a class of stages, in order; that of a layer's URL is :class:`Layer`."""
-    hints = typing.get_type_hints(cls, include_extras=True)
-    found = {f.name: Layer if hints[f.name] == LayerUrl else hints[f.name] for f in dataclasses.fields(cls)}
-    return MappingProxyType(found)
+def field_types(cls: type[Stage]) -> Mapping[str, Any]:
+    """The type of each field of a stage, in order; that of a layer's URL is :class:`Layer`."""
+    if cls not in _TYPES:  # looked up once: each stage that is made or read asks
+        hints = typing.get_type_hints(cls, include_extras=True)
+        found = {f.name: Layer if hints[f.name] == LayerUrl else hints[f.name] for f in dataclasses.fields(cls)}
+        _TYPES[cls] = MappingProxyType(found)
+    return _TYPES[cls]
 
 
 def to_dict(stage: Stage) -> dict[str, Any]:
@@ -198,9 +214,12 @@ def plain(value: Any) -> Any:
 
 def from_dict(cls: type[Stage], raw: dict[str, Any]) -> Stage:
     """The stage that ``raw`` describes, every field checked; SpecError names the first that is wrong."""
-    if raw.get("version") != cls.version:
+    version = raw.get("version")
+    if type(version) is not int or not 0 < version < _VERSIONS:
+        raise SpecError(f"{cls.name}: the task is of version {repr(version)[:80]}, which is none; enqueue it again")
+    if version != cls.version:
         raise VersionError(
-            f"{cls.name}: the task is of version {raw.get('version')!r} and this program runs version "
+            f"{cls.name}: the task is of version {version} and this program runs version "
             f"{cls.version}; enqueue it again with this program, or execute it with the one that made it"
         )
     names = field_types(cls)
@@ -256,9 +275,13 @@ def _layer(value: Any) -> Layer | None:
 
 
 def _float(value: Any) -> float | None:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if type(value) not in (int, float):
         return None
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _exactly(kind: type) -> Callable[[Any], Any]:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from blake3 import blake3
 
-from igneous_ng import local, remote
+from igneous_ng import fences, local, remote
 from igneous_ng.errors import DataError
 from igneous_ng.formats.compression import ENCODINGS, SUFFIXES, Compression, compressed, decompressed
 
@@ -317,7 +317,8 @@ def _is_file(url: str) -> bool:
 
 
 def _path(url: str) -> str:
-    return url.removeprefix("file://").rstrip("/") or "/"
+    """The file, or the folder, of a URL; see :func:`igneous_ng.fences.passed`."""
+    return fences.passed(url).removeprefix("file://").rstrip("/") or "/"
 
 
 def _plain(name: str) -> str:

@@ -75,7 +75,7 @@ def test_ids_sort_by_time_and_name_the_request() -> None:
 @settings(deadline=None)
 @given(st.text(), st.integers(1, 10**6), st.integers(1, 1000), st.integers(0, 9), st.booleans())
 def test_a_message_is_its_text(text: str, units: int, span: int, tried: int, alone: bool) -> None:
-    message = next(iter(Run("id", text, {"field": text}, units, span, 5, 6).messages()))
+    message = next(iter(Run("id", "file:///é", {"stage": "s", "field": text}, units, span, 5, 6).messages()))
     message = replace(message, tried=tried, alone=alone, memory=tried)
     assert Message.parse(message.to_json()) == message == Message.known(message.to_json())
 
@@ -126,7 +126,7 @@ RANGES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("change", RANGES, ids=str)
 def test_a_range_that_is_none_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(SpecError, match="are no range; purge this message"):
+    with pytest.raises(SpecError, match="purge (it|this message)"):
         Message.parse(changed(**change))
 
 

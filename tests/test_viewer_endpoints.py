@@ -24,8 +24,9 @@ from igneous_ng.io import IO
 from igneous_ng.renaming import Renaming
 from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.synapses import LEFT_OUT
+from igneous_ng.viewer.doors import RefusedError
 from igneous_ng.viewer.endpoints import Answers
-from igneous_ng.viewer.server import LayerServer, RefusedError
+from igneous_ng.viewer.server import LayerServer
 from igneous_ng.viewer.view import Asked, serving
 from tests import synaptic
 from tests.layers import create, whole

@@ -254,7 +254,7 @@ def test_asked_segments_are_selected(tmp_path: Path) -> None:
 
 def test_a_layer_on_the_web_is_named_not_served(tmp_path: Path) -> None:
     layers = [segmentation_layer(tmp_path / "seg")]
-    with serving(layers, cors=True) as elsewhere:
+    with serving(layers) as elsewhere:
         address = elsewhere.partition("/v/1/")[0] + "/layers/0"
         with serving([address]) as url:
             (layer,) = state_of(url)["layers"]

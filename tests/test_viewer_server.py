@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from igneous_ng.errors import SpecError
+from igneous_ng.viewer.doors import Door
 from igneous_ng.viewer.server import LayerServer, accepted, byte_range, stored
 from igneous_ng.viewer.view import client_folder
 
@@ -34,8 +35,8 @@ Ask = Callable[..., Answer]
 
 
 @contextmanager
-def running(root: Path, cors: bool = False) -> Iterator[LayerServer]:
-    with LayerServer({"/layers/0/": root}, cors=cors) as server:
+def running(root: Path, door: Door | None = None) -> Iterator[LayerServer]:
+    with LayerServer({"/layers/0/": root}, door=door) as server:
         server.publish("/state.json", b'{"layers": []}')
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -306,12 +307,13 @@ def test_options_is_204_without_body(ask: Ask) -> None:
 
 def test_other_origins_read_only_with_cors(root: Path, ask: Ask) -> None:
     assert "Access-Control-Allow-Origin" not in ask("/layers/0/info").headers
-    with running(root, cors=True) as server, asking(server) as open_ask:
+    friend = "https://friend.example"
+    with running(root, Door(origins=(friend,))) as server, asking(server) as open_ask:
         for path, status in (("/layers/0/info", 200), (MISSING, 404)):
-            answer = open_ask(path)
-            assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, "*")
-        preflight = open_ask("/layers/0/info", "OPTIONS")
-        assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, "*")
+            answer = open_ask(path, Origin=friend)
+            assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, friend)
+        preflight = open_ask("/layers/0/info", "OPTIONS", Origin=friend)
+        assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, friend)
         assert "Range" in preflight.headers["Access-Control-Allow-Headers"]
 
 

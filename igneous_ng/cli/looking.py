@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from igneous_ng import redaction
 from igneous_ng.cli.steering import found, run_arguments
 from igneous_ng.errors import SpecError
 
@@ -117,7 +118,10 @@ def ls(queue: Any, as_json: bool) -> None:
     """List the dead letters, each with the end of its reason."""
     from igneous_ng.cli import showing
 
-    letters = list(queue.dead())
+    letters = [
+        dataclasses.replace(letter, body=redaction.redacted(letter.body), reason=redaction.redacted(letter.reason))
+        for letter in queue.dead()
+    ]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(letter) for letter in letters]))
     elif letters:
@@ -138,7 +142,9 @@ def show(queue: Any, ident: str) -> None:
     letter = next((letter for letter in queue.dead() if letter.id == ident), None)
     if letter is None:
         raise SpecError(f"{queue.url} has no dead letter {ident}; `igneous-ng queue dead ls` shows those there are")
-    click.echo(f"{showing.about(letter)}, delivered {letter.attempts} times\n\n{letter.reason.strip()}")
+    click.echo(
+        f"{showing.about(letter)}, delivered {letter.attempts} times\n\n{redaction.redacted(letter.reason).strip()}"
+    )
     message = Message.known(letter.body)
     if message is not None and message.hi == message.lo + 1:
         click.echo("\n" + showing.unit(statuses.look_at(Store(), message.run, message.lo)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from igneous_ng import __version__, catalog
+from igneous_ng import __version__, catalog, redaction
 from igneous_ng.cli import (
     annotating,
     graphs,
@@ -113,7 +113,7 @@ class Main(click.Group):
         try:
             return super().invoke(ctx)
         except IgneousError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {redaction.redacted(str(error))}", err=True)
             ctx.exit(_status(error))
 
 
@@ -146,6 +146,8 @@ def main(verbose: bool) -> None:
     import logging
 
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(redaction.Formatter(logging.BASIC_FORMAT))
 
 
 for _fixed in (
@@ -178,11 +180,11 @@ def entry_point() -> None:
     try:
         main()
     except IgneousError as error:  # before any command was found: two stages of one name, say
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {redaction.redacted(str(error))}", err=True)
         sys.exit(_status(error))
     except Exception:
         import traceback
 
-        traceback.print_exc()
+        click.echo(redaction.redacted(traceback.format_exc()), err=True)
         click.echo("Error: this is a defect of igneous-ng; please report it with the trace above", err=True)
         sys.exit(INTERNAL)

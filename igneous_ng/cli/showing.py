@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from igneous_ng import words
+from igneous_ng import redaction, words
 from igneous_ng.evidence import Work, host_of
 from igneous_ng.queues.protocol import Counts, Letter
 from igneous_ng.records import Message
@@ -172,7 +172,7 @@ def about(found: Letter) -> str:
     """What a dead letter asks for."""
     message = Message.known(found.body)
     if message is None:
-        return f"unreadable: {found.body[:80]}"
+        return f"unreadable: {redaction.redacted(found.body[:4096])[:80]}"
     units = f"unit {message.lo}" if message.hi == message.lo + 1 else f"units {message.lo}-{message.hi - 1}"
     return f"{message.run.name} {units} of {message.run.folder}"
 

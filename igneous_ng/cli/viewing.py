@@ -17,7 +17,13 @@ from igneous_ng.stage import Layer
 @click.option("--segments", type=FieldType(tuple[int, ...]), default=(), help="Labels to select, 1,2,3.")
 @click.option("--screenshot", type=click.Path(path_type=Path), help="Write a PNG and end (needs chromium).")
 @click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
-@click.option("--cors", is_flag=True, help="Let pages from other origins read the layers.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to serve on. Any but this machine's own needs the token in the URL that is printed.",
+)
+@click.option("--cors", multiple=True, help="Let pages of this origin, https://NAME, read the layers.")
 @click.option("--graph", "graphs", multiple=True, help="A graph, for /api/partners.")
 @click.option("--remap", "remaps", multiple=True, help="A table of labels, for /api/supervoxel: a file, or a folder.")
 def view(layers: tuple[str, ...], segments: tuple[int, ...], browser: bool, **options: Any) -> None:
@@ -31,4 +37,5 @@ def view(layers: tuple[str, ...], segments: tuple[int, ...], browser: bool, **op
     for name in ("graphs", "remaps"):
         options[name] = [str(Layer.parse(url)) for url in options[name]]
     opened = browser and options["screenshot"] is None
+    options["cors"] = tuple(options["cors"])
     show(urls, segments=tuple(segments), open_browser=opened, announce=click.echo, **options)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng.errors import DataError
 from igneous_ng.formats.picture_heads import PACKED, Size, check_room
 
 if TYPE_CHECKING:
@@ -70,6 +71,15 @@ def datasets(file: BinaryIO) -> list[Dataset]:
     return sorted(found, key=lambda one: one.name)
 
 
+def check_own(opened: h5py.File, dataset: h5py.Dataset) -> h5py.Dataset:
+    """``dataset``, if its numbers lie in this very file: HDF5 would follow it to any other on this machine."""
+    if dataset.file.filename != opened.filename or dataset.external or dataset.is_virtual:
+        raise DataError(
+            f"{opened.filename}: the numbers of the dataset {dataset.name} lie in other files; copy them into this one"
+        )
+    return dataset
+
+
 def _pixel(dataset: h5py.Dataset) -> float | None:
     told = np.atleast_1d(dataset.attrs.get("resolution", ()))
     if told.shape != (len(dataset.shape),) or told.dtype.kind not in "uif":
@@ -99,7 +109,7 @@ def _dataset(opened: h5py.File, name: str) -> h5py.Dataset:
 
     found = opened.get(name) if name else None
     if isinstance(found, h5py.Dataset):
-        return found
+        return check_own(opened, found)
     raise ValueError(f"there is no dataset {name!r}")
 
 

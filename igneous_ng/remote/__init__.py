@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from igneous_ng import fences
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.compression import ENCODINGS, Compression, decompressed
 from igneous_ng.remote import others, s3, web
@@ -140,7 +141,8 @@ def _check_listed(url: str) -> None:
 
 
 def _on_s3(url: str) -> bool:
-    return url.startswith("s3://")
+    """Whether it is on S3, if this process may touch it at all: whoever goes through this module asks here first."""
+    return fences.passed(url).startswith("s3://")
 
 
 def _on_web(url: str) -> bool:

@@ -10,6 +10,7 @@ import glob
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from igneous_ng import fences
 from igneous_ng.errors import SpecError
 from igneous_ng.sources import chunked, images
 from igneous_ng.sources.base import ArraySource, Named, Source, Stored
@@ -65,7 +66,7 @@ def open_source(path: str, *, axes: str, dataset: str = "") -> Source:
 
 def _open(path: str, dataset: str) -> Stored:
     """The reader for what is at ``path``."""
-    place = Path(path)
+    place = fences.passed_path(Path(path))
     suffix = _suffix(path)
     if place.is_dir():
         if _is_chunked(place):
@@ -96,7 +97,7 @@ def _images(path: str, found: Iterable[Path]) -> images.Images:
     there = [p for p in found if not p.name.startswith(".") and p.is_file()]
     for suffixes in (images.SUFFIXES, PICTURES):
         if paths := sorted((p for p in there if p.suffix.lower() in suffixes), key=images.natural):
-            return images.Images(path, paths)
+            return images.Images(path, [fences.passed_path(p) for p in paths])
     raise SpecError(f"{path}: holds no image; looked for: {', '.join(images.SUFFIXES + PICTURES)}")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from igneous_ng import fences
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.sources.base import Index, native, needed, own, reading
 
@@ -76,5 +77,7 @@ def _is_group(place: Path) -> bool:
 
 
 def _opened(url: str) -> Any:
+    if "|" in fences.passed(url.rstrip("/")):  # TensorStore would open the one inside of the other
+        raise DataError(f"{url}: arrays in folders of such names are not read; rename it")
     tensorstore = needed("tensorstore", "tensorstore")
     return tensorstore.open({"driver": "auto", "kvstore": url}, context=tensorstore.Context(_QUIET), read=True).result()

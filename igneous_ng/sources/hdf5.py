@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.formats.hdf5_planes import check_own
 from igneous_ng.sources.base import Index, native, reading
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ class Hdf5:
 
         found = np.empty([s.stop - s.start for s in index], self.dtype.newbyteorder("="))
         with reading(self.name, KeyError, RuntimeError), h5py.File(self.path, "r") as file:
-            if file[self.dataset].shape != self.shape:
-                raise DataError(f"{self.name}: has become {file[self.dataset].shape}, was {self.shape}; plan again")
-            file[self.dataset].read_direct(found, index)
+            dataset = check_own(file, file[self.dataset])
+            if dataset.shape != self.shape:
+                raise DataError(f"{self.name}: has become {dataset.shape}, was {self.shape}; plan again")
+            dataset.read_direct(found, index)
         return found.astype(native(self.dtype), copy=False)
 
     def check(self) -> None:
@@ -51,7 +53,7 @@ def open_hdf5(path: Path, dataset: str) -> Hdf5:
         names = _datasets(file)
         wanted = dataset.strip("/")
         if wanted in names:
-            found = file[wanted]
+            found = check_own(file, file[wanted])
             chunk = prod(found.chunks) * found.dtype.itemsize if found.chunks else 0
             return Hdf5(f"{path}:{wanted}", path, wanted, found.shape or (), found.dtype, chunk)
     raise SpecError(f"{path}: no dataset is called {dataset!r}; give one of: {', '.join(names) or '(it has none)'}")

@@ -35,8 +35,9 @@ from igneous_ng.io import IO
 from igneous_ng.renaming import Renaming
 from igneous_ng.store import Store
 from igneous_ng.viewer import questions
+from igneous_ng.viewer.doors import RefusedError
 from igneous_ng.viewer.questions import Query
-from igneous_ng.viewer.server import Content, RefusedError
+from igneous_ng.viewer.server import Content
 from igneous_ng.volume import Volume
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from igneous_ng.geometry import Vec3, Vec3f, vec
-from igneous_ng.viewer.server import RefusedError
+from igneous_ng.viewer.doors import RefusedError
 
 Value = TypeVar("Value")
 _FIELDS = 16  # of a question

@@ -1,4 +1,4 @@
-"""A static web server on 127.0.0.1 for layers in folders and for the Neuroglancer client, from one origin.
+"""A static web server, usually on 127.0.0.1, for layers in folders and for the Neuroglancer client, from one origin.
 
 One origin means no CORS, no mixed content, no private-network prompt and no Internet. HTTP/1.1 with
 connections kept alive; conditional and range requests follow RFC 9110. Objects stored compressed
@@ -27,10 +27,11 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from igneous_ng.errors import SpecError
+from igneous_ng.redaction import redacted
+from igneous_ng.viewer.doors import Door, RefusedError
 
 log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
 CLIENT = "/v/1/"
 API = "/api/"
 _ENCODINGS = {"": "", ".gz": "gzip", ".br": "br", ".zstd": "zstd"}
@@ -52,14 +53,6 @@ _QUIET_EVENTS = (
     b"<head><script>window.EventSource=class extends EventTarget{constructor(url){super();this.url=url;"
     b"queueMicrotask(()=>this.onopen&&this.onopen(new Event('open')))}close(){}}</script>"
 )
-
-
-class RefusedError(Exception):
-    """A request that gets no content: the status to answer, and why."""
-
-    def __init__(self, status: HTTPStatus, why: str) -> None:
-        super().__init__(why)
-        self.status = status
 
 
 @dataclass(frozen=True)
@@ -118,37 +111,37 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 class LayerServer(ThreadingHTTPServer):
-    """Folders and pages on ``http://127.0.0.1:port``; a port of 0 takes a free one.
+    """Folders and pages at a port, 0 for a free one, of the address that the ``door`` says, which lets in whom it will.
 
-    ``mounts`` maps URL prefixes such as ``/layers/0/`` to folders. With ``cors``, pages of other
-    origins may read too. SpecError where the port cannot be had.
+    ``mounts`` maps URL prefixes such as ``/layers/0/`` to folders. SpecError where the port cannot be had.
     """
 
     daemon_threads = False  # server_close ends every connection and then joins its thread
     request_queue_size = 128
 
-    def __init__(self, mounts: Mapping[str, Path], port: int = 0, cors: bool = False) -> None:
+    def __init__(self, mounts: Mapping[str, Path], port: int = 0, door: Door | None = None) -> None:
         self.mounts = {prefix: folder.resolve() for prefix, folder in mounts.items()}
         self.pages: dict[str, bytes] = {}
         self.answer: Answer | None = None  # to what is asked below API, by name and query
-        self.cors = cors
+        self.door = door or Door()
         self._open: set[socket.socket] = set()
         try:
-            super().__init__((HOST, port), Handler)
+            super().__init__((self.door.host, port), Handler)
         except (OSError, OverflowError) as error:
             raise SpecError(
-                f"port {port} of {HOST} cannot be had ({error}); give another, or 0 for a free one"
+                f"port {port} of {self.door.host} cannot be had ({error}); give another, or 0 for a free one"
             ) from error
 
     def server_bind(self) -> None:
         """Bind without the reverse look-up of the host's name, which may ask a name server."""
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
+        self.server_name, self.server_port = self.door.host, self.socket.getsockname()[1]
 
     @property
     def url(self) -> str:
         """The origin, without a slash at its end."""
-        return f"http://{HOST}:{self.server_port}"
+        everywhere = self.door.host in ("", "0.0.0.0")  # noqa: S104 - what was asked for is not bound here
+        return f"http://{socket.gethostname() if everywhere else self.door.host}:{self.server_port}"
 
     def publish(self, path: str, page: bytes) -> None:
         """Serve ``page`` at ``path``, which ends like a file of its type."""
@@ -203,37 +196,33 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_OPTIONS(self) -> None:
         """Say which methods there are."""
-        preflight = {
-            "Access-Control-Allow-Methods": _METHODS,
-            "Access-Control-Allow-Headers": "Range, If-None-Match, If-Range",
-            "Access-Control-Max-Age": "86400",
-        }
-        self._head(HTTPStatus.NO_CONTENT, {"Allow": _METHODS, **(preflight if self.server.cors else {})})
+        preflight = self.server.door.preflight(self.headers.get("Origin"), _METHODS)
+        self._head(HTTPStatus.NO_CONTENT, {"Allow": _METHODS, **preflight})
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests go to the log of this package, not to the terminal."""
-        log.debug(format, *args)
+        """Requests go to the log of this package, not to the terminal, and without the token."""
+        log.debug("%s", redacted(format % args))
 
     def _answer(self, send_body: bool) -> None:
         if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
             self.close_connection = True  # an unread body would be taken for the next request
+        asked = urlsplit(self.path)
+        if asked.path == "/" and (entered := self.server.door.entering(asked.query, self.server.server_port)):
+            self._head(HTTPStatus.SEE_OTHER, {"Location": CLIENT, "Referrer-Policy": "no-referrer", **entered})
+            return
         try:
-            content = self._find()
+            content = self._find(unquote(asked.path), asked.query)
         except RefusedError as refusal:
-            log.debug("%s: %s", self.path, refusal)
+            log.debug("%s: %s", asked.path, refusal)
             self._refuse(refusal, send_body)
             return
         with content.body:
             self._send(content, send_body)
 
-    def _find(self) -> Content:
-        name = (self.headers.get("Host") or HOST).split(":")[0].lower()
-        if name not in (HOST, "localhost"):  # a foreign page whose name was rebound to this machine
-            raise RefusedError(HTTPStatus.MISDIRECTED_REQUEST, f"this server is {HOST}, not {name}")
-        asked = urlsplit(self.path)
-        path = unquote(asked.path)
+    def _find(self, path: str, query: str) -> Content:
+        self.server.door.check(self.headers, self.server.server_port)
         if path.startswith(API) and self.server.answer is not None:
-            return self.server.answer(path.removeprefix(API), asked.query)
+            return self.server.answer(path.removeprefix(API), query)
         if path in self.server.pages:
             return _page(self.server.pages[path], path)
         for prefix, folder in self.server.mounts.items():
@@ -314,7 +303,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             kind, said = "text/plain; charset=utf-8", f"{refusal.status.value} {refusal}"
         text = f"{said}\n".encode()
-        self._head(refusal.status, {"Content-Type": kind}, len(text))
+        asking = {"WWW-Authenticate": "Bearer"} if refusal.status == HTTPStatus.UNAUTHORIZED else {}
+        self._head(refusal.status, {"Content-Type": kind, **asking}, len(text))
         if send_body:
             self.wfile.write(text)
 
@@ -325,10 +315,8 @@ class Handler(BaseHTTPRequestHandler):
         if status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             self.send_header("Content-Length", str(length))
         self.send_header("X-Content-Type-Options", "nosniff")
-        if self.server.cors:
-            self.send_header("Access-Control-Allow-Origin", "*")
-            exposed = "Content-Range, Content-Encoding, Content-Length, ETag, Accept-Ranges"
-            self.send_header("Access-Control-Expose-Headers", exposed)
+        for name, value in self.server.door.headers(self.headers.get("Origin")).items():
+            self.send_header(name, value)
         self.end_headers()
 
 

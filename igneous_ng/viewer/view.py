@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from igneous_ng.errors import DataError, SpecError, TransientError
 from igneous_ng.viewer import screenshot as camera
+from igneous_ng.viewer.doors import HOST, Door
 from igneous_ng.viewer.server import CLIENT, Answer, LayerServer, stored
 from igneous_ng.viewer.state import Shown, is_segmentation, state, unique_names
 
@@ -39,12 +40,16 @@ def view(  # noqa: PLR0913  (the command's options, one each)
     segments: tuple[int, ...] = (),
     screenshot: Path | None = None,
     open_browser: bool = False,
-    cors: bool = False,
+    host: str = HOST,
+    cors: tuple[str, ...] = (),
     graphs: list[str] | None = None,
     remaps: list[str] | None = None,
     announce: Callable[[str], None],
 ) -> None:
     """Show ``layers`` (canonical URLs) in Neuroglancer, until interrupted; ``announce`` gets the view's URL.
+
+    On another ``host`` than loopback that URL has a token, without which nothing is answered. Pages of the origins
+    ``cors`` may read, too.
 
     Layers on ``file://`` are served from here, those on ``http(s)://`` are read by the browser itself.
     ``segments`` are the labels to select; without any, some that have a mesh or a skeleton. Of layers, ``graphs`` and
@@ -56,7 +61,8 @@ def view(  # noqa: PLR0913  (the command's options, one each)
         camera.programs()
         if not screenshot.absolute().parent.is_dir():
             raise SpecError(f"{screenshot}: there is no folder {screenshot.absolute().parent}; make it first")
-    with serving(layers, port=port, segments=segments, cors=cors, asked=Asked(graphs or [], remaps or [])) as url:
+    asked, door = Asked(graphs or [], remaps or []), Door(host, cors)
+    with serving(layers, port=port, segments=segments, door=door, asked=asked) as url:
         announce(url)
         if screenshot is not None:
             hosts = [urlsplit(layer).hostname or "" for layer in layers if _is_remote(layer)]
@@ -78,7 +84,12 @@ class Asked:
 
 @contextlib.contextmanager
 def serving(
-    layers: list[str], *, port: int = 0, segments: tuple[int, ...] = (), cors: bool = False, asked: Asked | None = None
+    layers: list[str],
+    *,
+    port: int = 0,
+    segments: tuple[int, ...] = (),
+    door: Door | None = None,
+    asked: Asked | None = None,
 ) -> Iterator[str]:
     """Serve ``layers``, their state and the client while the block runs; yields the view's URL."""
     client = client_folder()
@@ -87,7 +98,7 @@ def serving(
     if segments and not any(map(is_segmentation, infos)):
         raise SpecError(f"segments {segments} asked, but no layer is a segmentation; name one, or leave them out")
     mounts = {_mount(i): _folder(layer) for i, layer in enumerate(layers) if not _is_remote(layer)}
-    with LayerServer(mounts, port, cors) as server:
+    with LayerServer(mounts, port, door) as server:
         local = [f"{server.url}{_mount(i)}".rstrip("/") for i in range(len(layers))]
         sources = [layer if _is_remote(layer) else own for layer, own in zip(layers, local, strict=True)]
         rows = zip(unique_names(layers), sources, infos, chosen, strict=True)
@@ -98,7 +109,8 @@ def serving(
         thread.start()
         try:
             # A state in the URL itself sometimes loses its first layer while the page loads.
-            yield f"{server.url}{CLIENT}#!{server.url}{_STATE}"
+            entry = f"/?token={server.door.token}" if server.door.token else CLIENT
+            yield f"{server.url}{entry}#!{server.url}{_STATE}"
         finally:
             server.shutdown()
             thread.join()

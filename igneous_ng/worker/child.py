@@ -26,7 +26,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from igneous_ng import records
+from igneous_ng import fences, records, redaction
 from igneous_ng.errors import ConfigurationError, VersionError
 from igneous_ng.records import Message, Run
 from igneous_ng.store import Store
@@ -39,6 +39,7 @@ def main(roots: tuple[str, ...]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the supervisor decides; a terminal signals the whole group
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
+    fences.confine(roots)
     server = Server(roots, _private_stdout())
     for line in sys.stdin:
         server.take(json.loads(line))
@@ -78,7 +79,7 @@ class Server:
             getattr(self, f"_{request['do']}")(request)
         except (VersionError, ConfigurationError) as error:  # another worker can do it
             self._stores.clear()
-            self._tell("error", {"cause": "version", "text": str(error)})
+            self._tell("error", {"cause": "version", "text": redaction.redacted(str(error))})
         except BaseException as error:  # even SystemExit: the supervisor must hear of it
             self._stores.clear()
             self._tell("error", task.blame(error))
@@ -99,7 +100,8 @@ class Server:
 
     def _note(self, request: dict[str, Any]) -> None:
         message = Message.parse(request["message"])
-        if task.under(message.run.home, self.roots):
+        run = message.run
+        if task.under(run.home, self.roots) and self._store(run).exists(f"{run.folder}/run.json"):
             self._keep(message, request)
         self._tell("noted", {})
 

@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from typing import IO, Any
 
+from igneous_ng import redaction
 from igneous_ng.errors import TransientError
 from igneous_ng.worker import machine
 
@@ -66,7 +67,7 @@ class Child:
         """The end of what it said on standard error."""
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - _TAIL))
-        return self._errors.read().decode(errors="replace").strip()
+        return redaction.redacted(self._errors.read().decode(errors="replace").strip())
 
     def close(self) -> None:
         """Let go of a child that is dead, or ask one that is idle to end: its input ends."""

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from igneous_ng import redaction
+
 _LINES = 100  # the last ones of a unit
 
 
@@ -22,7 +24,7 @@ class _Capture(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.thread == self.thread:
-            self.lines.append(self.format(record))
+            self.lines.append(redaction.redacted(self.format(record)))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
+from igneous_ng import redaction
 from igneous_ng.errors import ConfigurationError, SpecError, TransientError, VersionError
 from igneous_ng.queues import Counts, Lease, Queue
 from igneous_ng.records import Message, Run
@@ -36,6 +37,7 @@ _TICK_S = 0.2
 _LOOKING_S = 1.0  # for a message that is for this worker, now; then hearts must beat
 _LAST_WORDS_S = 0.3  # for units that are all but done when a signal comes
 _LAST_RECORDS_S = 0.4  # for storing what was heard of them
+_LATEST_S = 3600.0  # how long a message may be put off
 _UNSETTLED_S = 30.0  # how long an empty queue is asked again although records say that work is left
 _UNSETTLED_INEXACT_S = 300.0  # the same where the queue's counts lag behind
 
@@ -102,7 +104,8 @@ class Supervisor:
         if event.kind in ("split", "failed"):  # something new may wait
             self._look_soon()
         elif event.cause == "version" and event.message is not None:
-            self._unfit[f"{event.message.run.id} {event.message.lo}"] = time.monotonic(), event.text
+            job = self.slots[event.slot].job
+            self._unfit[job.lease.id if job else event.message.to_json()] = time.monotonic(), event.text
         self.sink(event)
 
     # Taking messages.
@@ -137,16 +140,17 @@ class Supervisor:
         try:
             message = Message.parse(lease.body)
         except VersionError as error:
-            self._leave(lease, None, str(error))
+            self._leave(lease, None, redaction.redacted(str(error)))
             return None
         except SpecError as error:
-            self._lay_aside(lease, None, str(error))
+            self._lay_aside(lease, None, redaction.redacted(str(error)))
             return None
         if message.verdict:
-            self._lay_aside(lease, message, message.verdict)
+            why = redaction.redacted(message.verdict).strip()
+            self._lay_aside(lease, message, why or "it was given up, and nobody said why")
             return None
         early = message.after - time.time()
-        if early > 0:
+        if 0 < early < _LATEST_S:  # a later time was set by no worker
             with suppress(TransientError):
                 self.queue.release(lease, delay=min(early, PARKED_S))
             return None

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from igneous_ng import catalog, environments, guards, oserrors, provenance, records
+from igneous_ng import catalog, environments, fences, guards, oserrors, provenance, records, redaction
 from igneous_ng.errors import ConfigurationError, DataError, SpecError, TransientError
 from igneous_ng.io import IO
 from igneous_ng.records import Line, Message, Run
@@ -71,6 +71,7 @@ class Task:
     def execute(self) -> str:
         """Run what is to be run; why the rest was left (``cancelled``, ``paused``, ``time``), or an empty string."""
         stage = checked_stage(self.message, self.roots)
+        records.check_planned(self.store, self.message.run)
         if stage.makes_data:
             guards.check_folder(self.store, stage.home(), stage.home())  # it may be marked since the run was begun
         if word := self._mark():
@@ -238,13 +239,16 @@ def checked_stage(message: Message, roots: tuple[str, ...]) -> Stage:
         raise SpecError(f"run {message.run.id} says its home is {message.run.home}, the stage {stage.home()}")
     for layer in sorted({v for v in vars(stage).values() if isinstance(v, Layer)} | {message.run.home}):
         if not under(layer, roots):
-            raise SpecError(f"{layer} is not under this worker's --root {', '.join(roots)}; run it elsewhere")
+            raise SpecError(
+                f"{fences.shown(layer)} is not under this worker's --root {', '.join(roots)}; run it elsewhere"
+            )
     return stage
 
 
 def under(layer: str, roots: tuple[str, ...]) -> bool:
-    """Whether a worker with these ``roots`` may touch a layer; without any it may touch all."""
-    return not roots or any(layer == root or layer.startswith(root.rstrip("/") + "/") for root in roots)
+    """Whether a worker with these ``roots`` may touch a layer, wherever links lead; without any it may touch all."""
+    fences.check_name(layer)
+    return fences.Fence(roots).holds(layer)
 
 
 def blame(error: BaseException) -> dict[str, str]:
@@ -253,9 +257,8 @@ def blame(error: BaseException) -> dict[str, str]:
     cause = next((word for kind, word in causes.items() if isinstance(error, kind)), "exception")
     if isinstance(error, OSError) and oserrors.passes(error):
         cause = "transient"
-    if cause == "exception":
-        return {"cause": cause, "text": "".join(traceback.format_exception(error))}
-    return {"cause": cause, "text": f"{type(error).__name__}: {error}"}
+    text = "".join(traceback.format_exception(error)) if cause == "exception" else f"{type(error).__name__}: {error}"
+    return {"cause": cause, "text": redaction.redacted(text)}
 
 
 def _units(stage: Stage, run: Run, subset: Subset | None, store: Store) -> Sequence[Any]:
