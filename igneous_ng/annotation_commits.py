@@ -163,7 +163,7 @@ class History:
         url, data = self._name(commit.version), _file(commit.to_json())
         done = self.io.create(url, data)
         self.io.store.flush()
-        return done and self.io.peek(url) == data  # where creating is a look and a put, another may have put meanwhile
+        return done and self.io.peek(url) == data  # where a store knows no conditions, another may have put
 
     def holding(self, token: str, newest: int) -> Commit | None:
         """The version that has a token."""

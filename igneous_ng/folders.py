@@ -9,13 +9,11 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from igneous_ng import fences
-from igneous_ng.errors import IgneousError, TransientError
+from igneous_ng import fences, remote
+from igneous_ng.errors import TransientError
 from igneous_ng.formats.compression import SUFFIXES
 
 TEMPORARY = ".tmp-"
@@ -34,17 +32,15 @@ def walk(url: str) -> Iterator[Object]:
     if url.startswith("file://"):
         yield from _files(_path(url))
         return
-    with _told(url, "listing"):
-        files = _remote(url)
-        for name in list(files.list()):
-            yield Object(f"{url}/{name}", int(files.size(name) or 0))
+    for name, size_ in remote.walk(url):
+        yield Object(f"{url}/{name}", size_)
 
 
 def urls(url: str) -> Iterator[str]:
     """The URL of every object below the folder ``url``, without compression suffix and without temporaries."""
-    for found in (one.url for one in _files(_path(url))) if url.startswith("file://") else _listed(url):
-        if not found.rpartition("/")[2].startswith(TEMPORARY):
-            yield plain(found)
+    for found in walk(url):
+        if not found.url.rpartition("/")[2].startswith(TEMPORARY):
+            yield plain(found.url)
 
 
 def plain(url: str) -> str:
@@ -58,20 +54,20 @@ def size(url: str) -> int | None:
     if url.startswith("file://"):
         path = _path(url)
         return next((os.lstat(path + s).st_size for s in SUFFIXES.values() if os.path.isfile(path + s)), None)  # noqa: PTH113
-    folder, _, name = fences.passed(url).rpartition("/")
-    with _told(url, "looking it up"):
-        found = _remote(folder).size(name)
-    return None if found is None else int(found)
+    return remote.size(url)
 
 
 def remove(url: str) -> None:
     """Remove the folder ``url`` and all that is in it, if it is there."""
-    with _told(url, "removing"), suppress(FileNotFoundError):
-        if url.startswith("file://"):
-            shutil.rmtree(_path(url))
-        else:
-            files = _remote(url)
-            files.delete(list(files.list()))
+    if not url.startswith("file://"):
+        remote.remove(url)
+        return
+    try:
+        shutil.rmtree(_path(url))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TransientError(f"{url}: removing failed ({error}); try again") from error
 
 
 def abandoned(url: str, seconds: float) -> Iterator[Object]:
@@ -91,29 +87,5 @@ def _files(folder: str, start: str = "") -> Iterator[Object]:
                 yield Object(f"file://{path}/{name}", os.lstat(f"{path}/{name}").st_size)
 
 
-def _listed(url: str) -> list[str]:
-    with _told(url, "listing"):
-        return [f"{url}/{name}" for name in _remote(url).list()]
-
-
-@contextmanager
-def _told(url: str, done: str) -> Iterator[None]:
-    """Raise what a client library or the system says as our own error."""
-    try:
-        yield
-    except IgneousError:
-        raise
-    except Exception as error:
-        raise TransientError(f"{url}: {done} failed ({error}); try again") from error
-
-
 def _path(url: str) -> str:
     return fences.passed(url).removeprefix("file://")
-
-
-def _remote(url: str) -> Any:
-    from cloudfiles import CloudFiles
-
-    fences.passed(url)
-    os.environ.setdefault("AWS_SESSION_TOKEN", "")  # cloud-files 6.4 demands it beside keys in the environment
-    return CloudFiles(url)

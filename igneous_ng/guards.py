@@ -40,11 +40,11 @@ def release(store: Store, folder: str) -> None:
 
 def check_writable(store: Store, place: str) -> None:
     """SpecError where ``place`` is a raw archive, or lies in one."""
-    scheme, _, path = place.partition("://")
+    start, _, path = place.rpartition("://")
     parts = path.split("/")
-    for count in range(len(parts), 0, -1):
+    for count in range(len(parts), "://" in start, -1):  # an endpoint is no folder
         if parts[count - 1]:
-            check_folder(store, f"{scheme}://{'/'.join(parts[:count])}", place)
+            check_folder(store, f"{start}://{'/'.join(parts[:count])}", place)
 
 
 def check_folder(store: Store, folder: str, place: str) -> None:

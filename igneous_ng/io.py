@@ -66,10 +66,7 @@ class IO:
     @_waits
     def info(self, layer: str) -> Info:
         """The parsed ``info`` of a volume layer; DataError where there is none."""
-        raw = self.store.get_json(f"{layer}/info")
-        if raw is None:
-            raise DataError(f"{layer}/info: there is no layer here; check the path, or create the layer first")
-        return infos.parse(raw, f"{layer}/info")
+        return _info(self.store.get(f"{layer}/info"), f"{layer}/info")
 
     def volume(self, layer: str, mip: int, fill_missing: bool = False, info: Info | None = None) -> Volume:
         """Level ``mip`` of ``layer``; ``info`` stands in for the published one where given."""
@@ -155,21 +152,31 @@ class IO:
     def edit_info(self, layer: str, *scales: infos.Scale, **keys: Any) -> None:
         """Add ``scales`` and ``keys`` to the layer's ``info``; nothing is written where they are there.
 
-        On ``file://`` stages that publish in one layer at once do not undo each other. Keys are kept in alphabetical
-        order, so that it does not matter who comes first.
+        Stages that publish in one layer at once do not undo each other. Keys are kept in alphabetical order, so that it
+        does not matter who comes first.
         """
-        with self.store.alone(f"{layer}/info"):
-            old = self.info(layer)
+        url = f"{layer}/info"
+
+        def change(data: bytes | None) -> bytes:
+            old = _info(data, url)
             new = dataclasses.replace(old.with_scales(*scales), extra=dict(sorted({**old.extra, **keys}.items())))
-            if new != old:
-                self._enter([self.store.put(f"{layer}/info", infos.encode(new))])
-            else:
-                self._found(f"{layer}/info")
+            return infos.encode(new) if new != old or data is None else data
+
+        self.edit(url, change)
 
     @_waits
     def put(self, url: str, data: bytes, compress: Compression = "none") -> None:
         """Store an object whole."""
         self._enter([self.store.put(url, data, compress)])
+
+    @_waits
+    def edit(self, url: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Store what ``change`` makes of an object's content, so that nobody's is undone: :meth:`Store.edit`."""
+        made = self.store.edit(url, change)
+        if made is not None:
+            self._enter([made])
+        else:
+            self._found(url)
 
     @_waits
     def create(self, url: str, data: bytes) -> bool:
@@ -243,6 +250,13 @@ class IO:
         if found is not None:
             figures = {"bytes": len(found[0]), "digest": digest(found[0])}
             self.ledger.writes.append({"url": url, **figures, "kept": True})
+
+
+def _info(data: bytes | None, url: str) -> Info:
+    """The ``info`` in the content of ``url``."""
+    if data is None:
+        raise DataError(f"{url}: there is no layer here; check the path, or create the layer first")
+    return infos.parse(parsed(data, url), url)
 
 
 def _holds(old: Info, new: Info) -> bool:

@@ -62,15 +62,15 @@ def names(folder: str) -> list[str]:
 
 
 @contextmanager
-def alone(path: str) -> Iterator[None]:
-    """Keep others out of here while the object that lies plain at ``path`` is edited: read, and replaced.
+def alone(path: str) -> Iterator[bool]:
+    """Keep others out of here while the object that lies plain at ``path`` is edited; False: there was no such object.
 
     On all machines of a file system that has locks (flock); a death gives the lock back. Nobody is kept out where there
     are none, or no such object.
     """
     handle = _locked(path)
     try:
-        yield
+        yield handle is not None
     finally:
         if handle is not None:
             os.close(handle)

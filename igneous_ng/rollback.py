@@ -119,6 +119,8 @@ def _url(place: str) -> str:
     scheme, _, path = place.partition("/")
     for suffix in filter(None, SUFFIXES.values()):
         path = path.removesuffix(suffix)
+    if path.startswith(("http:/", "https:/")):
+        path = path.replace(":/", "://", 1)
     return f"{scheme}:///{path}" if scheme == "file" else f"{scheme}://{path}"
 
 

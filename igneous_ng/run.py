@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from igneous_ng import environments, guards, history, inputs, queues, records, steering, words
+from igneous_ng import environments, guards, history, inputs, queues, records, remote, steering, words
 from igneous_ng.errors import IgneousError, SpecError
 from igneous_ng.io import IO
 from igneous_ng.queues.protocol import Priority
@@ -54,6 +54,7 @@ class Plan:
 
 def plan(stage: Stage, subset: Subset | None = None) -> Plan:
     """Check that ``stage``, or what of it is in ``subset``, can run as it stands. Writes nothing."""
+    remote.check_writable(stage.home())
     io = IO()
     units = stage.units(io)
     if subset is not None:

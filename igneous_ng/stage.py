@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
-from igneous_ng import fences, redaction
+from igneous_ng import aliases, fences, redaction
 from igneous_ng.errors import DataError, SpecError, VersionError
 from igneous_ng.geometry import Box, vec
 
@@ -27,7 +27,10 @@ SCHEMES = ("file", "s3", "gs", "http", "https", "mem", "bossdb")
 
 
 class Layer(str):
-    """The URL of a layer, ``scheme://path`` without a slash at its end; a bare path becomes ``file://``, absolute."""
+    """The URL of a layer, ``scheme://path`` without a slash at its end; a bare path becomes ``file://``, absolute.
+
+    The name of a store (:mod:`igneous_ng.aliases`) is spelled out.
+    """
 
     __slots__ = ()
 
@@ -35,6 +38,8 @@ class Layer(str):
     def parse(cls, text: str) -> Layer:
         """``text`` in its one canonical spelling; SpecError for an unknown scheme or an empty path."""
         text = text.removeprefix("precomputed://")
+        if text.partition("://")[0] not in SCHEMES:
+            text = aliases.spelled_out(text)
         scheme, found, path = text.partition("://")
         if not found:
             scheme, path = "file", text

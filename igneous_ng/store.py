@@ -10,7 +10,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from blake3 import blake3
 
 from igneous_ng import fences, local, remote
-from igneous_ng.errors import DataError, SpecError
+from igneous_ng.errors import DataError
 from igneous_ng.formats.compression import ENCODINGS, SUFFIXES, Compression, compressed, decompressed
 
 __all__ = ["Compression", "Span", "Store", "compressed", "digest"]
@@ -53,6 +53,11 @@ def parsed(data: bytes, url: str) -> Any:
         raise DataError(f"{url}: not JSON ({error}); restore it or remove it") from error
 
 
+def as_json(value: Any) -> bytes:
+    """``value`` as JSON is stored."""
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """An object that was stored, with its bytes as they are stored, or removed, without any; and their digest.
@@ -70,7 +75,7 @@ class Written:
 def kept_at(attic: str, url: str) -> str:
     """Where an attic keeps the object ``url``."""
     scheme, _, path = url.partition("://")
-    return f"{attic}/{scheme}/{path.lstrip('/')}"
+    return f"{attic}/{scheme}/{path.lstrip('/').replace('://', ':/')}"  # MinIO takes no names with //
 
 
 class _Kept:
@@ -168,7 +173,7 @@ class Store:
 
     def put_stored(self, url: str, stored: bytes, compress: Compression) -> Written:
         """As :meth:`put`, of bytes that are compressed so already."""
-        _check_writable(url)
+        remote.check_writable(url)
         replaced, same = self._put_away(url, (stored, compress))
         self._replace(url, stored, compress)
         return Written(url, stored, digest(stored), replaced, same)
@@ -178,7 +183,7 @@ class Store:
 
         Stored bytes are taken as they are where ``source`` is a file that is compressed so already.
         """
-        _check_writable(target)
+        remote.check_writable(target)
         found = local.read(_path(source)) if _is_file(source) else None
         if found is not None and found[1] == SUFFIXES[compress]:
             made = self.put_stored(target, found[0], compress)
@@ -187,26 +192,41 @@ class Store:
         return None if data is None else (digest(data), False, self.put(target, data, compress))
 
     def create(self, url: str, data: bytes) -> bool:
-        """Store the object if there is none of its name; whether it was stored.
+        """Store the object if there is none of its name; whether it was stored. Of several, exactly one succeeds.
 
-        Of several who try at once on ``file://``, exactly one succeeds. Elsewhere this is a look and a put, and
-        each of them may.
+        So it is on ``file://``, and where the other side knows conditional puts: on Amazon S3 and Google Cloud Storage.
+        On a store that answers that it does not, this is a look and a put, and each of them may succeed.
         """
-        _check_writable(url)
+        remote.check_writable(url)
         if _is_file(url):
             return self._writer.create(_path(url), data)
-        if remote.exists(url):
-            return False
-        remote.replace(url, data, None)
-        return True
+        self._kept.forget(url)
+        return remote.replace_if(url, data, None, None)
 
-    def alone(self, url: str) -> AbstractContextManager[None]:
-        """A context for reading and replacing an object, one at a time of all who do so; on ``file://`` only."""
-        return local.alone(_path(url)) if _is_file(url) else nullcontext()
+    def edit(self, url: str, change: Callable[[bytes | None], bytes]) -> Written | None:
+        """Store plain what ``change`` makes of the object's content (None: there is no object); None: it is the same.
+
+        Of several who do so, none undoes what another did. So ``change`` may be called more than once, and on what it
+        made itself. As for :meth:`create`; on ``file://`` the file system must have locks.
+        """
+        remote.check_writable(url)
+        again = False
+        while True:
+            with local.alone(_path(url)) if _is_file(url) else nullcontext(True) as alone:
+                old, tag = self._version(url)
+                if old is not None and not alone and not again:
+                    again = True  # somebody created it just now, and others may be at it already
+                    continue
+                new = change(old)
+                if new == old:
+                    return None
+                made = self._swapped(url, new, tag, old is None)
+            if made is not None:
+                return made
 
     def delete(self, url: str) -> Written:
         """Remove the object of this name, under any compression, if it is there."""
-        _check_writable(url)
+        remote.check_writable(url)
         replaced, _ = self._put_away(url, None)
         if _is_file(url):
             self._writer.delete(_path(url))
@@ -231,7 +251,7 @@ class Store:
 
     def put_json(self, url: str, value: Any) -> Written:
         """Store ``value`` as JSON."""
-        return self.put(url, (json.dumps(value, indent=2) + "\n").encode())
+        return self.put(url, as_json(value))
 
     def adopt(self, urls: Iterable[str]) -> None:
         """Let the next :meth:`flush` see to these objects, too, that a process wrote which did not live to do so."""
@@ -263,6 +283,27 @@ class Store:
             self._replace(place, *old)
         return True, False
 
+    def _version(self, url: str) -> tuple[bytes | None, str | None]:
+        if _is_file(url):
+            return self.get(url), None
+        found = remote.version(url)
+        return (None, None) if found is None else found
+
+    def _swapped(self, url: str, new: bytes, tag: str | None, first: bool) -> Written | None:
+        """Store ``new`` in place of the version of this tag, or as the ``first``; None: somebody else was quicker."""
+        if not _is_file(url):
+            kept = self.attic is None or self.exists(kept_at(self.attic, url))
+            replaced, same = self._put_away(url, (new, "none"))
+            if remote.replace_if(url, new, None, tag):
+                self._kept.forget(url)
+                return Written(url, new, digest(new), replaced, same)
+            if self.attic is not None and not kept:  # what it holds is not what will be replaced
+                remote.delete(kept_at(self.attic, url))
+            return None
+        if first:
+            return Written(url, new, digest(new)) if self._writer.create(_path(url), new) else None
+        return self.put(url, new)
+
     def _replace(self, url: str, stored: bytes, compress: Compression) -> None:
         if _is_file(url):
             self._writer.replace(_path(url), stored, SUFFIXES[compress])
@@ -284,8 +325,3 @@ def _plain(name: str) -> str:
     for suffix in filter(None, _BY_SUFFIX):
         name = name.removesuffix(suffix)
     return name
-
-
-def _check_writable(url: str) -> None:
-    if url.startswith(("http://", "https://")):
-        raise SpecError(f"{url}: {url.partition(':')[0]} is read-only; write to file://, s3:// or gs://")

@@ -15,7 +15,7 @@ from igneous_ng.records import Run
 from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.stages.mesh import MeshForge, MeshMerge
-from igneous_ng.store import Store
+from igneous_ng.store import Store, kept_at
 from igneous_ng.worker import task
 from igneous_ng.worker.task import Task
 from tests.faults import lived, steps_of
@@ -174,3 +174,12 @@ def test_a_run_on_an_object_store_is_undone_too(tmp_path: Path) -> None:
     assert fingerprints.take(STORE, place) == before
     assert {url: STORE.stored(url) for url in held} == held
     assert not [name for name in STORE.list(place) if name not in ("1_1_1", "info", "provenance", "runs")]
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///data/seg/1", "s3://bucket/seg/1", "s3://https://host:9000/bucket/seg/1", "mem://seg/1"]
+)
+def test_what_is_kept_knows_where_it_was(url: str) -> None:
+    place = kept_at("s3://bucket/attic", url)
+    assert "//" not in place.removeprefix("s3://"), "a name that not every store takes"
+    assert rollback._url(place.removeprefix("s3://bucket/attic/")) == url

@@ -15,7 +15,7 @@ from typing import Any
 import brotli
 import pytest
 
-from igneous_ng.errors import DataError, SpecError, TransientError
+from igneous_ng.errors import ConfigurationError, DataError, SpecError, TransientError
 from igneous_ng.store import Store, Written, compressed, digest, kept_at
 from tests.queue_harness import use_emulator
 
@@ -203,10 +203,9 @@ def test_memory_is_a_store_too(tmp_path: Path) -> None:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A new bucket; what cloud-files tries again is tried again at once."""
+    """A new bucket; what is tried again is tried again at once."""
     use_emulator(monkeypatch)
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "")
-    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr("igneous_ng.remote.trying._FIRST_S", 0.0)
     import boto3
 
     name = f"bucket-{uuid.uuid4().hex}"
@@ -300,11 +299,19 @@ class NoCredentialsError(Exception):
     """As botocore's."""
 
 
+class ProfileNotFound(Exception):
+    """As botocore's."""
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
         (of_botocore(403, "AccessDenied"), SpecError),
-        (of_botocore(403, "InvalidAccessKeyId"), SpecError),
+        (of_botocore(403, "InvalidAccessKeyId"), ConfigurationError),
+        (of_botocore(403, "SignatureDoesNotMatch"), ConfigurationError),
+        (of_botocore(400, "ExpiredToken"), TransientError),
+        (of_botocore(404, "NoSuchBucket"), SpecError),
+        (of_botocore(301, "PermanentRedirect"), SpecError),
         (of_botocore(403, "RequestTimeTooSkewed"), TransientError),
         (of_botocore(503, "SlowDown"), TransientError),
         (of_botocore(500, "InternalError"), TransientError),
@@ -312,7 +319,8 @@ class NoCredentialsError(Exception):
         (Answered(SimpleNamespace(status_code=502)), TransientError),
         (Answered(code=401), SpecError),
         (Answered(code=429), TransientError),
-        (NoCredentialsError("none here"), SpecError),
+        (NoCredentialsError("none here"), ConfigurationError),
+        (ProfileNotFound("that one"), ConfigurationError),
         (TimeoutError("too long"), TransientError),
         (ConnectionResetError(104, "reset"), TransientError),
         (KeyError(), TransientError),
@@ -321,10 +329,14 @@ class NoCredentialsError(Exception):
 def test_what_a_remote_store_says_is_sorted(
     monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[Exception]
 ) -> None:
-    def failing(_: str) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise error
 
+    monkeypatch.setattr("igneous_ng.remote.trying._FIRST_S", 0.0)
+    monkeypatch.setattr("igneous_ng.remote.s3._made", failing)
+    monkeypatch.setattr("igneous_ng.remote.others._client", failing)
     monkeypatch.setattr("cloudfiles.CloudFiles", failing)
-    for call in calls("s3://bucket"):
-        with pytest.raises(kind, match=r"s3://bucket.*\(.+\)(: |; will be tried again)"):
-            call()
+    for scheme in ("s3", "gs"):
+        for call in calls(f"{scheme}://bucket-{uuid.uuid4().hex}"):
+            with pytest.raises(kind, match=rf"{scheme}://bucket.*\(.+\)(: |; will be tried again)"):
+                call()

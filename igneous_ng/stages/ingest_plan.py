@@ -16,7 +16,7 @@ from igneous_ng.formats.sections import name
 from igneous_ng.formats.tiles import Tile
 from igneous_ng.io import IO
 from igneous_ng.stage import LayerUrl, Stage, arg, opt, to_dict
-from igneous_ng.store import digest
+from igneous_ng.store import as_json, digest, parsed
 
 _TILE = 4000  # bytes that a tile takes while all are sorted, with what its adapter holds of it
 _TEXT = 10  # bytes for one of a description, as it is read: JSON takes about 6, other texts less
@@ -96,11 +96,14 @@ class Plan(Stage, name="ingest plan"):
     def finish(self, io: IO) -> None:
         """Add the sections to the list; those of other plans stay as they are."""
         planned, url = self._planned(io), f"{self.montage}/manifest.json"
-        with io.store.alone(url):
-            found = io.store.get_json(url) or {"sections": []}
+
+        def add(data: bytes | None) -> bytes:
+            found = parsed(data, url) if data is not None else {"sections": []}
             rows = {row["z"]: row for row in found["sections"]}
             rows |= {row["z"]: {**row, "source": self.source, "format": self.format} for row in planned["sections"]}
-            io.put_json(url, {**found, "sections": [rows[z] for z in sorted(rows)]})
+            return as_json({**found, "sections": [rows[z] for z in sorted(rows)]})
+
+        io.edit(url, add)
 
     def said(self, io: IO) -> str:
         """How much was planned, and what in the source is no tile."""
