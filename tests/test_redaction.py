@@ -71,6 +71,7 @@ def everything(folder: Path) -> bytes:
     return b"\n".join(p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file())
 
 
+@pytest.mark.long
 def test_secrets_are_in_nothing_that_is_written_or_printed(tmp_path: Path) -> None:
     """A task that is done, one whose data are wrong, one with secrets in its URL, and two wrong requests."""
     secrets = {"AWS_SECRET_ACCESS_KEY": KEY, "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "BOSSDB_TOKEN": TOKEN}

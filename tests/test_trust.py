@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import pickle
 import tempfile
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ CALLS = {"eval", "exec", "compile", "__import__"}
 ATTRIBUTES = {"os.system", "os.popen", "torch.load", "torch.export.load", "pd.read_pickle", "np.fromregex"}
 
 
-def sources() -> Iterator[tuple[Path, ast.AST]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            yield path, node
+@functools.cache
+def sources() -> list[tuple[Path, ast.AST]]:
+    files = sorted(PACKAGE.rglob("*.py"))
+    return [(path, node) for path in files for node in ast.walk(ast.parse(path.read_text()))]
 
 
 def test_no_module_that_unpickles_is_imported_and_nothing_is_evaluated() -> None:
