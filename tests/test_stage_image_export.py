@@ -111,7 +111,7 @@ def test_the_same_request_gives_the_same_bytes(tmp_path: Path, form: Any) -> Non
 
 def test_memory_makes_slabs_thinner(tmp_path: Path) -> None:
     create(tmp_path / "layer", 1, "uint8")
-    section = BOX.shape[0] * BOX.shape[1] * 6
+    section = BOX.shape[0] * BOX.shape[1] * 6 + 100_000
     assert run.plan(export(tmp_path)).run.units == 3
     assert run.plan(export(tmp_path, memory=section)).run.units == 17
     with pytest.raises(SpecError, match="give more --memory"):

@@ -16,7 +16,7 @@ from igneous_ng.masks import Masked
 from igneous_ng.stage import LayerUrl, arg, opt
 from igneous_ng.volume import Volume
 
-_SMALL = 1_000_000  # bytes of metadata, and of what packs
+_SMALL = 100_000  # bytes of metadata, and of what packs
 _COPIES = 6  # of the voxels read held at once: chunks as stored, decoded, the array, turned, as bytes, packed
 
 
@@ -67,7 +67,9 @@ class Export(Masked, name="image export"):
         if self.format != "tiff":
             return Grid(bounds, volume.chunk)
         depth = volume.chunk[2]
-        while depth > 1 and bounds.shape[0] * bounds.shape[1] * depth * volume.voxel_bytes * _COPIES > self.room:
+        while (
+            depth > 1 and bounds.shape[0] * bounds.shape[1] * depth * volume.voxel_bytes * _COPIES + _SMALL > self.room
+        ):
             depth = (depth + 1) // 2
         return Grid(bounds, (bounds.shape[0], bounds.shape[1], depth))
 
