@@ -106,5 +106,6 @@ def test_a_run_whose_layer_changed_meanwhile_is_refused(create: Create, tmp_path
     other = Create(source=create.source, layer=create.layer, axes="xyz", chunk=(16, 16, 16), cell=(16, 16, 16))
     run.inline(other)
     wrong = replace(message, run=replace(message.run, units=7), hi=7)
+    records.save(Store(), wrong.run)
     with pytest.raises(SpecError, match=r"planned with 7 units and now there are 1"):
         Task(wrong, Store()).execute()

@@ -36,6 +36,18 @@ def enqueue(stage: Any, tmp_path: Path) -> tuple[str, records.Run]:
     return url, run.enqueue(stage, url)
 
 
+def prefer(url: str, unit: int, priority: queues.Priority) -> None:
+    """Put the message of one unit before or behind all others."""
+    queue = queues.connect(url)
+    leases = list(iter(lambda: queue.lease(60), None))
+    for lease in leases:
+        if Message.parse(lease.body).lo == unit:
+            queue.put([lease.body], priority=priority)
+            queue.done(lease)
+        else:
+            queue.release(lease)
+
+
 def test_a_range_is_one_file_of_records_and_no_checkpoint_is_left(drill: Any, tmp_path: Path) -> None:
     url, ready = enqueue(drill(count=40), tmp_path)
     run.execute(url, Policy(processes=2))
@@ -263,15 +275,18 @@ def test_messages_wait_for_room(drill: Any, tmp_path: Path, monkeypatch: pytest.
     assert recorded(ready) == list(range(6))
 
 
+@pytest.mark.parametrize("turn", ["high", "low"])
 def test_an_idle_worker_does_again_what_another_is_slow_with(
-    drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    turn: queues.Priority, drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records, "_LEAST_MESSAGES", 1000)
     url, ready = enqueue(drill(count=30, seconds=0.02, faults=("7:hang:1",)), tmp_path)
-    command = [sys.executable, "-m", "igneous_ng.cli", "execute", url, "-p", "1"]  # so that the rest is left
+    prefer(url, 7, turn)  # what it is slow with is the first or the last thing that it does
+    command = [sys.executable, "-m", "igneous_ng.cli", "execute", url, "-p", "1"]
     slow = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while not (tmp_path / "layer" / "diary.txt").exists() or 7 not in diary(tmp_path):
         time.sleep(0.02)
+    assert diary(tmp_path).total() == (1 if turn == "high" else 30)
     run.execute(url, Policy(speculate=True, idle=0.2))
     assert records.finished(Store(), ready)
     assert data(tmp_path) == expected(30)

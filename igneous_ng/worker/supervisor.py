@@ -258,11 +258,21 @@ class Supervisor:
     def _speculate(self) -> None:
         """With nothing else to do, do again what others have had in hand for long."""
         empty_since = self._empty_since
-        if not self.policy.speculate or empty_since is None or not self._runs:
+        if not self.policy.speculate or empty_since is None:
+            return
+        self._meet_held()
+        if not self._runs:
             return
         found = self._ask("straggler")
         if found.get("body") and time.monotonic() - empty_since > PATIENCE * found["seconds"]:
             self.slots[0].take(private(Message.parse(found["body"]), self.policy.lease))
+
+    def _meet_held(self) -> None:
+        """Learn the runs of what others hold: a worker that came last has met none of its own."""
+        with suppress(TransientError):
+            for message in map(Message.known, self.queue.held() if self.queue.exact else ()):
+                if message is not None:
+                    self._runs.setdefault(message.run.id, message.run)
 
     def _patience_is_over(self) -> bool:
         assert self._empty_since is not None
