@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from igneous_ng import plugins
+from igneous_ng import plugins, spelling
 from igneous_ng.errors import SpecError, VersionError
 from igneous_ng.stage import Stage, from_dict
 
@@ -73,7 +73,7 @@ def load(name: str) -> type[Stage]:
     """The stage or chain called ``name``; SpecError lists those there are."""
     entry = everything().get(name)
     if entry is None:
-        raise SpecError(f"no stage is called {name!r}; there are: {', '.join(everything())}")
+        raise SpecError(f"no stage is called {name!r}; {spelling.choices(name, everything())}")
     cls: type[Stage] = getattr(importlib.import_module(entry.module), entry.cls)
     return cls
 
@@ -84,7 +84,7 @@ def decode(raw: Any) -> Stage:
         raise SpecError(f"a task is a JSON object with the name of a stage, got {json.dumps(raw)[:80]}")
     if raw["stage"] not in entries():
         raise VersionError(
-            f"no stage is called {raw['stage']!r} here; there are: {', '.join(entries())}; "
+            f"no stage is called {raw['stage']!r} here; {spelling.choices(raw['stage'], entries())}; "
             "install the version or the package that has it"
         )
     return from_dict(load(raw["stage"]), raw)

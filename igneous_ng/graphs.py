@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng import connectome, graph_exports, graph_sql
+from igneous_ng import connectome, graph_exports, graph_sql, spelling
 from igneous_ng.connectome import COLUMNS, WAYS, Plan
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import numpy_columns, parquet_tables
@@ -182,7 +182,7 @@ class Graph:
         """The segments with the greatest figures of :meth:`degrees`, by one of these; of equal ones the smaller ids."""
         table = self.degrees()
         if by not in table:
-            raise SpecError(f"top: there is no figure {by!r}; there are: {', '.join(table)}")
+            raise SpecError(f"top: there is no figure {by!r}; {spelling.choices(by, table)}")
         order = np.lexsort((table["segment"], ~table[by]))[:count]  # of unsigned numbers the complement falls
         return _where(table, order)
 

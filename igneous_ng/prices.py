@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from igneous_ng import spelling
 from igneous_ng.errors import SpecError
 
 
@@ -37,7 +38,8 @@ def parse(raw: Any, where: str) -> Prices:
     if not isinstance(raw, dict):
         raise SpecError(f"{where}: expected a table of prices, got {raw!r}; write lines such as cpu_hour = 0.02")
     if unknown := sorted(raw.keys() - {*NAMES, "currency"}):
-        raise SpecError(f"{where}: nothing has the price {unknown[0]!r}; there are: {', '.join(NAMES)}, currency")
+        known = spelling.choices(unknown[0], (*NAMES, "currency"))
+        raise SpecError(f"{where}: nothing has the price {unknown[0]!r}; {known}")
     for name in NAMES:
         if name in raw and not _price(raw[name]):
             raise SpecError(f"{where}.{name}: expected a number from 0 up, got {raw[name]!r}")

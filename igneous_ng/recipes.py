@@ -24,7 +24,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any, get_args
 
-from igneous_ng import catalog, prices, templates
+from igneous_ng import catalog, prices, spelling, templates
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box
 from igneous_ng.prices import Prices
@@ -126,7 +126,7 @@ def _tables(raw: Table, key: str) -> dict[str, Table]:
 
 def _known(raw: Table, known: Sequence[str], what: str) -> None:
     if unknown := sorted(raw.keys() - set(known)):
-        raise SpecError(f"{what} has no key {unknown[0]!r}; there are: {', '.join(known)}")
+        raise SpecError(f"{what} has no key {unknown[0]!r}; {spelling.choices(unknown[0], known)}")
 
 
 def _chosen(tables: dict[str, Table], name: Any) -> Table:
@@ -134,7 +134,7 @@ def _chosen(tables: dict[str, Table], name: Any) -> Table:
     if name == "":
         return {}
     if name not in tables:
-        raise SpecError(f"no profile is called {name!r}; there are: {', '.join(tables) or 'none'}")
+        raise SpecError(f"no profile is called {name!r}; {spelling.choices(str(name), tables)}")
     _known(tables[name], _PROFILE, f"profile {name}")
     return tables[name]
 
@@ -265,7 +265,7 @@ class _Desk:
         cls = catalog.load(draft.stage)
         hints = field_types(cls)
         if unknown := sorted(draft.values.keys() - hints.keys()):
-            raise SpecError(f"`{cls.name}` has no field {unknown[0]!r}; there are: {', '.join(hints)}")
+            raise SpecError(f"`{cls.name}` has no field {unknown[0]!r}; {spelling.choices(unknown[0], hints)}")
         defaults = {key: value for key, value in self._fields.items() if key in hints}
         self._used |= defaults.keys()
         values = {**defaults, **draft.values}
@@ -293,7 +293,7 @@ class _Desk:
         """The steps that are called ``name``, one or all of its instances."""
         found = [one for one in self._drafts.values() if name in (one.name, one.family)]
         if not found:
-            raise SpecError(f"{key}: no step is called {name!r}; there are: {', '.join(self._drafts)}")
+            raise SpecError(f"{key}: no step is called {name!r}; {spelling.choices(name, self._drafts)}")
         if draft in found:
             raise SpecError(f"{key}: a step cannot wait for itself; name another")
         return found

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
-from igneous_ng import aliases, fences, redaction
+from igneous_ng import aliases, fences, redaction, spelling
 from igneous_ng.errors import DataError, SpecError, VersionError
 from igneous_ng.geometry import Box, vec
 
@@ -44,7 +44,7 @@ class Layer(str):
         if not found:
             scheme, path = "file", text
         if scheme not in SCHEMES:
-            raise SpecError(f"layer {text!r}: no store is called {scheme}://; there are: {', '.join(SCHEMES)}")
+            raise SpecError(f"layer {text!r}: no store is called {scheme}://; {spelling.choices(scheme, SCHEMES)}")
         if scheme == "file" and path:
             path = _absolute(path)
         if not path.strip("/"):
@@ -96,6 +96,8 @@ class Stage:
     version: ClassVar[int]
     makes_data: ClassVar[bool] = True
     """Whether it makes data, and not only says something about data: then it shows in the provenance."""
+    example: ClassVar[str] = ""
+    """What is typed behind its name, for instance; help and reference page show it, and a test checks it."""
 
     memory: int = opt(3_000_000_000, "Bytes of memory that one task may use; larger plans are refused.")
 
@@ -225,7 +227,7 @@ def from_dict(cls: type[Stage], raw: dict[str, Any]) -> Stage:
     names = field_types(cls)
     given = {key: value for key, value in raw.items() if key not in ("stage", "version")}
     if unknown := sorted(given.keys() - names.keys()):
-        raise SpecError(f"{cls.name}: unknown field {unknown[0]!r}; there are: {', '.join(names)}")
+        raise SpecError(f"{cls.name}: unknown field {unknown[0]!r}; {spelling.choices(unknown[0], names)}")
     if missing := sorted(names.keys() - given.keys()):
         raise SpecError(f"{cls.name}: the task lacks the field {missing[0]!r}; every field must be given")
     return cls(**given)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from string import Formatter
 from typing import Any
 
+from igneous_ng import spelling
 from igneous_ng.errors import SpecError
 
 Table = dict[str, Any]
@@ -28,7 +29,7 @@ def parameters(own: Table, profile: Table, given: Mapping[str, str]) -> Table:
     names: Table = {}
     for name in (*profile, *given):
         if name not in own:
-            raise SpecError(f"no parameter is called {name!r}; there are: {', '.join(own) or 'none'}")
+            raise SpecError(f"no parameter is called {name!r}; {spelling.choices(name, own)}")
     for name, value in own.items():
         value = profile.get(name, value)
         value = _given(name, value, given[name]) if name in given else filled(value, names, f"parameter {name}")
@@ -70,9 +71,7 @@ def _text(text: str, names: Table, where: str) -> Any:
         raise SpecError(f"{where}: {text!r}: {error}; write {{{{ or }}}} for a brace itself") from None
     for _, name, form, conversion in parts:
         if name is not None and (name not in names or form or conversion):
-            raise SpecError(
-                f"{where}: {text!r}: no parameter is called {name!r}; there are: {', '.join(names) or 'none'}"
-            )
+            raise SpecError(f"{where}: {text!r}: no parameter is called {name!r}; {spelling.choices(name, names)}")
     if len(parts) == 1 and not parts[0][0] and parts[0][1] is not None:
         return names[parts[0][1]]
     return "".join(literal + (_word(names[name], where) if name is not None else "") for literal, name, *_ in parts)

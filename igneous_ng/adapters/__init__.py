@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from igneous_ng import plugins
+from igneous_ng import plugins, spelling
 from igneous_ng.errors import SpecError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def load(name: str) -> Adapter:
     """The adapter called ``name``; SpecError lists those there are."""
     entry = entries().get(name)
     if entry is None:
-        raise SpecError(f"no format of tiles is called {name!r}; there are: {', '.join(entries())}")
+        raise SpecError(f"no format of tiles is called {name!r}; {spelling.choices(name, entries())}")
     return cast("Adapter", importlib.import_module(entry.module))
 
 

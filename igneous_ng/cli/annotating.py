@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from igneous_ng import words
+from igneous_ng.cli.commands import Group, Place
+from igneous_ng.cli.telling import JSON, tell
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.stage import Layer
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from igneous_ng.annotation_tables import Commit, Signed, Table
     from igneous_ng.formats.table_schemas import Column
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Say it in JSON.")
 AS_OF = click.option(
     "--as-of", help="A version, or a time such as 2026-01-31T12:00:00Z; by default the newest version."
 )
@@ -37,7 +37,7 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
+@click.group(cls=Group)
 def table() -> None:
     """Keep annotations with all their versions: create, append, supersede, delete, read, log, compact.
 
@@ -45,8 +45,8 @@ def table() -> None:
     """
 
 
-@table.command()
-@click.argument("url", metavar="TABLE")
+@table.command(example="./notes --kind point --column size:uint32 --relationship segment")
+@click.argument("url", metavar="TABLE", type=Place())
 @click.option("--schema", metavar="FILE", help="What rows are, as JSON, in place of the options below.")
 @click.option("--kind", default="point", show_default=True, help="point, line, box or ellipsoid.")
 @click.option("--column", "columns", multiple=True, metavar="NAME:TYPE", help="A column; NAME:TYPE? may be left out.")
@@ -55,7 +55,8 @@ def table() -> None:
 @click.option("--units", default="nm", show_default=True, help="Positions are in nm, or in voxel.")
 @click.option("--resolution", default="1,1,1", show_default=True, metavar="X,Y,Z", help="Size of a voxel in nm.")
 @_signing
-def create(url: str, schema: str | None, **options: Any) -> None:
+@JSON
+def create(url: str, schema: str | None, as_json: bool, **options: Any) -> None:
     """Create an empty TABLE, a folder."""
     from igneous_ng.annotation_tables import Table
     from igneous_ng.formats import table_schemas
@@ -67,12 +68,14 @@ def create(url: str, schema: str | None, **options: Any) -> None:
     else:
         raw = _parsed(schema)
     made = Table.create(url, table_schemas.parse(raw, schema or "the table asked for"), signed)
-    click.echo(f"{made.url}: {', '.join(f'{name} {kind}' for name, kind in made.schema.types.items())}")
+    columns = made.schema.types
+    said = f"{made.url}: {', '.join(f'{name} {kind}' for name, kind in columns.items())}"
+    tell(as_json, {"table": made.url, "columns": dict(columns)}, said)
 
 
-@table.command()
-@click.argument("url", metavar="TABLE")
-@click.argument("rows")
+@table.command(example="./notes found.csv --comment 'first look'")
+@click.argument("url", metavar="TABLE", type=Place())
+@click.argument("rows", type=Place())
 @_signing
 @JSON
 def append(url: str, rows: str, as_json: bool, **options: Any) -> None:
@@ -82,9 +85,9 @@ def append(url: str, rows: str, as_json: bool, **options: Any) -> None:
     _tell(found.append(new, _signed(options)), as_json)
 
 
-@table.command()
-@click.argument("url", metavar="TABLE")
-@click.argument("rows")
+@table.command(example="./notes changed.csv")
+@click.argument("url", metavar="TABLE", type=Place())
+@click.argument("rows", type=Place())
 @_signing
 @JSON
 def supersede(url: str, rows: str, as_json: bool, **options: Any) -> None:
@@ -96,8 +99,8 @@ def supersede(url: str, rows: str, as_json: bool, **options: Any) -> None:
     _tell(found.supersede(new.pop("id"), new, _signed(options)), as_json)
 
 
-@table.command()
-@click.argument("url", metavar="TABLE")
+@table.command(example="./notes 17 18")
+@click.argument("url", metavar="TABLE", type=Place())
 @click.argument("ids", nargs=-1, type=int, required=True)
 @_signing
 @JSON
@@ -106,8 +109,8 @@ def delete(url: str, ids: tuple[int, ...], as_json: bool, **options: Any) -> Non
     _tell(_table(url).delete(ids, _signed(options)), as_json)
 
 
-@table.command()
-@click.argument("url", metavar="TABLE")
+@table.command(example="./notes --as-of 2026-01-31T12:00:00Z --to rows.csv")
+@click.argument("url", metavar="TABLE", type=Place())
 @AS_OF
 @click.option("--lookup", metavar="NAME", help="Also the segments of a lookup, for the version that it is of.")
 @click.option("--to", default="-", metavar="FILE", help="Where to write them; by default they are shown.")
@@ -130,25 +133,24 @@ def read(url: str, as_of: str | None, lookup: str | None, to: str, as_json: bool
     found.io.store.flush()
 
 
-@table.command()
-@click.argument("url", metavar="TABLE")
+@table.command(example="./notes")
+@click.argument("url", metavar="TABLE", type=Place())
 @JSON
 def log(url: str, as_json: bool) -> None:
     """List the versions of TABLE, the newest first."""
     commits = _table(url).log()[::-1]
-    if as_json:
-        click.echo(json.dumps([dataclasses.asdict(commit) for commit in commits]))
-        return
-    for commit in commits:
-        click.echo(f"{commit.version:>6}  {commit.date}  {commit.author}  {_done(commit)}  {commit.comment}".rstrip())
+    lines = (f"{one.version:>6}  {one.date}  {one.author}  {_done(one)}  {one.comment}".rstrip() for one in commits)
+    tell(as_json, [dataclasses.asdict(commit) for commit in commits], "\n".join(lines))
 
 
-@table.command()
-@click.argument("url", metavar="TABLE")
-def compact(url: str) -> None:
+@table.command(example="./notes")
+@click.argument("url", metavar="TABLE", type=Place())
+@JSON
+def compact(url: str, as_json: bool) -> None:
     """Put all rows of TABLE in one file; every version can be read as before."""
     version = _table(url).compact()
-    click.echo(f"all rows up to version {version} are in one file" if version else "there are no rows yet")
+    said = f"all rows up to version {version} are in one file" if version else "there are no rows yet"
+    tell(as_json, {"version": version}, said)
 
 
 def _table(url: str) -> Table:
@@ -208,10 +210,7 @@ def _parsed(name: str) -> Any:
 
 
 def _tell(commit: Commit, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(commit)))
-    else:
-        click.echo(f"version {commit.version}: {_done(commit)}")
+    tell(as_json, dataclasses.asdict(commit), f"version {commit.version}: {_done(commit)}")
 
 
 def _done(commit: Commit) -> str:

@@ -9,7 +9,9 @@ import typing
 from typing import Any, Literal
 
 import click
+from click.shell_completion import CompletionItem
 
+from igneous_ng.cli.commands import Choice, Place
 from igneous_ng.geometry import Box
 from igneous_ng.stage import Layer, coerce
 
@@ -33,6 +35,10 @@ class FieldType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gen
             return coerce(_read(value, self.hint), self.hint, "value")
         except ValueError as error:
             self.fail(str(error).removeprefix("value: "), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
+        """Folders and files, where a layer is asked for."""
+        return Place().shell_complete(ctx, param, incomplete) if self.hint is Layer else []
 
 
 def _read(text: str, hint: Any) -> Any:
@@ -58,7 +64,7 @@ def parameter(field: dataclasses.Field[Any], hint: Any) -> click.Parameter:
     if hint is bool:
         names = [f"{flag}/--no-{flag[2:]}"]
         return click.Option(names, default=field.default, help=help_text, show_default=True)
-    kind = click.Choice(typing.get_args(hint)) if typing.get_origin(hint) is Literal else FieldType(hint)
+    kind = Choice(typing.get_args(hint)) if typing.get_origin(hint) is Literal else FieldType(hint)
     default = field.default
     shown: Any = ",".join(map(str, default)) if isinstance(default, tuple) else default not in (None, "")
     return click.Option([flag], type=kind, default=default, show_default=shown or False, help=help_text)

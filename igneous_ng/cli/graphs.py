@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from igneous_ng.cli.commands import Choice, Command, Place
+from igneous_ng.cli.telling import JSON, tell
 from igneous_ng.stage import Layer
 
 if TYPE_CHECKING:
@@ -19,20 +21,19 @@ if TYPE_CHECKING:
 _IDS = ("segment", "pre", "post", "id")
 _EXACT = 1 << 53  # numbers above are texts wherever they stand
 _SEGMENT = click.INT
-Command = TypeVar("Command", bound=Callable[..., Any])
+Asking = TypeVar("Asking", bound=Callable[..., Any])
 
 
-def _asking(command: Command) -> Command:
+def _asking(command: Asking) -> Asking:
     """The argument and the options that all have."""
-    command = click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")(command)
-    command = click.option("--tag", help="The version; by default the newest finished one.")(command)
-    return click.argument("graph")(command)
+    command = click.option("--tag", help="The version; by default the newest finished one.")(JSON(command))
+    return click.argument("graph", type=Place())(command)
 
 
-@click.command()
+@click.command(cls=Command, example="./graph 7205 --direction in --top 10")
 @_asking
 @click.argument("segment", type=_SEGMENT)
-@click.option("--direction", type=click.Choice(["out", "in"]), default="out", show_default=True,
+@click.option("--direction", type=Choice(["out", "in"]), default="out", show_default=True,
               help="Whom it sends to, or whom it hears from.")  # fmt: skip
 @click.option("--min-count", type=click.IntRange(1), default=1, show_default=True, help="Only over so many synapses.")
 @click.option("--top", type=click.IntRange(1), help="Only so many, the strongest.")
@@ -45,7 +46,7 @@ def partners(graph: str, tag: str | None, as_json: bool, segment: int, **how: An
     _tell(as_json, "partners", table, about)
 
 
-@click.command()
+@click.command(cls=Command, example="./graph --top 5 --by n_in")
 @_asking
 @click.argument("segments", type=_SEGMENT, nargs=-1)
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="So many, where none are named.")
@@ -56,21 +57,18 @@ def degrees(graph: str, tag: str | None, as_json: bool, segments: tuple[int, ...
     _tell(as_json, "segments", opened.degrees(segments) if segments else opened.top(top, by))
 
 
-@click.command()
+@click.command(cls=Command, example="./graph 7205 8113 --hops 3")
 @_asking
 @click.argument("first", type=_SEGMENT)
 @click.argument("last", type=_SEGMENT)
 @click.option("--hops", type=click.IntRange(1), default=6, show_default=True, help="The most synapses on the way.")
 def path(graph: str, tag: str | None, as_json: bool, first: int, last: int, hops: int) -> None:
     """Find a shortest way from segment FIRST to segment LAST, along synapses."""
-    found = _open(graph, tag).path(first, last, hops)
-    if as_json:
-        click.echo(json.dumps({"path": list(map(str, found))}))
-    else:
-        click.echo(" -> ".join(map(str, found)) or f"there is no way over at most {hops} synapses")
+    found = [str(one) for one in _open(graph, tag).path(first, last, hops)]
+    tell(as_json, {"path": found}, " -> ".join(found) or f"there is no way over at most {hops} synapses")
 
 
-@click.command()
+@click.command(cls=Command, example="./graph 7205 8113 9001 --to edges.csv")
 @_asking
 @click.argument("segments", type=_SEGMENT, nargs=-1, required=True)
 @click.option("--to", metavar="FILE", help="Write them to this file: .csv, .npz or .graphml.")
@@ -79,20 +77,21 @@ def subgraph(graph: str, tag: str | None, as_json: bool, segments: tuple[int, ..
     opened = _open(graph, tag)
     if to is None:
         _tell(as_json, "edges", opened.subgraph(segments))
-    else:
-        opened.export(to, segments)
+        return
+    opened.export(to, segments)
+    _exported(as_json, to)
 
 
-@click.command()
-@click.argument("graph")
-@click.argument("file")
-@click.option("--tag", help="The version; by default the newest finished one.")
-def export(graph: str, file: str, tag: str | None) -> None:
+@click.command(cls=Command, example="./graph edges.graphml")
+@_asking
+@click.argument("file", type=Place())
+def export(graph: str, tag: str | None, as_json: bool, file: str) -> None:
     """Write all edges to FILE: .csv, .npz or .graphml."""
     _open(graph, tag).export(file)
+    _exported(as_json, file)
 
 
-@click.command()
+@click.command(cls=Command, example="./graph 'select pre, post, count from edges order by count desc limit 5'")
 @_asking
 @click.argument("query")
 def sql(graph: str, tag: str | None, as_json: bool, query: str) -> None:
@@ -105,26 +104,30 @@ def sql(graph: str, tag: str | None, as_json: bool, query: str) -> None:
         click.echo(_lines(columns, rows))
 
 
-@click.command()
-@click.argument("graph")
-@click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
+@click.command(cls=Command, example="./graph")
+@click.argument("graph", type=Place())
+@JSON
 def versions(graph: str, as_json: bool) -> None:
     """List the finished versions of GRAPH, the newest last, with what they are made of."""
     from igneous_ng import connectome
     from igneous_ng.store import Store
 
     found = connectome.versions(Store(), Layer.parse(graph))
-    if as_json:
-        click.echo(json.dumps(found))
-        return
     columns = ("version", "date", "synapses", "edges", "nodes", "table", "remap")
-    click.echo(_lines(columns, [[one[name] if one[name] is not None else "" for name in columns] for one in found]))
+    rows = [[one[name] if one[name] is not None else "" for name in columns] for one in found]
+    tell(as_json, found, _lines(columns, rows))
 
 
 def _open(graph: str, tag: str | None) -> Graph:
     from igneous_ng.graphs import Graph
 
     return Graph(graph, tag)
+
+
+def _exported(as_json: bool, to: str) -> None:
+    """Say where edges were written to, if that is asked for."""
+    if as_json:
+        tell(as_json, {"file": str(Layer.parse(to))}, "")
 
 
 def _tell(as_json: bool, what: str, table: Table, about: Mapping[str, Any] | None = None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from igneous_ng import words
+from igneous_ng.cli.commands import Command, Place
+from igneous_ng.cli.telling import JSON, tell
 from igneous_ng.stage import Layer
 
 if TYPE_CHECKING:
@@ -19,27 +20,27 @@ if TYPE_CHECKING:
 _NAMED = 5  # torn shards of a level
 
 
-@click.command()
-@click.argument("layer")
-@click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
+@click.command(cls=Command, example="./em")
+@click.argument("layer", type=Place())
+@JSON
 def info(layer: str, as_json: bool) -> None:
     """Say what LAYER is, and of each level how much is stored and how well it is compressed."""
     from igneous_ng import looks
     from igneous_ng.store import Store
 
     found = looks.look(Store(), Layer.parse(layer))
-    click.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join(_lines(found)))
+    tell(as_json, dataclasses.asdict(found), "\n".join(_lines(found)))
 
 
-@click.command()
-def formats() -> None:
+@click.command(cls=Command, example="--json")
+@JSON
+def formats(as_json: bool) -> None:
     """List the formats of tiles that `ingest plan` reads."""
     from igneous_ng import adapters
 
-    found = adapters.entries().values()
-    width = max(len(entry.name) for entry in found)
-    for entry in found:
-        click.echo(f"{entry.name:{width}}  {entry.summary.replace('``', '')}")
+    found = {entry.name: entry.summary.replace("``", "") for entry in adapters.entries().values()}
+    width = max(map(len, found))
+    tell(as_json, found, "\n".join(f"{name:{width}}  {summary}" for name, summary in found.items()))
 
 
 def _lines(found: Look) -> Iterator[str]:

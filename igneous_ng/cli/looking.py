@@ -12,19 +12,20 @@ from typing import Any
 
 import click
 
-from igneous_ng import redaction
+from igneous_ng import redaction, words
+from igneous_ng.cli.commands import Command, Group
 from igneous_ng.cli.steering import found, run_arguments
+from igneous_ng.cli.telling import JSON, tell
 from igneous_ng.errors import SpecError
 
 _OVER = ("rolledback", "finished", "cancelled", "failed")
-JSON = click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
 WATCH = click.option(
     "--watch", is_flag=False, flag_value=5.0, type=click.FloatRange(0.1), metavar="[SECONDS]",
     help="Say it again every SECONDS, 5 by default; write --watch=2.",
 )  # fmt: skip
 
 
-@click.command()
+@click.command(cls=Command, example="./seg --watch")
 @run_arguments
 @click.option("--unit", type=click.IntRange(0), help="Say what happened to this unit: its record, failures and logs.")
 @click.option(
@@ -67,17 +68,19 @@ def repeat(show: Callable[[], tuple[str, bool]], seconds: float | None) -> None:
         click.echo(err=True)
 
 
-@click.group()
+@click.group(cls=Group)
 def queue() -> None:
     """Look into a queue and mend it: status, dead, release, purge."""
 
 
-@queue.group()
+@queue.group(cls=Group)
 def dead() -> None:
     """Look at dead letters and try them again: ls, show, retry."""
 
 
-def _on_queue(group: click.Group, name: str | None = None) -> Callable[[Callable[..., None]], click.Command]:
+def _on_queue(
+    group: click.Group, name: str | None = None, example: str = "fq://queue"
+) -> Callable[[Callable[..., None]], click.Command]:
     """A command of ``group``: its function is handed the connected queue."""
 
     def made(function: Callable[..., None]) -> click.Command:
@@ -87,12 +90,12 @@ def _on_queue(group: click.Group, name: str | None = None) -> Callable[[Callable
 
             function(connect(queue), **options)
 
-        return group.command(name)(click.argument("queue")(connected))
+        return group.command(name, cls=Command, example=example)(click.argument("queue")(connected))
 
     return made
 
 
-@_on_queue(queue, "status")
+@_on_queue(queue, "status", "fq://queue --watch")
 @JSON
 @WATCH
 def queue_status(queue: Any, as_json: bool, watch: float | None) -> None:
@@ -122,17 +125,14 @@ def ls(queue: Any, as_json: bool) -> None:
         dataclasses.replace(letter, body=redaction.redacted(letter.body), reason=redaction.redacted(letter.reason))
         for letter in queue.dead()
     ]
-    if as_json:
-        click.echo(json.dumps([dataclasses.asdict(letter) for letter in letters]))
-    elif letters:
-        click.echo("\n".join(map(showing.letter, letters)))
-    else:
-        click.echo("there are no dead letters")
+    said = "\n".join(map(showing.letter, letters)) or "there are no dead letters"
+    tell(as_json, [dataclasses.asdict(letter) for letter in letters], said)
 
 
-@_on_queue(dead)
+@_on_queue(dead, example="fq://queue 1791000000-3f2a")
 @click.argument("ident", metavar="ID")
-def show(queue: Any, ident: str) -> None:
+@JSON
+def show(queue: Any, ident: str, as_json: bool) -> None:
     """Show the dead letter ID: what it asks for, its whole reason, and how its unit failed before."""
     from igneous_ng import status as statuses
     from igneous_ng.cli import showing
@@ -142,33 +142,41 @@ def show(queue: Any, ident: str) -> None:
     letter = next((letter for letter in queue.dead() if letter.id == ident), None)
     if letter is None:
         raise SpecError(f"{queue.url} has no dead letter {ident}; `igneous-ng queue dead ls` shows those there are")
-    click.echo(
-        f"{showing.about(letter)}, delivered {letter.attempts} times\n\n{redaction.redacted(letter.reason).strip()}"
-    )
     message = Message.known(letter.body)
-    if message is not None and message.hi == message.lo + 1:
-        click.echo("\n" + showing.unit(statuses.look_at(Store(), message.run, message.lo)))
+    alone = message is not None and message.hi == message.lo + 1
+    unit = statuses.look_at(Store(), message.run, message.lo) if message is not None and alone else None
+    reason = redaction.redacted(letter.reason).strip()
+    raw = {**dataclasses.asdict(letter), "body": redaction.redacted(letter.body), "reason": reason}
+    said = f"{showing.about(letter)}, delivered {letter.attempts} times\n\n{reason}"
+    said += f"\n\n{showing.unit(unit)}" if unit else ""
+    tell(as_json, {**raw, "unit": dataclasses.asdict(unit) if unit else None}, said)
 
 
 @_on_queue(dead)
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-def retry(queue: Any, ids: tuple[str, ...]) -> None:
+@JSON
+def retry(queue: Any, ids: tuple[str, ...], as_json: bool) -> None:
     """Put dead letters back, all or those with these IDs."""
-    from igneous_ng import steering, words
+    from igneous_ng import steering
     from igneous_ng.store import Store
 
     count = steering.retry(Store(), queue, ids or None)
-    click.echo(f"{words.count(count, 'message')} put back; igneous-ng execute {queue.url} tries again")
+    said = f"{words.count(count, 'message')} put back; igneous-ng execute {queue.url} tries again"
+    tell(as_json, {"messages": count}, said)
 
 
 @_on_queue(queue)
-def release(queue: Any) -> None:
+@JSON
+def release(queue: Any, as_json: bool) -> None:
     """Take every lease back. For when no worker is alive."""
-    click.echo(f"{queue.release_all()} leases released")
+    count = queue.release_all()
+    tell(as_json, {"leases": count}, f"{words.count(count, 'lease')} released")
 
 
-@_on_queue(queue)
+@_on_queue(queue, example="fq://queue --yes")
 @click.confirmation_option(prompt="Delete every message of this queue?")
-def purge(queue: Any) -> None:
+@JSON
+def purge(queue: Any, as_json: bool) -> None:
     """Delete every message, the dead letters too."""
-    click.echo(f"{queue.purge()} messages deleted")
+    count = queue.purge()
+    tell(as_json, {"messages": count}, f"{words.count(count, 'message')} deleted")

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from igneous_ng.cli import redoing, sizes
-from igneous_ng.cli.looking import JSON, WATCH, repeat
+from igneous_ng.cli import redoing, sizes, telling
+from igneous_ng.cli.commands import Choice, Command
+from igneous_ng.cli.looking import WATCH, repeat
+from igneous_ng.cli.telling import JSON
 from igneous_ng.errors import SpecError
 from igneous_ng.queues.protocol import PRIORITIES
 
@@ -40,7 +42,8 @@ def _settings(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
     return {name.strip(): value for name, _, value in pairs}
 
 
-@click.command("run")
+@telling.quietly
+@click.command("run", cls=Command, example="PIPELINE.toml --set cell=256 -p 2")
 @click.argument("pipeline", type=click.Path(path_type=Path))
 @click.option("--profile", help="How to run: a profile of the file, instead of its default one.")
 @click.option(
@@ -52,7 +55,7 @@ def _settings(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
     help="Give a parameter another value. Paths are taken from the folder of the file. May be repeated.",
 )
 @click.option("--queue", help="Put the tasks on fq://DIR or sqs://NAME, instead of where the profile says.")
-@click.option("--priority", type=click.Choice(PRIORITIES), help="Which tasks of a queue come first.")
+@click.option("--priority", type=Choice(PRIORITIES), help="Which tasks of a queue come first.")
 @click.option("-p", "--processes", type=click.IntRange(1), help="Worker processes when executing here.")
 @click.option("--dry-run", is_flag=True, help="Say what is left to do and what it would take; write nothing.")
 @click.option("--price", type=click.FloatRange(0), metavar="N", help="What a CPU-hour costs, for --dry-run.")
@@ -80,7 +83,7 @@ def run(pipeline: Path, profile: str | None, settings: dict[str, str], **other: 
     elif options.status or options.watch is not None:
         _status(recipe, options)
     else:
-        _carry_out(recipe)
+        _carry_out(recipe, options.as_json)
 
 
 def _read(path: Path, profile: str | None, settings: dict[str, str]) -> Recipe:
@@ -93,34 +96,36 @@ def _read(path: Path, profile: str | None, settings: dict[str, str]) -> Recipe:
     return recipes.parse(text, str(path.absolute()), profile, settings)
 
 
-def _carry_out(recipe: Recipe) -> None:
+def _carry_out(recipe: Recipe, as_json: bool) -> None:
     from igneous_ng import pipeline
     from igneous_ng.reporting.steps import Board
     from igneous_ng.run import Preempted
 
-    board = Board([step.name for step in recipe.steps])
+    board = Board([step.name for step in recipe.steps], quiet=telling.quiet())
     if recipe.profile.queue is None:
         _execute(recipe, board)
     else:
         place = pipeline.Fleet(recipe.profile.queue, recipe.profile.priority)
-        click.echo(f"execute with:  igneous-ng execute {recipe.profile.queue} --wait -p 2", err=True)
+        telling.remark(f"execute with:  igneous-ng execute {recipe.profile.queue} --wait -p 2", err=True)
         try:
             with board:
                 pipeline.carry_out(recipe, place, board, board.pause)
         except KeyboardInterrupt:
             raise Preempted("interrupted; what is queued is executed all the same. To go on, run it again") from None
     if recipe.steps:
-        click.echo(f"{recipe.name}: all {len(recipe.steps)} steps are done")
+        steps = [{"step": step.name, "stage": step.stage.name, "layer": step.stage.home()} for step in recipe.steps]
+        said = f"{recipe.name}: all {len(recipe.steps)} steps are done"
+        telling.tell(as_json, {"pipeline": recipe.name, "steps": steps}, said)
     if recipe.redo:
-        redoing.carry_out(**vars(recipe.redo), processes=recipe.profile.processes, queue=recipe.profile.queue)
+        place = {"processes": recipe.profile.processes, "queue": recipe.profile.queue}
+        redoing.carry_out(**vars(recipe.redo), **place, as_json=as_json)
 
 
 def _execute(recipe: Recipe, board: Any) -> None:
     from igneous_ng import pipeline
-    from igneous_ng.reporting.progress import Progress
     from igneous_ng.worker.crew import Crew
 
-    with Crew() as crew, Progress(above=board.view) as progress:
+    with Crew() as crew, telling.progress(above=board.view) as progress:
         crew.prepare()
         pipeline.carry_out(recipe, pipeline.Here(recipe.profile.processes, progress, crew), board)
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from igneous_ng.cli import telling
+from igneous_ng.cli.commands import Command, Place
 from igneous_ng.cli.fields import FieldType
 from igneous_ng.cli.steering import found, run_arguments
+from igneous_ng.cli.telling import JSON, row, tell
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box
 from igneous_ng.stage import Layer
 
-_LAYERS = click.argument("layers", metavar="LAYER...", nargs=-1, required=True)
+_LAYERS = click.argument("layers", metavar="LAYER...", nargs=-1, required=True, type=Place())
 _BOX = click.option(
     "--box", type=FieldType(Box), help="A region of the first LAYER, x0:x1,y0:y1,z0:z1: what reads some of it is meant."
 )
@@ -34,11 +38,11 @@ def _work(layers: tuple[str, ...], box: Box | None, mip: int) -> Any:
     return made
 
 
-@click.command()
+@click.command(cls=Command, example="./em ./seg ./cc")
 @_LAYERS
 @_BOX
 @_MIP
-@click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
+@JSON
 def stale(layers: tuple[str, ...], box: Box | None, mip: int, as_json: bool) -> None:
     """Say which units of which runs at LAYERs are stale, and which may be when those are redone.
 
@@ -65,35 +69,43 @@ def forecast(layers: tuple[str, ...], box: Box | None, mip: int, as_json: bool =
     _tell_unknown(redo)
 
 
-@click.command()
+@telling.quietly
+@click.command(cls=Command, example="./em ./seg --box 0:512,0:512,0:64 -p 4")
 @_LAYERS
 @_BOX
 @_MIP
 @click.option("-p", "--processes", type=click.IntRange(1), default=1, show_default=True, help="Worker processes here.")
 @click.option("--queue", help="Put the units on this queue instead, and wait for those who execute them.")
-def redo(layers: tuple[str, ...], box: Box | None, mip: int, processes: int, queue: str | None) -> None:
+@JSON
+def redo(layers: tuple[str, ...], box: Box | None, mip: int, processes: int, queue: str | None, as_json: bool) -> None:
     """Run again what is stale at LAYERs, in the order in which it was made, and nothing else.
 
     With --box what read some of that region is run in any case, and of what follows from it what then is stale.
     Results that come out the same stop there. Killed, the same command goes on.
     """
-    carry_out(layers, box, mip, processes, queue)
+    carry_out(layers, box, mip, processes, queue, as_json)
 
 
-def carry_out(layers: tuple[str, ...], box: Box | None, mip: int, processes: int, queue: str | None) -> None:
+def carry_out(
+    layers: tuple[str, ...], box: Box | None, mip: int, processes: int, queue: str | None, as_json: bool = False
+) -> None:
     """Redo, and say what came of it."""
     from igneous_ng import redo as redoing
     from igneous_ng.store import Store
     from igneous_ng.words import count
 
-    work, total = _work(layers, box, mip), redoing.Outcome()
+    work, total, waves = _work(layers, box, mip), redoing.Outcome(), list[dict[str, Any]]()
     with _executing(processes, queue) as execute:
         for wave, ready in redoing.carried_out(work, execute):
             came = redoing.outcome(Store(), wave, ready)
             total.add(came)
+            about = {"stage": ready.name, "id": ready.id, "layer": ready.home, "units": ready.units}
+            waves.append({**about, **dataclasses.asdict(came), "restoring": wave.restoring})
             why = " to have back what was removed" if wave.restoring else ""
-            click.echo(f"{ready.name}: {count(ready.units, 'unit')} run again{why}: {came}")
-    if total == redoing.Outcome():
+            row(as_json, f"{ready.name}: {count(ready.units, 'unit')} run again{why}: {came}")
+    if as_json:
+        click.echo(json.dumps({"waves": waves, "unchecked": work.unknown}))
+    elif total == redoing.Outcome():
         click.echo("nothing is stale: no unit was run")
     elif not total.altered:
         click.echo("nothing has changed: every object has the bytes that it had")
@@ -108,22 +120,22 @@ def _tell_unknown(redo: Any) -> None:
 @contextmanager
 def _executing(processes: int, queue: str | None) -> Iterator[Any]:
     from igneous_ng import waves
-    from igneous_ng.reporting.progress import Progress
 
     if queue:
-        with waves.on_queue(queue, click.echo) as execute:
+        with waves.on_queue(queue, telling.remark) as execute:
             yield execute
     else:
-        with Progress() as progress, waves.here(processes, progress) as execute:
+        with telling.progress() as progress, waves.here(processes, progress) as execute:
             yield execute
 
 
-@click.command()
+@click.command(cls=Command, example="./seg --with-later")
 @run_arguments
 @click.option(
     "--with-later", is_flag=True, help="Undo first, newest first, the later runs that wrote the same objects."
 )
-def rollback(where: str, ident: str, with_later: bool) -> None:
+@JSON
+def rollback(where: str, ident: str, with_later: bool, as_json: bool) -> None:
     """Undo a run: put back what it replaced, remove what it made. Of a layer, the newest that made data."""
     from igneous_ng import ledger
     from igneous_ng import rollback as undoing
@@ -131,50 +143,51 @@ def rollback(where: str, ident: str, with_later: bool) -> None:
     store, run = found(where, ident)
     if not ident and not where.rstrip("/").endswith(run.id):
         run = (ledger.runs(store, run.home) or [run])[-1]
-    later = undoing.followers(store, run) if with_later else []
-    for one in (*later, run):
+    done = []
+    for one in (*(undoing.followers(store, run) if with_later else []), run):
         undone = undoing.rollback(store, one)
-        click.echo(
+        done.append({"stage": one.name, "id": one.id, "restored": undone.restored, "removed": undone.removed})
+        row(
+            as_json,
             f"{one.name} {one.id} is rolled back: {undone.restored} objects restored, {undone.removed} removed; "
-            f"`igneous-ng stale {one.home}` tells what was made of them"
+            f"`igneous-ng stale {one.home}` tells what was made of them",
         )
+    if as_json:
+        click.echo(json.dumps(done))
 
 
-@click.command()
-@click.argument("layer")
+@click.command(cls=Command, example="./seg --older-than 7 --dry-run")
+@click.argument("layer", type=Place())
 @click.option(
     "--older-than", type=click.FloatRange(0), default=30.0, show_default=True, metavar="DAYS",
     help="Keep what is kept for runs that finished later than so many days ago.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
-def prune(layer: str, older_than: float, dry_run: bool) -> None:
+@JSON
+def prune(layer: str, older_than: float, dry_run: bool, as_json: bool) -> None:
     """Let go the replaced objects of LAYER that are kept for `rollback`."""
     from igneous_ng import rollback as undoing
     from igneous_ng import words
     from igneous_ng.store import Store
 
-    store, total = Store(), 0
+    store, runs, total = Store(), list[dict[str, Any]](), 0
     for run, objects, size in undoing.prunable(store, str(Layer.parse(layer)), older_than * 86400):
         if not dry_run:
             undoing.prune(store, run)
         total += size
+        runs.append({"stage": run.name, "id": run.id, "objects": objects, "bytes": size})
         done = "would let go" if dry_run else "let go"
-        click.echo(f"{done} {words.count(objects, 'object')}, {words.amount(size)}, kept for {run.name} {run.id}")
-    click.echo(f"{words.amount(total)} in all{'; nothing was removed' if dry_run else ''}")
+        row(as_json, f"{done} {words.count(objects, 'object')}, {words.amount(size)}, kept for {run.name} {run.id}")
+    sum_ = f"{words.amount(total)} in all{'; nothing was removed' if dry_run else ''}"
+    tell(as_json, {"runs": runs, "bytes": total, "removed": not dry_run}, sum_)
 
 
-def _marking(function: Callable[..., None]) -> click.Command:
-    return click.command("archive")(
-        click.argument("layer")(
-            click.option("--note", default="", help="Why, for those who are refused.")(
-                click.option("--release", is_flag=True, help="Take the mark away.")(function)
-            )
-        )
-    )
-
-
-@_marking
-def archive(layer: str, note: str, release: bool) -> None:
+@click.command(cls=Command, example="/archive/tiles --note 'raw data of 2026'")
+@click.argument("layer", type=Place())
+@click.option("--note", default="", help="Why, for those who are refused.")
+@click.option("--release", is_flag=True, help="Take the mark away.")
+@JSON
+def archive(layer: str, note: str, release: bool, as_json: bool) -> None:
     """Mark LAYER as raw archive: no stage writes into it from then on."""
     from igneous_ng import guards
     from igneous_ng.store import Store
@@ -184,4 +197,5 @@ def archive(layer: str, note: str, release: bool) -> None:
         guards.release(Store(), place)
     else:
         guards.archive(Store(), place, note)
-    click.echo(f"{place} is {'no raw archive any more' if release else 'a raw archive: no stage writes into it'}")
+    said = f"{place} is {'no raw archive any more' if release else 'a raw archive: no stage writes into it'}"
+    tell(as_json, {"layer": place, "archive": not release}, said)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from igneous_ng.cli.commands import Group
 from igneous_ng.cli.fields import Duration, Size
+from igneous_ng.cli.telling import JSON, tell
 from igneous_ng.errors import ConfigurationError, SpecError, TransientError
 
 if TYPE_CHECKING:
@@ -41,12 +43,12 @@ class Walltime(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gene
         return Duration().convert(value, param, ctx)
 
 
-@click.group()
+@click.group(cls=Group)
 def slurm() -> None:
     """Start workers on SLURM: submit."""
 
 
-@slurm.command()
+@slurm.command(example="fq:///scratch/queue --max-workers 20 --time 4h")
 @click.argument("queue")
 @click.option("--run", "where", metavar="RUN", help="Size the array for this run alone: its folder, or its layer.")
 @click.option("--workers", type=click.IntRange(1, 100_000), help="Elements of the array; by default from the work.")
@@ -67,16 +69,18 @@ def slurm() -> None:
 @click.option("--wait", is_flag=True, help="Workers stay when the queue is empty: for a pipeline. End them by scancel.")
 @click.option("--script", "copy", type=click.Path(path_type=Path), help="Keep the script in this file, too.")
 @click.option("--dry-run", is_flag=True, help="Write the script to the output; submit nothing.")
-def submit(queue: str, where: str | None, logs: Path, copy: Path | None, dry_run: bool, **asked: Any) -> None:
+@JSON
+def submit(queue: str, where: str | None, copy: Path | None, dry_run: bool, as_json: bool, **asked: Any) -> None:
     """Start an array job of workers on QUEUE, sized by the work that waits there; says the number of the job."""
     from igneous_ng import slurm_size
 
+    logs = asked.pop("logs")
     target = slurm_size.reachable(queue)
     found = _load(target, where, asked["wait"])
     script = slurm_size.fitted(_script(target.url, asked, logs), _wishes(asked), found)
     _tell(script, found)
     if dry_run:
-        click.echo(script.text(), nl=False)
+        tell(as_json, {"script": script.text()}, script.text().rstrip("\n"))
         return
     sbatch = _program()
     if asked["wait"]:
@@ -84,7 +88,7 @@ def submit(queue: str, where: str | None, logs: Path, copy: Path | None, dry_run
     _keep(script, logs, copy)
     job = _submit(sbatch, script)
     click.echo(f"end it:  scancel {job}\nsee it:  igneous-ng queue status {target.url}", err=True)
-    click.echo(job)
+    tell(as_json, {"job": job, "workers": script.workers}, job)
 
 
 def _load(target: Queue, where: str | None, wait: bool) -> Load:

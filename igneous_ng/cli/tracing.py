@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from igneous_ng import words
+from igneous_ng.cli.commands import Command, Place
 from igneous_ng.cli.fields import FieldType
+from igneous_ng.cli.telling import JSON, tell
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Vec3
 from igneous_ng.stage import Layer
@@ -26,12 +28,12 @@ _BEFORE = {"replaced": "in place of another", "same": "in place of the same", "k
 _FRAME = {"prepared": "preparing", "finished": "publishing"}
 
 
-@click.command()
-@click.argument("what")
+@click.command(cls=Command, example="./seg --at 1200,340,77")
+@click.argument("what", type=Place())
 @click.option("--at", type=FieldType(Vec3), metavar="X,Y,Z", help="A voxel of the layer WHAT.")
 @click.option("--mip", type=click.IntRange(0), default=0, show_default=True, help="The level of that voxel.")
 @click.option("--label", type=click.IntRange(1), help="The mesh and the skeleton of this label of the layer WHAT.")
-@click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
+@JSON
 def trace(what: str, at: Vec3 | None, mip: int, label: int | None, as_json: bool) -> None:
     """Say how WHAT came to be: who made it, when, how, and from what, down to what nobody here made.
 
@@ -51,11 +53,11 @@ def trace(what: str, at: Vec3 | None, mip: int, label: int | None, as_json: bool
         found = tracing.of_objects(store, url, [url])
     if not found.steps and not found.removed:
         raise DataError(f"{found.what}: no record tells who made it")
-    click.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join(_lines(found)))
+    tell(as_json, dataclasses.asdict(found), "\n".join(_lines(found)))
 
 
-@click.command()
-@click.argument("layer")
+@click.command(cls=Command, example="./seg --to ./seg/ro-crate-metadata.json")
+@click.argument("layer", type=Place())
 @click.option("--to", metavar="FILE", help="Where to write it, such as LAYER/ro-crate-metadata.json; else it is shown.")
 def provenance(layer: str, to: str | None) -> None:
     """Tell how LAYER was made as an RO-Crate (Process Run Crate), for other programs and for archives.

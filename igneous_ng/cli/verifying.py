@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from igneous_ng import words
+from igneous_ng.cli import telling
+from igneous_ng.cli.commands import Command, Place
 from igneous_ng.cli.fields import FieldType
+from igneous_ng.cli.telling import JSON, tell
 from igneous_ng.geometry import Box
 from igneous_ng.stage import Layer
 
@@ -23,14 +25,13 @@ if TYPE_CHECKING:
     from igneous_ng.verification import Verification
 
 _SHOWN = 20  # objects, or ranges, named in words
-_JSON = click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
 
 
-@click.command()
-@click.argument("layer")
+@click.command(cls=Command, example="./seg")
+@click.argument("layer", type=Place())
 @click.option("--box", type=FieldType(Box), help="Only the chunks of one level that this box touches.")
 @click.option("--mip", default=0, show_default=True, help="The level of --box, which is in its voxels.")
-@_JSON
+@JSON
 def fingerprint(layer: str, box: Box | None, mip: int, as_json: bool) -> None:
     """Say the fingerprint of LAYER and of each part of it, from the digests in its records.
 
@@ -40,17 +41,14 @@ def fingerprint(layer: str, box: Box | None, mip: int, as_json: bool) -> None:
     from igneous_ng.store import Store
 
     found = fingerprints.take(Store(), Layer.parse(layer), None if box is None else (mip, box))
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found)))
-        return
-    click.echo(found.digest)
-    for part in found.parts:
-        size = f"{part.objects:,} {part.kind}, {words.amount(part.bytes)}"
-        click.echo(f"  {part.digest}  {part.folder or '.'}  {size}")
+    sizes = (f"{part.objects:,} {part.kind}, {words.amount(part.bytes)}" for part in found.parts)
+    lines = [f"  {part.digest}  {part.folder or '.'}  {size}" for part, size in zip(found.parts, sizes, strict=True)]
+    tell(as_json, dataclasses.asdict(found), "\n".join([found.digest, *lines]))
 
 
-@click.command()
-@click.argument("layer")
+@telling.quietly
+@click.command(cls=Command, example="./seg --sample 0.01 -p 4")
+@click.argument("layer", type=Place())
 @click.option(
     "--sample", type=click.FloatRange(0, 1), default=1.0, show_default=True,
     help="Read the bytes of so large a part of all objects; that all are there is checked anyway.",
@@ -60,7 +58,7 @@ def fingerprint(layer: str, box: Box | None, mip: int, as_json: bool) -> None:
 @click.option("--repair", is_flag=True, help="Make what is wrong anew, and nothing else.")
 @click.option("-p", "--processes", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 @click.option("--queue", help="Put the tasks on this queue, for others to execute, and wait for them.")
-@_JSON
+@JSON
 @click.pass_context
 def verify(  # noqa: PLR0913 - one argument for each option
     ctx: click.Context, layer: str, sample: float, decode: bool, reads: bool, repair: bool, processes: int,
@@ -76,7 +74,7 @@ def verify(  # noqa: PLR0913 - one argument for each option
     how = {"sample": sample, "decode": decode, "reads": reads}
     with _place(processes, queue) as carry_out:
         told = verification.verify(Layer.parse(layer), how, carry_out, repair)
-    click.echo(json.dumps(told.to_json()) if as_json else "\n".join(_lines(told)))
+    tell(as_json, told.to_json(), "\n".join(_lines(told)))
     ctx.exit(0 if told.fine else 1)
 
 
@@ -84,7 +82,6 @@ def verify(  # noqa: PLR0913 - one argument for each option
 def _place(processes: int, queue: str | None) -> Iterator[Callable[[Stage, Subset | None], Run]]:
     """Runs stages to the end: here, with one crew for all, or on a queue that others work on."""
     from igneous_ng import chains, run
-    from igneous_ng.reporting.progress import Progress
     from igneous_ng.worker.crew import Crew
 
     if queue is not None:
@@ -96,7 +93,7 @@ def _place(processes: int, queue: str | None) -> Iterator[Callable[[Stage, Subse
 
         yield queued
         return
-    with Crew() as crew, Progress() as progress:
+    with Crew() as crew, telling.progress() as progress:
         crew.prepare()
         yield lambda stage, subset: run.here(stage, processes, progress, crew=crew, subset=subset)
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from igneous_ng.cli.commands import Command, Place
 from igneous_ng.cli.fields import FieldType
 from igneous_ng.stage import Layer
 
 
-@click.command()
-@click.argument("layers", nargs=-1, required=True)
+@click.command(cls=Command, example="./em ./seg --segments 17,42")
+@click.argument("layers", nargs=-1, required=True, type=Place())
 @click.option("--port", default=0, help="Port to serve on; by default any free one.")
 @click.option("--segments", type=FieldType(tuple[int, ...]), default=(), help="Labels to select, 1,2,3.")
 @click.option("--screenshot", type=click.Path(path_type=Path), help="Write a PNG and end (needs chromium).")

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from igneous_ng.cli import telling
+from igneous_ng.cli.commands import Command
 from igneous_ng.cli.fields import Duration, Size
 from igneous_ng.errors import SpecError
 from igneous_ng.stage import Layer
@@ -18,7 +20,8 @@ def _split(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-@click.command()
+@telling.quietly
+@click.command(cls=Command, example="fq://queue -p 4 --memory 16G")
 @click.argument("queue")
 @click.option("-p", "--processes", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 @click.option("--memory", type=Size(), help="Memory of all processes together, such as 8G; by default the machine's.")
@@ -41,12 +44,11 @@ def execute(queue: str, log: str | None, metrics: Path | None, roots: tuple[str,
     """Execute the tasks on QUEUE until none is left."""
     from igneous_ng import run
     from igneous_ng.reporting import to_all
-    from igneous_ng.reporting.progress import Progress
     from igneous_ng.worker.policy import Policy
 
     urls = tuple(str(Layer.parse(root)) for root in roots)
     with contextlib.ExitStack() as stack:
-        sinks = [*_files(stack, log, metrics), stack.enter_context(Progress())]
+        sinks = [*_files(stack, log, metrics), stack.enter_context(telling.progress())]
         run.execute(queue, Policy(roots=urls, **policy), to_all(sinks))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from igneous_ng import spelling
 from igneous_ng.errors import SpecError
 from igneous_ng.formats import json_lines
 
@@ -85,7 +86,7 @@ def _number(name: str, value: str) -> Any:
 
 def _override(row: dict[str, Any], line: int, where: str) -> Override:
     if unknown := sorted(row.keys() - set(_FIELDS)):
-        raise SpecError(f"{where}: there is no field {unknown[0]!r}; there are: {', '.join(_FIELDS)}")
+        raise SpecError(f"{where}: there is no field {unknown[0]!r}; {spelling.choices(unknown[0], _FIELDS)}")
     kinds: dict[str, Any] = {"z": int, "channel": int, "x": (int, float), "y": (int, float)}
     for name, value in row.items():
         if not isinstance(value, kinds.get(name, str)) or isinstance(value, bool):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from igneous_ng import spelling
 from igneous_ng.errors import SpecError
 from igneous_ng.formats.codecs import CODECS, Parameters
 
@@ -19,7 +20,7 @@ def parse(texts: tuple[str, ...]) -> Parameters:
         except ValueError:
             raise SpecError(f"setting {text!r}: write name=value, such as jpeg_quality=85") from None
         if name.strip() not in known:
-            raise SpecError(f"no encoding has the setting {name.strip()!r}; there are: {', '.join(known)}")
+            raise SpecError(f"no encoding has the setting {name.strip()!r}; {spelling.choices(name, known)}")
     return found
 
 

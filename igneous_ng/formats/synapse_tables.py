@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng import spelling
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Vec3f
 
@@ -72,10 +73,10 @@ def chosen(present: Sequence[str], asked: Mapping[str, tuple[str, ...]], keys: s
     """The columns of each role: those ``asked`` for, or the first that are known; SpecError where there is no place."""
     known = {**(_ROOTS if keys == "root" else _SUPERVOXELS), **_OTHERS}
     if unknown := sorted(asked.keys() - set(ROLES)):
-        raise SpecError(f"no column can say {unknown[0]!r}; there are: {', '.join(ROLES)}")
+        raise SpecError(f"no column can say {unknown[0]!r}; {spelling.choices(unknown[0], ROLES)}")
     for role, names in asked.items():
         if absent := [name for name in names if name not in present]:
-            raise SpecError(f"{role}: there is no column {absent[0]!r}; there are: {', '.join(present)}")
+            raise SpecError(f"{role}: there is no column {absent[0]!r}; {spelling.choices(absent[0], present)}")
         if len(names) not in ((1, 3) if role in PLACES else (1,)):
             raise SpecError(f"{role}: {len(names)} columns; give one, or three of a place, such as x/y/z")
     found = dict(asked)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng import spelling
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Vec3f
 
@@ -45,7 +46,7 @@ class Column:
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
-            raise SpecError(f"column {self.name}: there is no type {self.type!r}; there are: {', '.join(TYPES)}")
+            raise SpecError(f"column {self.name}: there is no type {self.type!r}; {spelling.choices(self.type, TYPES)}")
         if self.choices and self.type != "string":
             raise SpecError(f"column {self.name}: choices are of text, and it is {self.type}")
 
@@ -80,7 +81,7 @@ class Schema:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise SpecError(f"no rows are of the kind {self.kind!r}; there are: {', '.join(KINDS)}")
+            raise SpecError(f"no rows are of the kind {self.kind!r}; {spelling.choices(self.kind, KINDS)}")
         if self.units not in ("nm", "voxel"):
             raise SpecError(f"positions are in nm or voxel, not in {self.units!r}")
         if not all(0 < side < np.inf for side in self.resolution):

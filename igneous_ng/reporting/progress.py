@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from igneous_ng import records, words
 from igneous_ng.errors import IgneousError
 from igneous_ng.records import Run
+from igneous_ng.reporting import terminal
 from igneous_ng.store import Store
 from igneous_ng.worker.events import Event
 
@@ -86,7 +86,7 @@ class _Slot:
 class Progress:
     """Counts recorded units against all units of the runs that were met. ``clock`` yields seconds.
 
-    ``above`` yields what the live view shows above the runs.
+    ``above`` yields what the live view shows above the runs. When ``quiet``, only what goes wrong is said.
     """
 
     def __init__(
@@ -94,18 +94,16 @@ class Progress:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
         above: Callable[[], RenderableType] | None = None,
+        quiet: bool = False,
     ) -> None:
-        self._console, self._clock, self._above = console, clock, above
+        self._console, self._clock, self._above, self._quiet = console, clock, above, quiet
         self._runs: dict[str, Tally] = {}
         self._slots: dict[int, _Slot] = {}
         self._live: Any = None  # begun when the first run is met
         self._said = self._recount = 0.0
 
     def __enter__(self) -> Progress:
-        if self._console is None and sys.stderr.isatty():
-            from rich.console import Console
-
-            self._console = Console(stderr=True)
+        self._console = self._console or terminal.console()
         return self
 
     def __exit__(
@@ -134,7 +132,7 @@ class Progress:
     def _begin(self, tally: Tally) -> None:
         if self._console is None or not self._console.is_terminal:
             self._say([tally])
-        elif self._live is None:
+        elif self._live is None and not self._quiet:
             from rich.live import Live
 
             self._live = Live(get_renderable=self._view, console=self._console, refresh_per_second=4)
@@ -163,7 +161,7 @@ class Progress:
         fate = "failed, will be tried again" if event.kind == "failed" else "given up"
         cause = f" ({event.cause})" if event.cause else ""
         text = f"{fate}: {_what(event)}{cause}: {event.text.strip()}"
-        self._print(text)
+        terminal.say(self._console, text)
 
     def _keep_up(self, now: float) -> None:
         """See what others recorded, seldom; and say a line, where there is no terminal."""
@@ -183,14 +181,8 @@ class Progress:
 
     def _say(self, tallies: Iterable[Tally]) -> None:
         self._said = self._clock()
-        for tally in tallies:
-            self._print(tally.line(self._said))
-
-    def _print(self, line: str) -> None:
-        if self._console is None:
-            sys.stderr.write(f"{line}\n")
-        else:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        for tally in () if self._quiet else tallies:
+            terminal.say(self._console, tally.line(self._said))
 
     def _view(self) -> RenderableType:
         """The live view; it is drawn by a thread of its own, hence the copies."""
@@ -200,7 +192,7 @@ class Progress:
         now = self._clock()
         bars, slots = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
         for tally in list(self._runs.values()):
-            bars.add_row(*bar(tally, now))
+            bars.add_row(*bar(tally, now, terminal.narrow(self._console)))
         for number, slot in sorted(self._slots.items()):
             slots.add_row(f"  {number}", *slot.line(now), style="dim")
         above = [self._above()] if self._above else []
@@ -217,14 +209,15 @@ def _what(event: Event) -> str:
     return f"{message.run.name} unit {message.lo if event.unit is None else event.unit}"
 
 
-def bar(tally: Tally, now: float) -> Iterator[RenderableType]:
-    """The cells of a table's row that shows a run."""
+def bar(tally: Tally, now: float, narrow: bool = False) -> Iterator[RenderableType]:
+    """The cells of a table's row that shows a run; without the bar itself where the terminal is ``narrow``."""
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
     rate = tally.rate(now)
     yield Text(tally.run.name, style="bold")
-    yield ProgressBar(total=tally.run.units, completed=tally.done, width=30)
+    if not narrow:
+        yield ProgressBar(total=tally.run.units, completed=tally.done, width=30)
     yield Text(f"{tally.done:,} of {tally.run.units:,}")
     yield Text(words.rate(rate) if rate else "")
     yield Text(tally.left(now))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from igneous_ng import records
 from igneous_ng.errors import IgneousError
 from igneous_ng.pipeline import Change
+from igneous_ng.reporting import terminal
 from igneous_ng.reporting.progress import Tally, bar
 from igneous_ng.store import Store
 
@@ -26,25 +26,26 @@ _COUNT_SHARE = 50  # a count may take so much less time than lies between two
 class Board:
     """The steps called ``names``; hears of changes, and between them counts what workers record.
 
-    A context: within it a terminal shows all steps with bars.
+    A context: within it a terminal shows all steps with bars. When ``quiet``, nothing is shown.
     """
 
     def __init__(
-        self, names: Sequence[str], console: Console | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        names: Sequence[str],
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        quiet: bool = False,
     ) -> None:
         self._states = dict.fromkeys(names, "waits")
         self._tallies: dict[str, Tally] = {}
-        self._console, self._clock = console, clock
+        self._console, self._clock, self._quiet = console, clock, quiet
         self._live: Any = None
         self._count_at = 0.0
         self._line_at = clock() + _LINE_S
 
     def __enter__(self) -> Board:
-        if self._console is None and sys.stderr.isatty():
-            from rich.console import Console
-
-            self._console = Console(stderr=True)
-        if self._console is not None and self._console.is_terminal:
+        self._console = self._console or terminal.console()
+        if self._console is not None and self._console.is_terminal and not self._quiet:
             from rich.live import Live
 
             self._live = Live(get_renderable=self.view, console=self._console, refresh_per_second=2)
@@ -94,10 +95,8 @@ class Board:
         return "; ".join([f"{done} of {len(self._states)} steps done", *going])
 
     def _print(self, line: str) -> None:
-        if self._console is None:
-            sys.stderr.write(f"{line}\n")
-        else:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if not self._quiet:
+            terminal.say(self._console, line)
 
     def view(self) -> RenderableType:
         """A row for each step; drawn by a thread of its own, hence the copies."""
@@ -106,5 +105,5 @@ class Board:
         now, rows = self._clock(), Table.grid(padding=(0, 2))
         for name, state in list(self._states.items()):
             tally = self._tallies.get(name)
-            rows.add_row(name, state, *(bar(tally, now) if tally else ()))
+            rows.add_row(name, state, *(bar(tally, now, terminal.narrow(self._console)) if tally else ()))
         return rows

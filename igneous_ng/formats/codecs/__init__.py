@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from igneous_ng import spelling
 from igneous_ng.errors import ConfigurationError, DataError, SpecError
 from igneous_ng.formats.codecs import labels, numbers, pictures
 from igneous_ng.formats.codecs.base import Array, Codec, Parameters, Setting, Shape4
@@ -181,4 +182,4 @@ def _codec(encoding: str) -> Codec:
     try:
         return CODECS[encoding]
     except KeyError:
-        raise SpecError(f"no encoding is called {encoding!r}; there are: {', '.join(CODECS)}") from None
+        raise SpecError(f"no encoding is called {encoding!r}; {spelling.choices(encoding, CODECS)}") from None
