@@ -64,9 +64,10 @@ class Choice(click.Choice):  # type: ignore[type-arg,unused-ignore]  # generic f
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The word, or a usage error."""
-        if value not in self.choices:
-            self.fail(f"{value!r} is none; {spelling.choices(str(value), map(str, self.choices))}", param, ctx)
-        return super().convert(value, param, ctx)
+        known = {str(choice): choice for choice in self.choices}
+        if str(value) not in known:
+            self.fail(f"{value!r} is not known; {spelling.choices(str(value), known)}", param, ctx)
+        return known[str(value)]
 
 
 class Place(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on

@@ -67,6 +67,8 @@ class Sections(Smaller, name="align sections"):
     refused.
     """
 
+    example = "./sections ./alignment --side 512"
+
     def places(self, io: IO) -> tuple[str, ...]:
         """The small sections."""
         return (f"{self.alignment}/{FOLDER}",)
@@ -150,6 +152,8 @@ class Pairs(Paired, name="align pairs"):
     over 30 % of the tissue that both have agree with it; else its status is failed.
     """
 
+    example = "./alignment --distances 1,2"
+
     def places(self, io: IO) -> tuple[str, ...]:
         """The pairs."""
         return (f"{self.alignment}/pairs",)
@@ -222,6 +226,8 @@ class RoughMaps(Placing, name="align rough"):
     the second, or points: [x, y, x', y']); swap two neighbours.
     """
 
+    example = "./alignment"
+
     def places(self, io: IO) -> tuple[str, ...]:
         """The maps, and what is odd."""
         return f"{self.alignment}/rough.affines", f"{self.alignment}/rough.json"
@@ -268,6 +274,8 @@ class Coarse(Placing, Paired, Smaller, Chain, name="align coarse"):
     Turned, mirrored, inverted, swapped, missing and unrelated sections are found and told. `align rough` says what a
     file of overrides holds.
     """
+
+    example = "./sections ./alignment -p 4"
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Small sections; pairs, where there are any; maps."""

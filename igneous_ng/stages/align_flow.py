@@ -47,6 +47,8 @@ class Flow(Stage, name="align flow"):
     the last bit.
     """
 
+    example = "./alignment --round 1 --stride 40 -p 4"
+
     alignment: LayerUrl = arg("Folder of the alignment, with rough maps and the rounds before.")
     round: int = opt(1, "Number of the round; 1 measures through the rough maps alone.")
     mip: int | None = opt(

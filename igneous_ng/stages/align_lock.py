@@ -27,6 +27,8 @@ class Lock(Stage, name="align lock"):
     have to be made again.
     """
 
+    example = "./alignment --round 1"
+
     alignment: LayerUrl = arg("Folder of the alignment.")
     round: int = opt(1, "The round that is locked, if it has coarse displacements; others that are locked stay.")
     unlock: bool = opt(False, "Lock nothing any more, of no round.")

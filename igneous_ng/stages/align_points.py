@@ -68,6 +68,8 @@ class AlignPoints(Moving, name="align points"):
     not show become nan, and are counted. Columns other than x, y and z stay as they are.
     """
 
+    example = "./alignment synapses.csv moved.csv --to volume"
+
     alignment: LayerUrl = arg("Folder of the alignment.")
     file: LayerUrl = arg("Table: .csv whose first line names the columns, x, y and z among them, or .npy of [n, 3].")
     out: LayerUrl = arg("Table to write, of the same format.")
@@ -137,6 +139,8 @@ class AlignMeshes(Moving, name="align meshes"):
     Vertices between two sections move as both say, each by how near it is; at sections that are not shown as the
     nearest that is says. Meshes are those of one folder, with or without levels of detail, in files of their own.
     """
+
+    example = "./alignment ./seg/mesh ./aligned/mesh --to volume"
 
     alignment: LayerUrl = arg("Folder of the alignment.")
     meshes: LayerUrl = arg("Folder of the meshes.")

@@ -100,6 +100,8 @@ class Weigh(Relaxing, name="align weigh"):
     weights of this round these are taken instead.
     """
 
+    example = "./alignment --round 1"
+
     motion: float = opt(0.3, "How far processes move between sections, as a share of the distance.")
 
     def check(self) -> None:
@@ -166,6 +168,8 @@ class Settle(Solving, name="align settle"):
     Sections that no link connects are told in ``report.json``; each such piece stays where the rough maps have it.
     Where ``locked`` holds displacements of this round these are taken instead.
     """
+
+    example = "./alignment --round 1"
 
     coarsening: int = opt(4, "Nodes along x and y that become one.")
 
@@ -248,6 +252,8 @@ class Loosen(Solving, name="align loosen"):
     between those of sweep 1 along z). Where tissue would fold, sections are made stiffer.
     """
 
+    example = "./alignment --round 1 --sweep 2"
+
     sweep: Literal[1, 2] = opt(1, "Which of the two sweeps.")
     sections: int = opt(16, "Sections of a subdomain.")
 
@@ -320,6 +326,8 @@ class Loosen(Solving, name="align loosen"):
 class Invert(Relaxing, name="align invert"):
     """Turn displacements round: for each node of the volume, from where what is there came. A chunk a task."""
 
+    example = "./alignment --round 1"
+
     def places(self, io: IO) -> tuple[str, ...]:
         """The layer of inverse displacements."""
         return (self.folder("inverse"),)
@@ -358,6 +366,8 @@ class Invert(Relaxing, name="align invert"):
 @dataclass(frozen=True, kw_only=True)
 class Relax(Solving, Chain, name="align relax"):
     """Find the displacements of a round from what `align flow` measured: weigh, settle, loosen twice, invert."""
+
+    example = "./alignment --round 1 -p 4"
 
     motion: float = opt(0.3, "How far processes move between sections, as a share of the distance.")
     coarsening: int = opt(4, "Nodes along x and y that become one where all sections are solved at once.")

@@ -40,6 +40,8 @@ class AlignRender(ShownSections, name="align render"):
     Refused are alignments that `align check` did not pass.
     """
 
+    example = "./alignment ./em --num-mips 3 -p 4"
+
     alignment: LayerUrl = arg("Folder of the alignment.")
     layer: LayerUrl = arg("Layer to create.")
     image: Layer | None = opt(

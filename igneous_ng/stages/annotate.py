@@ -32,6 +32,8 @@ _EXACT = 1 << 24  # integers up to here are floats of 4 bytes
 class Survey(Asked, name="annotate survey"):
     """Look at annotations: how many there are, how far they go, what their columns hold. `annotate build` runs it."""
 
+    example = "./synapses ./annotations"
+
     def prepare(self, io: IO) -> None:
         """Enter what is asked for, in full."""
         desk = Annotating(io, self.layer)
@@ -91,6 +93,8 @@ def _stretch(found: dict[str, Any], points: Array) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Framing(Step, name="annotate frame"):
     """Settle what annotations are, where they lie, and how the source is cut. `annotate build` runs it."""
+
+    example = "./annotations"
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before all was looked at."""
@@ -152,6 +156,8 @@ def _ends(request: Mapping[str, Any], looks: Sequence[Any]) -> tuple[list[int], 
 class Counting(Step, name="annotate count"):
     """Count annotations in the cells of a fine grid, and their bytes. `annotate build` runs it."""
 
+    example = "./annotations"
+
     def prepare(self, io: IO) -> None:
         """Refuse to begin before it is settled what there is."""
         self.desk(io).need("frame", "annotate frame")
@@ -192,6 +198,8 @@ class Counting(Step, name="annotate count"):
 class Planning(Step, name="annotate plan"):
     """Settle which annotations are seen from how far, and how files are cut. `annotate build` runs it."""
 
+    example = "./annotations"
+
     def prepare(self, io: IO) -> None:
         """Refuse to begin before all are counted."""
         self.desk(io).need("count", "annotate count")
@@ -224,6 +232,8 @@ class Planning(Step, name="annotate plan"):
 @dataclass(frozen=True, kw_only=True)
 class Spreading(Step, name="annotate spread"):
     """Deal annotations out to the shards in which they will lie. `annotate build` runs it."""
+
+    example = "./annotations"
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before shards are known."""
@@ -259,6 +269,8 @@ class Spreading(Step, name="annotate spread"):
 @dataclass(frozen=True, kw_only=True)
 class Writing(Step, name="annotate write"):
     """Write the shards of a layer of annotations, and its info at last. `annotate build` runs it."""
+
+    example = "./annotations"
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before all is dealt out."""
@@ -332,6 +344,8 @@ class Build(Asked, Chain, name="annotate build"):
     Each annotation has a rank that looks random. Levels take ranks, the same in all cells, so that what is seen from
     afar has the true density.
     """
+
+    example = "./synapses ./annotations --resolution 4,4,40"
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Look, settle, count, plan, deal out, write."""

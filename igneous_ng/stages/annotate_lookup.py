@@ -82,6 +82,8 @@ class Looking(Stage):
 class Place(Looking, name="annotate place"):
     """Find out which rows of an annotation table lie in which block of a segmentation, for `annotate look`."""
 
+    example = "./notes ./seg 3"
+
     def prepare(self, io: IO) -> None:
         """Refuse what cannot be looked up."""
         arrow()
@@ -125,6 +127,8 @@ class Place(Looking, name="annotate place"):
 @dataclass(frozen=True, kw_only=True)
 class Look(Looking, name="annotate look"):
     """Look up the segments under rows that `annotate place` put in blocks; `annotate lookup` does both."""
+
+    example = "./notes ./seg 3"
 
     def units(self, io: IO) -> range:
         """The blocks that have rows."""
@@ -208,6 +212,8 @@ class LookUp(Looking, Chain, name="annotate lookup"):
     table of labels, as after proofreading. A row outside of the layer gets 0. The result is in lookups/DIR of the
     table, a Parquet file for each block, and `annotate table read TABLE --lookup DIR` shows it beside the rows.
     """
+
+    example = "./notes ./seg 3"
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Rows by block, then their segments."""

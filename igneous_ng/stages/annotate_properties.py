@@ -40,6 +40,8 @@ class Properties(Stage, name="annotate properties"):
     smaller segment.
     """
 
+    example = "./seg --tables types.csv --label name"
+
     layer: LayerUrl = arg("Segmentation.")
     tables: tuple[Layer, ...] = opt((), "Tables of segments.")
     dir: str = opt("properties", "Folder to write, in the layer.")

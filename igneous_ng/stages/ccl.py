@@ -63,6 +63,8 @@ class Label(Labelling, name="ccl label"):
     leaves out is background.
     """
 
+    example = "./mask ./components --connectivity 26"
+
     def prepare(self, io: IO) -> None:
         """Write the plan that all phases follow."""
         Desk(io, self.layer).begin(self._plan(io))
@@ -145,6 +147,8 @@ class Join(Phase, Joining, name="ccl join"):
     A node keeps only what touches its outer faces, so no task ever holds a list of all components.
     """
 
+    example = "./components --level 1"
+
     first = "label"
 
 
@@ -154,6 +158,8 @@ class Spread(Phase, Spreading, name="ccl spread"):
 
     It begins below the top; a tree of one level needs none.
     """
+
+    example = "./components --level 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +185,8 @@ class Rank(Dusting, name="ccl rank"):
 
     Numbers are 1, 2, 3 ... in the order of first voxels, x fastest, whatever the cells were.
     """
+
+    example = "./components --level 1"
 
     level: int = opt(1, "1 for lines, then 2 for slabs.")
 
@@ -248,6 +256,8 @@ class Relabel(Writing, name="ccl relabel"):
     Labels are those of `ccl rank`, as uint32, or as uint64 where there are more than that can count.
     """
 
+    example = "./components --dust 100"
+
     def prepare(self, io: IO) -> None:
         """Write the info of the layer."""
         io.create_layer(self.layer, self._info(io))
@@ -304,6 +314,8 @@ class Auto(Writing, Labelling, Chain, name="ccl auto"):
     numbered 1, 2, 3 ... by their first voxels, x fastest: the labels do not depend on the cells. What a mask leaves
     out is background.
     """
+
+    example = "./mask ./components --connectivity 26 -p 4"
 
     layer: LayerUrl = arg("Layer to create.")
 

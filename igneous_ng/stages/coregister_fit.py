@@ -36,6 +36,8 @@ class Fit(Stage, name="coregister fit"):
     It holds displacements at the nodes, in voxels of mip 0 of FIXED, to be applied before the affine part.
     """
 
+    example = "./to-light --round 1"
+
     folder: LayerUrl = arg("Folder of the two volumes.")
     round: int = opt(1, "Which round's matches.")
     bend: float = opt(0.3, "How much the field bends from node to node, in voxels of FIXED; less is stiffer.")

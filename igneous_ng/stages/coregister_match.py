@@ -41,6 +41,8 @@ class Matching(Stage, name="coregister match"):
     its peak to a part of a voxel. Each task matches 6 x 6 x 6 blocks.
     """
 
+    example = "./to-light --round 1 --mip 1"
+
     folder: LayerUrl = arg("Folder of the two volumes, where `coregister rough` has begun.")
     round: int = opt(1, "Which round this is; it goes on from the map of the one before.")
     mip: int = opt(0, "Level of FIXED at which they are compared.")

@@ -28,6 +28,8 @@ class Points(Stage, name="coregister points"):
     field folds, so that it lies nowhere, becomes nan.
     """
 
+    example = "./to-light synapses.csv moved.csv --to fixed"
+
     folder: LayerUrl = arg("Folder of the two volumes.")
     file: LayerUrl = arg("Table of points.")
     out: LayerUrl = arg("Table to write.")

@@ -36,6 +36,8 @@ class Render(Shown, name="coregister render"):
     MOVING is shown, such as its segmentation.
     """
 
+    example = "./to-light ./moved --num-mips 2"
+
     folder: LayerUrl = arg("Folder of the two volumes.")
     layer: LayerUrl = arg("Layer to create.")
     round: int = opt(2, "The round whose map is applied; 0 is the first guess.")

@@ -43,6 +43,8 @@ class Rough(Stage, name="coregister rough"):
     images. Where no place is clearly better than others it fails and says so.
     """
 
+    example = "./light ./em ./to-light --turns turns"
+
     moving: LayerUrl = arg("Layer that is brought to the other.")
     fixed: LayerUrl = arg("Layer that stays as it is.")
     folder: LayerUrl = arg("Folder to create, for all that is learnt about the two.")

@@ -43,6 +43,8 @@ class EvalAlign(Stage, name="eval align"):
     All are in pixels, of all tissue and of that which no fault is near.
     """
 
+    example = "./alignment ./truth --round 1"
+
     makes_data = False
 
     alignment: LayerUrl = arg("Folder of the alignment.")

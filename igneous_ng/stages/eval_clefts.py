@@ -32,6 +32,8 @@ class EvalClefts(Stage, name="eval clefts"):
     all others, their number is told as `cut`, and the mean distances are too small; where none is, they are exact.
     """
 
+    example = "./clefts ./truth ./cleft-scores"
+
     found: LayerUrl = arg("Layer of clefts that were found.")
     truth: LayerUrl = arg("Layer of true clefts, of the same resolution.")
     layer: LayerUrl = arg("Folder to write clefts.json to.")

@@ -104,6 +104,8 @@ class Overlaps(Evaluating, name="eval overlaps"):
     Level 0 counts cells; the levels above add up, each task a part of the labels: of the objects, then of the segments.
     """
 
+    example = "./seg ./truth ./scores"
+
     level: int = opt(0, "0 counts cells; 1 and above add up.")
 
     def check(self) -> None:
@@ -234,6 +236,8 @@ class Scores(Step, name="eval scores"):
     that merge the most, with what they are made of, and where.
     """
 
+    example = "./scores --level 0"
+
     level: int = opt(0, "0 sums parts of the tables; 1 and above add up.")
 
     def prepare(self, io: IO) -> None:
@@ -300,6 +304,8 @@ class Errors(Step, name="eval errors"):
     The means of its two channels, weighted by the voxels counted in each block, are the two parts of the variation of
     information. Voxels that no segment holds count as one segment.
     """
+
+    example = "./scores"
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before the scores are known; write the info of the map."""
@@ -371,6 +377,8 @@ class EvalSegmentation(Evaluating, Chain, name="eval segmentation"):
 
     Writes `scores.json`, and a layer whose two channels show where objects are split, and where segments merge.
     """
+
+    example = "./seg ./truth ./scores -p 4"
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Cells, each level of the shuffle, each level of sums, the map."""

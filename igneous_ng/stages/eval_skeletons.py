@@ -86,6 +86,8 @@ class Nodes(OnSkeletons, name="eval nodes"):
     segment holds. A node outside of the segmentation lies in no segment.
     """
 
+    example = "./seg ./truth/skeletons ./runs"
+
     level: int = opt(0, "0 looks up nodes; 1 and above add up.")
 
     def check(self) -> None:
@@ -185,6 +187,8 @@ def _packed(found: list[Skeleton], segments: Array) -> dict[str, Array]:
 class RunLengths(OnSkeletons, name="eval runs"):
     """Measure the runs of each skeleton, and the expected run length of all: after all levels of `eval nodes`."""
 
+    example = "./seg ./truth/skeletons ./runs"
+
     def prepare(self, io: IO) -> None:
         """Refuse to begin before it is known which segments merge."""
         self.need(io, f"nodes-{self.table(io).shuffle.top}")
@@ -274,6 +278,8 @@ class EvalSkeletons(OnSkeletons, Chain, name="eval skeletons"):
     Writes `run_lengths.json`: the expected run length in nm, what it would be without errors, and of edges of the true
     skeletons how many, and of what length, are correct, split, merged and omitted; and the skeletons that lose most.
     """
+
+    example = "./seg ./truth/skeletons ./runs"
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Nodes, each level of the shuffle, runs."""

@@ -29,6 +29,8 @@ class EvalStitch(Stage, name="eval stitch"):
     tiles show of one place, and of the matches that were accepted. All are in pixels.
     """
 
+    example = "./montage ./truth"
+
     makes_data = False
 
     montage: LayerUrl = arg("Montage that is solved.")

@@ -80,6 +80,8 @@ class Sites(Matches, name="eval groups sites"):
     for. Labels are looked up in the segmentation, if one is given; outside of it there are none.
     """
 
+    example = "./synapses ./truth ./synapse-scores"
+
     def prepare(self, io: IO) -> None:
         """Write the plan; SpecError where the tables cannot be compared."""
         if self.segmentation:
@@ -175,6 +177,8 @@ class Step(Stage):
 class Candidates(Step, name="eval groups candidates"):
     """Tie what may be the same, in each cell: clefts that are near, and partners that are."""
 
+    example = "./synapse-scores"
+
     def prepare(self, io: IO) -> None:
         """Refuse to begin before all is gathered."""
         self.desk(io).need("sites", f"eval groups sites ... {self.layer}")
@@ -202,12 +206,16 @@ class Candidates(Step, name="eval groups candidates"):
 class Join(Step, Joining, name="eval groups join"):
     """Join groups of what may be the same over cells, one level of the tree at a time, upwards from 1."""
 
+    example = "./synapse-scores --level 1"
+
     first = "candidates"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread(Step, Spreading, name="eval groups spread"):
     """Tell the cells which groups their clefts are in, one level of the tree at a time, downwards to 1."""
+
+    example = "./synapse-scores --level 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +224,8 @@ class Match(Step, name="eval matches"):
 
     Writes `scores.json`: precision, recall and F1 of clefts and of partners, for each threshold.
     """
+
+    example = "./synapse-scores"
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before groups are known."""
@@ -307,6 +317,8 @@ class Outcomes(Step, name="eval outcomes"):
     that is.
     """
 
+    example = "./synapse-scores"
+
     def prepare(self, io: IO) -> None:
         """Refuse to begin before all is matched."""
         self.desk(io).need("matches", f"eval matches {self.layer}")
@@ -380,6 +392,8 @@ class EvalSynapse(Matches, Chain, name="eval synapse"):
     the same; the cost is the mean of both distances, and the sum of costs is least. Writes `scores.json`, of several
     thresholds of the score, and what became of each synapse.
     """
+
+    example = "./synapses ./truth ./synapse-scores --distance 300"
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Gather, tie, up the tree, down the tree, match, write."""

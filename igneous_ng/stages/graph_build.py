@@ -128,6 +128,8 @@ class Remap(Deciding, name="graph remap"):
     .npy one array [n, 2]. Segments that it does not name stay; to become 0 is to be left out.
     """
 
+    example = "./synapses ./graph --remap ./corrections.csv"
+
     def units(self, io: IO) -> range:
         """The file."""
         return range(1)
@@ -163,6 +165,8 @@ class Take(Deciding, name="graph take"):
 
     Writes the table of the cell, and its rows by the hash of either segment.
     """
+
+    example = "./synapses ./graph"
 
     def units(self, io: IO) -> range:
         """The numbers of the cells."""
@@ -217,6 +221,8 @@ class Take(Deciding, name="graph take"):
 class Shuffling(Of, name="graph shuffle"):
     """Bring together what 64 groups of cells have of one part of the segments, one level after the other."""
 
+    example = "./graph --level 1"
+
     level: int = opt(1, "Level of the shuffle; 1 reads what `graph take` left.")
 
     def prepare(self, io: IO) -> None:
@@ -259,6 +265,8 @@ class Shuffling(Of, name="graph shuffle"):
 @dataclass(frozen=True, kw_only=True)
 class Sort(Of, name="graph sort"):
     """Write the tables of each part of the segments: synapses, edges and nodes, and compressed sparse rows."""
+
+    example = "./graph"
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before the shuffle is finished."""
@@ -310,6 +318,8 @@ class Sort(Of, name="graph sort"):
 class Publish(Of, name="graph publish"):
     """Write the manifest of a version, by which readers find it: what it is made of, and how much it has."""
 
+    example = "./graph --tag 2026-01"
+
     def prepare(self, io: IO) -> None:
         """Refuse to begin before all parts are there."""
         self.made(io).need("sort", f"graph sort {self.graph}")
@@ -357,6 +367,8 @@ class Build(Deciding, Chain, name="graph build"):
     With --remap the segments are renamed, by a table as `segment remap` takes, so that proofreading needs a version
     more and no detection. Rows without a partner, doubles and autapses are no edges; autapses are counted.
     """
+
+    example = "./synapses ./graph --tag 2026-01"
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """A file of labels in parts, cells, the levels of the shuffle, parts, the manifest."""

@@ -31,6 +31,8 @@ class Blackout(Masked, name="image blackout"):
     written back by the one task that owns it; other chunks of the layer are not touched.
     """
 
+    example = "./em --box 0:256,0:256,10:12 --mips 0,1"
+
     layer: LayerUrl = arg("Layer to change.")
     box: Box | None = opt(None, "What to fill, in voxels of level 0; with a mask, by default all.")
     mips: tuple[int, ...] = opt((0,), "Levels to change; the others keep what they show.")

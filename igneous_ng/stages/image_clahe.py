@@ -27,6 +27,8 @@ class Clahe(Deriving, name="contrast clahe"):
     whole tiles around its own voxels. So any cell gives the bytes of the whole section at once.
     """
 
+    example = "./em ./even --clip 2"
+
     tile: tuple[int, int] = opt((256, 256), "Sides of a tile in voxels, x,y; rounded so that tiles divide a section.")
     clip: float = opt(3.0, "How many times the mean a value may count: the steepest slope. 1 changes little.")
     zeros: bool = opt(False, "Count and change zeros, too; by default they are taken for what is missing.")

@@ -34,6 +34,8 @@ class Measure(Masked, name="contrast measure"):
     same seed gives the same counts, and some chunk of each section is read.
     """
 
+    example = "./em --coverage 0.1"
+
     layer: LayerUrl = arg("Layer to measure.")
     mip: int = opt(0, "Level to read; the counts of coarser levels are cheap, but of averages.")
     coverage: float = opt(1.0, "The fraction of the chunks of each slab of sections that is read.")
@@ -136,6 +138,8 @@ class Apply(Deriving, name="contrast apply"):
     smoothed by medians over neighbouring sections. A section has one table for its values, the same in all cells.
     Sections of nothing, or of a single value, take the limits of their neighbours in the window, or stay as they are.
     """
+
+    example = "./em ./even --lower 0.01 --upper 0.01"
 
     lower: float = opt(0.01, "The fraction of the voxels of a section that may become black.")
     upper: float = opt(0.01, "The fraction of the voxels of a section that may become white.")

@@ -43,6 +43,8 @@ class Count(Voxels, Level, name="image count"):
     counted.
     """
 
+    example = "./seg --mip 1"
+
     def cell_bytes(self, cell: Box, io: IO) -> int:
         """The voxels, sorted, and the mask."""
         volume = self.volume(io)
@@ -68,6 +70,8 @@ class Count(Voxels, Level, name="image count"):
 @dataclass(frozen=True, kw_only=True)
 class CountAll(Voxels, Chain, name="image census"):
     """Count the voxels of every label, exactly, into a table beside the layer: all levels of `image count`."""
+
+    example = "./seg --mip 1 -p 4"
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Cells, then each level of the shuffle."""

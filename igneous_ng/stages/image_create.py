@@ -26,6 +26,8 @@ class Create(Stage, name="image create"):
     Workers read only their own window of the source, so all of them must see it under the same path.
     """
 
+    example = "em.npy ./em --axes zyx --resolution 8,8,40 -p 2"
+
     source: LayerUrl = arg("File, folder or glob to read.")
     layer: LayerUrl = arg("Layer to create.")
     resolution: Vec3f = opt((1.0, 1.0, 1.0), "Size of a voxel in nm, x,y,z; may be fractional.")

@@ -29,6 +29,8 @@ class Delete(Stage, name="image delete"):
     one level must stay; to remove a layer, remove its folder.
     """
 
+    example = "./em --keys 8_8_40 --box 0:512,0:512,0:64"
+
     layer: LayerUrl = arg("Layer to remove from.")
     keys: tuple[str, ...] = opt((), "Keys of the levels to remove, or to remove chunks of, as info names them.")
     box: Box | None = opt(None, "Only chunks wholly inside, in voxels of the first of these levels; levels stay.")

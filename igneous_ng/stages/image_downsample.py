@@ -30,6 +30,8 @@ class Downsample(Masked, name="image downsample", version=2):
     a mask leaves out of the level read is pooled as zeros; --sparse pools as if it were not there.
     """
 
+    example = "./em --num-mips 3 -p 4"
+
     layer: LayerUrl = arg("Layer to extend.")
     mip: int = opt(0, "Level to read.")
     num_mips: int = opt(1, "How many levels to make above it: in one pass, or in several where memory is short.")

@@ -29,6 +29,8 @@ class Export(Masked, name="image export"):
     out is written as zeros.
     """
 
+    example = "./em em.tif --roi 0:512,0:512,0:64"
+
     layer: LayerUrl = arg("Layer to read.")
     dest: LayerUrl = arg("File (hdf5, npy) or folder (tiff, ome-zarr) to write.")
     format: Literal["tiff", "hdf5", "npy", "ome-zarr-0.4", "ome-zarr-0.5"] = opt("tiff", "What to write.")

@@ -23,6 +23,8 @@ class Quantize(Deriving, name="image quantize"):
     Values below 0 become 0 and those above 1 become 255; how many these are is noted. A NaN is refused.
     """
 
+    example = "./probability ./evidence --channel 1"
+
     channel: int | None = opt(None, "The channel to write; by default all.")
 
     def made(self, io: IO) -> Info:

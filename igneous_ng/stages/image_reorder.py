@@ -27,6 +27,8 @@ class Reorder(Deriving, name="image reorder"):
     each new z the old one, or null. It is copied into the new layer, so later changes of the file do no harm.
     """
 
+    example = "./em ./ordered --order 0,2,1,3"
+
     order: tuple[int, ...] = opt((), "The z of the source's sections, in their new order.")
     mapping: Layer | None = opt(None, "URL or path of a JSON file that says the order.")
     repeat: bool = opt(False, "Allow sections of the source to appear more than once.")

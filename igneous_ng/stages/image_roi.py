@@ -23,6 +23,8 @@ class Roi(Masked, name="image roi"):
     mask leaves out is empty.
     """
 
+    example = "./em --mip 3"
+
     layer: LayerUrl = arg("Layer to look at.")
     mip: int | None = opt(None, "Mip level to look at; the coarsest by default.")
     faint: float = opt(0.0, "Values up to this are empty.")

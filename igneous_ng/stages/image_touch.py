@@ -26,6 +26,8 @@ class Touch(Stage, name="image touch"):
     stored again on the way, in the same encoding: their voxels do not change.
     """
 
+    example = "./em --mips 0,1"
+
     layer: LayerUrl = arg("Layer to look at.")
     mips: tuple[int, ...] = opt((0,), "Levels to look at.")
     allow_missing: bool = opt(False, "Count missing chunks instead of failing.")

@@ -35,6 +35,8 @@ class Transfer(Masked, name="image transfer"):
     over the source, leaves out becomes zero.
     """
 
+    example = "./em s3://bucket/em --chunk 128,128,64 --sharded -p 4"
+
     source: LayerUrl = arg("Layer to read.")
     layer: LayerUrl = arg("Layer to create, or to extend by coarser levels.")
     format: Literal["precomputed", "zarr", "n5", "graphene", "bossdb"] = opt(

@@ -26,6 +26,8 @@ class Copy(Stage, name="ingest copy"):
     archive with `archive` when all is done, so that nothing writes there any more.
     """
 
+    example = "./montage /archive/tiles -p 4"
+
     montage: LayerUrl = arg("Folder of the montage, in which `ingest verify` has looked at the files.")
     archive: LayerUrl = arg("Folder to copy to; it must not lie in that of the files, nor hold it.")
 

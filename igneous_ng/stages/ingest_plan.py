@@ -33,6 +33,8 @@ class Plan(Stage, name="ingest plan"):
     `igneous-ng ingest formats` lists the formats.
     """
 
+    example = "/microscope/run7 ./montage --format sbemimage"
+
     source: LayerUrl = arg("Folder or file that describes the tiles.")
     montage: LayerUrl = arg("Folder of all that is learnt about the tiles; not in the source.")
     format: str = opt("folder", "Which program or microscope wrote the source; see `ingest formats`.")

@@ -34,6 +34,8 @@ class Register(Stage, name="ingest register"):
     `drop` it, or `move` its first pixel to x, y in nm. Everything that `stitch` reads is written here.
     """
 
+    example = "./montage --overrides fixes.jsonl"
+
     montage: LayerUrl = arg("Folder of the montage, in which `ingest verify` has looked at the files.")
     overrides: Layer | None = opt(None, "File of what the operator says of tiles; it always wins.")
     pixel: float | None = opt(

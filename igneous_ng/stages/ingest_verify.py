@@ -32,6 +32,8 @@ class Verify(Stage, name="ingest verify"):
     A file that cannot be used is a finding and fails nothing; `ingest register` decides what becomes of it.
     """
 
+    example = "./montage -p 4"
+
     montage: LayerUrl = arg("Folder of the montage, in which `ingest plan` has written the manifest.")
 
     def home(self) -> str:

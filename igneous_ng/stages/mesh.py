@@ -62,6 +62,8 @@ class MeshForge(Forging, name="mesh forge"):
     what `mesh merge` joins does not depend on how the layer was divided. Surfaces close where the layer ends.
     """
 
+    example = "./seg --mip 1 -p 4"
+
     kind: ClassVar[str] = "mesh"
 
     dir: str = opt("mesh", "Folder of the meshes, inside the layer.")
@@ -112,6 +114,8 @@ class MeshMerge(Merging, name="mesh merge"):
 
     Objects are simplified whole (Garland & Heckbert 1997), so no seam is left where cells met. Their topology is kept.
     """
+
+    example = "./seg --dust 1000 -p 4"
 
     kind: ClassVar[str] = "mesh"
     type: ClassVar[str] = files.TYPE

@@ -24,6 +24,8 @@ class MeshTransfer(Stage, name="mesh transfer"):
     They are shown there when all are written. The source must not change meanwhile.
     """
 
+    example = "./seg s3://bucket/seg"
+
     source: LayerUrl = arg("Layer whose meshes are copied.")
     layer: LayerUrl = arg("Layer to copy them to.")
     dir: str = opt("mesh", "Folder of the meshes, inside both layers.")
@@ -82,6 +84,8 @@ class MeshTransfer(Stage, name="mesh transfer"):
 class MeshConvert(Stage, name="mesh convert"):
     """Write meshes as files that other programs read: Wavefront OBJ, PLY, or glTF."""
 
+    example = "./seg ./files --labels 17,42 --format ply"
+
     layer: LayerUrl = arg("Layer whose meshes are read.")
     dest: LayerUrl = arg("Folder to write to; a file is called by its label.")
     labels: tuple[int, ...] = opt((), "The labels to write, one or more.")
@@ -127,6 +131,8 @@ class MeshDelete(Stage, name="mesh delete"):
 
     When all go, the layer ceases to name them before the first is removed. Pieces that `mesh forge` left stay.
     """
+
+    example = "./seg --labels 17,42"
 
     layer: LayerUrl = arg("Layer whose meshes are removed.")
     dir: str = opt("mesh", "Folder of the meshes, inside the layer.")

@@ -34,6 +34,8 @@ class RecordsCompact(Stage, name="records compact"):
     lines are removed when the file was read back and has each of them. Runs of this stage itself stay as they are.
     """
 
+    example = "./seg"
+
     makes_data: ClassVar[bool] = False
 
     layer: LayerUrl = arg("Layer whose runs these are.")

@@ -32,6 +32,8 @@ class Verify(Stage, name="records verify"):
     units. Runs that go on meanwhile, and what they replace, may be taken for wrong.
     """
 
+    example = "./seg --sample 0.01"
+
     makes_data: ClassVar[bool] = False
 
     layer: LayerUrl = arg("Layer to verify.")

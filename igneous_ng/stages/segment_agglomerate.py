@@ -93,6 +93,8 @@ class Decide(Deciding, name="segment decide"):
     `segment agglomerate` runs them all. The same name can be decided again only in the same way.
     """
 
+    example = "./supervoxels --thresholds 0.5,0.3"
+
     def prepare(self, io: IO) -> None:
         """Write the plan, if the graph is there and has what the linkage needs."""
         known = Supervoxels(io, self.layer)
@@ -148,6 +150,8 @@ class Merge(Level, name="segment merge"):
     What a node knows in part only goes up, with the edges between; so the result is that of the whole volume at once.
     """
 
+    example = "./supervoxels --level 0"
+
     def prepare(self, io: IO) -> None:
         """Refuse to begin before the level below is finished, or the step before."""
         work = self.at_work(io)
@@ -186,6 +190,8 @@ class Spread(Level, name="segment spread"):
 
     At level 0 the graphs of the next step are written, or after the last one the segment of each supervoxel.
     """
+
+    example = "./supervoxels --level 0"
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before the level above knows."""
@@ -234,6 +240,8 @@ class Agglomerate(Deciding, Chain, name="segment agglomerate"):
     thresholds before the last. They are called by their smallest supervoxels and kept with the supervoxels, for
     `segment relabel`.
     """
+
+    example = "./supervoxels --thresholds 0.5,0.3 -p 4"
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Decide; then, for each threshold, merge upwards and spread downwards."""

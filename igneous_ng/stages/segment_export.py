@@ -41,6 +41,8 @@ class Export(Stage, name="segment export"):
     weakest.
     """
 
+    example = "./supervoxels ./pychunkedgraph"
+
     supervoxels: LayerUrl = arg("Layer of supervoxels.")
     dest: LayerUrl = arg("Folder to write.")
     agglomeration: str = opt("default", "Name of the agglomeration whose segments are written.")

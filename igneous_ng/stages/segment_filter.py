@@ -56,6 +56,8 @@ class Tally(Measuring, Level, name="segment tally"):
     background counts as a label. The last level is the table, beside the layer, that `segment filter` reads.
     """
 
+    example = "./seg"
+
     def cell_bytes(self, cell: Box, io: IO) -> int:
         """A cell, a voxel around it, and its labels."""
         return cell.grow((1, 1, 1), (0, 0, 0)).voxels * (3 * self.volume(io).voxel_bytes + _PER_VOXEL)
@@ -73,6 +75,8 @@ class Tally(Measuring, Level, name="segment tally"):
 class Measure(Measuring, Chain, name="segment measure"):
     """Measure every label into a table beside the layer: all levels of `segment tally`."""
 
+    example = "./seg -p 4"
+
     def steps(self, io: IO) -> Iterator[Stage]:
         """Cells, then each level of the shuffle."""
         return (self.step(Tally, level=level) for level in self.levels(io))
@@ -87,6 +91,8 @@ class Filter(Stage, name="segment filter"):
     labels: they stay. The table is in parts, in the folder filters/DIR of the layer: columns old, new and reason (bits:
     1 small, 2 border, 4 large, 8 hole) of what does not stay, large and voxels of likely mergers.
     """
+
+    example = "./seg --min-size 1000"
 
     layer: LayerUrl = arg("Layer of labels, measured.")
     dir: str = opt("default", "Name of the table, in the folder filters of the layer.")

@@ -48,6 +48,8 @@ class Fill(Flooding, name="segment flood fill"):
     `segment flood auto` runs them all.
     """
 
+    example = "./em ./seg --model ./flood-model"
+
     def prepare(self, io: IO) -> None:
         """Find how bright the image is, and write the plan that all phases follow."""
         volume, card = self.volume(io), self.card(io)
@@ -163,6 +165,8 @@ class Join(Phase, Joining, name="segment flood join"):
     of its voxels there in common with the other.
     """
 
+    example = "./seg --level 1"
+
     first = "fill"
 
 
@@ -172,6 +176,8 @@ class Spread(Phase, Spreading, name="segment flood spread"):
 
     It begins below the top; a tree of one level needs none.
     """
+
+    example = "./seg --level 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +195,8 @@ class Relabel(Writing, Phase, name="segment flood relabel"):
     An object's label is the place in the volume of its first voxel, x fastest, counted from 1, as uint64: so labels
     tell nothing of cells. Objects that have too few voxels, all cells together, are left out.
     """
+
+    example = "./seg"
 
     def prepare(self, io: IO) -> None:
         """Write the info of the layer, once the tree is done."""
@@ -249,6 +257,8 @@ class Auto(Writing, Flooding, Chain, name="segment flood auto"):
     Each task fills a cell and an overlap around it; what is one object in the overlap is one object, wherever it goes.
     The result does not depend on the order of tasks; it may, a little, on the cells, as the model sees no farther.
     """
+
+    example = "./em ./seg --model ./flood-model --device auto"
 
     layer: LayerUrl = arg("Layer to create.")
 

@@ -34,6 +34,8 @@ class Graph(Stage, name="segment graph"):
     Also found are the edges that must be taken: where a voxel's best face leads into another leaf.
     """
 
+    example = "./supervoxels -p 4"
+
     layer: LayerUrl = arg("Layer of supervoxels that `segment watershed` made.")
     histogram: bool = opt(False, "Also count faces by affinity, in 32 bins, for agglomeration by quantiles.")
 

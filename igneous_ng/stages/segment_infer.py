@@ -51,6 +51,8 @@ class Infer(Masked, name="segment infer"):
     `cleft`, says of the sides of synapses, is for `synapse detect` and `synapse assign`.
     """
 
+    example = "./em ./affinities --model net -p 2"
+
     image: LayerUrl = arg("Layer of the image, of one channel.")
     layer: LayerUrl = arg(
         "Layer to create: uint8, three channels of affinities, one of boundaries, or one of each class."

@@ -83,6 +83,8 @@ class Relabel(Stage, name="segment relabel"):
     places. Coarser levels are made by `image downsample`.
     """
 
+    example = "./supervoxels ./seg -p 4"
+
     supervoxels: LayerUrl = arg("Layer of supervoxels.")
     layer: LayerUrl = arg("Layer to create.")
     agglomeration: str = opt("default", "Name of the agglomeration whose segments are written.")

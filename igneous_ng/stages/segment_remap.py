@@ -30,6 +30,8 @@ class Table(Stage, name="segment table"):
     .npy one array [n, 2]. Rows are not followed one after the other: if a becomes b and b becomes c, a is b.
     """
 
+    example = "corrections.csv ./corrected"
+
     table: LayerUrl = arg("File that says what labels become: .json, .csv, .npz or .npy.")
     layer: LayerUrl = arg("Layer to create; the parts are kept in its folder remap.")
 
@@ -81,6 +83,8 @@ class Apply(Renamed, name="segment apply"):
     The new layer has the source's type of label, or the smallest one above that holds all of the table's.
     """
 
+    example = "./seg ./cleaned ./seg/filters/default"
+
     table: LayerUrl = arg("Folder of the table.")
 
     def made(self, io: IO) -> Info:
@@ -129,6 +133,8 @@ class Remap(Renamed, Chain, name="segment remap"):
     .npy one array [n, 2]; tables of millions of rows are npz. Rows are not followed one after the other: if a becomes
     b and b becomes c, a is b. To become 0 is to be dropped.
     """
+
+    example = "./seg ./corrected corrections.csv"
 
     table: LayerUrl = arg("File (.json, .csv, .npz, .npy) or folder that says what labels become.")
 

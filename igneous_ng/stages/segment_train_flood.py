@@ -36,6 +36,8 @@ class TrainFlood(LearningNet, name="segment train flood"):
     `model.onnx` and `model.json`, for `segment flood auto --model`.
     """
 
+    example = "./em ./labels ./flood-model --minutes 60"
+
     rounds: int = opt(20_000, "Rounds of the training: a batch, and all its fields of view.")
     field: Vec3 = opt((25, 25, 25), "Voxels of the field of view; odd.")
     deltas: Vec3 = opt((6, 6, 6), "Voxels by which it moves.")

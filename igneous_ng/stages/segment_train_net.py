@@ -45,6 +45,8 @@ class TrainNet(LearningNet, name="segment train net"):
     `segment infer --model`.
     """
 
+    example = "./em ./labels ./model --minutes 30"
+
     labels: LayerUrl = arg(
         "What its voxels are: a segmentation, 0 being unknown; or numbers of classes, 0 being none, 255 unknown."
     )

@@ -40,6 +40,8 @@ class TrainTrees(Learning, name="segment train trees"):
     to be used by `segment infer --model`.
     """
 
+    example = "./em ./labels ./model --roi 0:256,0:256,0:128"
+
     painted: bool = opt(False, "The labels are painted: 1 is boundary, 2 inside, 0 unknown.")
     samples: int = opt(80_000, "Voxels to learn from, half of them boundary.")
     blocks: int = opt(64, "At most so many blocks are looked at.")

@@ -33,6 +33,8 @@ class Watershed(Masked, name="segment watershed"):
     voxel that is left out here stays out. What a mask leaves out has affinity 0 with everything.
     """
 
+    example = "./affinities ./supervoxels --low 0.05 -p 4"
+
     affinities: LayerUrl = arg("Layer of affinities: 3 channels, or 1 of boundaries; uint8, or float32 from 0 to 1.")
     layer: LayerUrl = arg("Layer of supervoxels to create.")
     mip: int = opt(0, "Level of the affinities to read; it becomes level 0 of the new layer.")

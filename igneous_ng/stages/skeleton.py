@@ -39,6 +39,8 @@ class SkeletonForge(Forging, name="skeleton forge"):
     both sides end at the same voxels, so that `skeleton merge` joins them exactly.
     """
 
+    example = "./seg --mip 1 -p 4"
+
     kind: ClassVar[str] = "skeleton"
 
     dir: str = opt("skeletons", "Folder of the skeletons, inside the layer.")
@@ -219,6 +221,8 @@ class SkeletonMerge(Merging, name="skeleton merge"):
     Loops are cut where they are thinnest, parts that touch are joined, short twigs go, and so do those that only the
     borders of cells made. Vertices have a radius and a type, 1 for the centre of a soma, and what else was forged.
     """
+
+    example = "./seg --tick 1000 -p 4"
 
     kind: ClassVar[str] = "skeleton"
     type: ClassVar[str] = files.TYPE

@@ -69,6 +69,8 @@ class SkeletonTransfer(OnSkeletons, name="skeleton transfer"):
     the new folder when all of it is written.
     """
 
+    example = "./seg s3://bucket/seg"
+
     dest: LayerUrl = arg("Layer, which exists, to copy to.")
     dest_dir: str = opt("", "Folder inside that layer; by default as it is called now.")
     sharded: bool | None = opt(None, "Whether the copy is in shards; by default as they are now.")
@@ -142,6 +144,8 @@ class SkeletonConvert(OnSkeletons, name="skeleton convert"):
     layer does not have are named in the records of the tasks.
     """
 
+    example = "./seg ./swc --labels 17,42"
+
     dest: LayerUrl = arg("Folder to write LABEL.swc to.")
 
     def home(self) -> str:
@@ -179,6 +183,8 @@ class SkeletonDelete(OnSkeletons, name="skeleton delete"):
     A whole folder leaves the `info` of the layer first, so that readers see all of it or nothing. From shards no
     label can be removed.
     """
+
+    example = "./seg --dir skeletons --labels 17,42"
 
     def check(self) -> None:
         """What is removed is named: the default would change when the first task has run."""

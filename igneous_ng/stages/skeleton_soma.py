@@ -33,6 +33,8 @@ class SkeletonSoma(Stage, name="skeleton soma"):
     further out. The level is the finest that memory allows. Run it after `skeleton forge` and before `skeleton merge`.
     """
 
+    example = "./seg --mip 3"
+
     layer: LayerUrl = arg("The segmentation whose objects are made.")
     dir: str = opt("skeletons", "Folder of the pieces, inside the layer.")
     mip: int = opt(0, "Finest level to work on; where memory does not allow it, the next one that it allows.")

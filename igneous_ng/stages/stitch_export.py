@@ -26,6 +26,8 @@ class Export(Stage, name="stitch export"):
     far it is from the solution is said, and kept in `fit/`.
     """
 
+    example = "./montage ./tilespecs"
+
     montage: LayerUrl = arg("Montage whose sections are solved.")
     dest: LayerUrl = arg("Folder to write; z000012.json and so on.")
     format: Literal["render"] = opt("render", "The format.")

@@ -65,6 +65,8 @@ class Flatfield(Intensity, name="stitch flatfield"):
     is 1.
     """
 
+    example = "./montage -p 4"
+
     def places(self, io: IO) -> tuple[str, ...]:
         """The folder of the fields."""
         return (f"{self.montage}/flat",)
@@ -140,6 +142,8 @@ class Balance(Intensity, name="stitch balance"):
     tones lies how dark, middling and bright the section then is, for `stitch levels`.
     """
 
+    example = "./montage"
+
     def places(self, io: IO) -> tuple[str, ...]:
         """The folder of the tones."""
         return (f"{self.montage}/tones",)
@@ -190,6 +194,8 @@ class Shade(Intensity, name="stitch shade"):
     Needs what `stitch solve` wrote; uses the flat fields and tones that there are.
     """
 
+    example = "./montage"
+
     def places(self, io: IO) -> tuple[str, ...]:
         """The folder of the shades."""
         return (f"{self.montage}/shades",)
@@ -235,6 +241,8 @@ class Levels(Intensity, name="stitch levels"):
     over many stay. Needs what `stitch balance` wrote.
     """
 
+    example = "./montage"
+
     def places(self, io: IO) -> tuple[str, ...]:
         """The folder of the levels."""
         return (f"{self.montage}/levels",)
@@ -278,6 +286,8 @@ class All(Intensity, Chain, name="stitch intensity"):
 
     `stitch flatfield` comes long before, for `stitch match` measures the levels of flat pictures.
     """
+
+    example = "./montage -p 4"
 
     shade: bool = opt(False, "Mend shading within tiles, too; where there is none, it adds up to a grey level.")
 

@@ -35,6 +35,8 @@ class Matching(Stage, name="stitch match"):
     Flat fields are applied where `stitch flatfield` has left them. Each task matches 150 pairs of a section.
     """
 
+    example = "./montage --margin 60 -p 4"
+
     montage: LayerUrl = arg("Folder of the montage, in which `ingest register` has listed the tiles.")
     margin: int = opt(100, "How far the stage may err between neighbours, in pixels; at most a quarter of a tile.")
     channel: int = opt(0, "The channel that is compared.")

@@ -29,6 +29,8 @@ class Preview(Rendered, name="stitch preview"):
     With --positions stage it can be made as soon as tiles are registered. A tile that could not be read is left out.
     """
 
+    example = "./montage ./preview"
+
     copies: ClassVar[int] = 2 * BATCH
     """A file of thumbnails, as it is stored, and one of its columns."""
 

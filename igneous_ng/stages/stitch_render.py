@@ -20,6 +20,8 @@ class Render(Rendered, name="stitch render"):
     seen twice. A voxel depends on the tiles that may touch it only, however tasks are cut.
     """
 
+    example = "./montage ./sections --num-mips 4 -p 4"
+
     copies: ClassVar[int] = 3
     """A file, its pixels, and those in order."""
 

@@ -42,6 +42,8 @@ class Solve(Stage, name="stitch solve"):
     neighbours were, and are told.
     """
 
+    example = "./montage --model elastic -p 4"
+
     montage: LayerUrl = arg("Folder of the montage.")
     model: Literal["auto", "translation", "rigid", "affine", "elastic"] = opt(
         "auto", "What tiles may do; auto takes the simplest model that foretells points held out."

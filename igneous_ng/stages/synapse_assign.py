@@ -64,6 +64,8 @@ class Contacts(Nearing, name="synapse contacts"):
     partners, merge join and merge spread (where duplicates are looked for) and table; `synapse assign` runs them all.
     """
 
+    example = "./clefts ./seg ./synapses"
+
     def places(self, io: IO) -> tuple[str, ...]:
         """The contacts."""
         url = Desk(io, self.table).url
@@ -210,6 +212,8 @@ class Partners(Phase, Choosing, name="synapse partners"):
     The presynaptic one has the most evidence for that side; postsynaptic are others that have the most for theirs.
     """
 
+    example = "./synapses"
+
     def places(self, io: IO) -> tuple[str, ...]:
         """The rows, and where duplicates of them would be."""
         url = Desk(io, self.table).url
@@ -272,6 +276,8 @@ class Join(Merging, Joining, name="synapse merge join"):
     A node passes on only those that lie near its outer faces.
     """
 
+    example = "./synapses --level 1"
+
     first = "partners"
 
 
@@ -282,10 +288,14 @@ class Spread(Merging, Spreading, name="synapse merge spread"):
     It begins below the top; a tree of one level needs none.
     """
 
+    example = "./synapses --level 1"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Phase, name="synapse table"):
     """Write the table of synapses: the last phase. No row is dropped: flags say what is odd."""
+
+    example = "./synapses"
 
     def places(self, io: IO) -> tuple[str, ...]:
         """The table."""
@@ -352,6 +362,8 @@ class Assign(Nearing, Choosing, Chain, name="synapse assign"):
 
     The table is the same whatever the cells. `graph build` makes a connectome of it.
     """
+
+    example = "./clefts ./seg ./synapses -p 4"
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Contacts, partners, duplicates where they are looked for, table."""

@@ -75,6 +75,8 @@ class Label(Labelling, name="synapse label"):
     What a mask leaves out is no evidence.
     """
 
+    example = "./evidence ./clefts --threshold 0.5"
+
     def prepare(self, io: IO) -> None:
         """Write the plan that all phases follow."""
         Desk(io, self.layer).begin(self._plan(io))
@@ -222,6 +224,8 @@ class Join(Phase, Joining, name="synapse join"):
     A node keeps only what touches its outer faces, so no task ever holds a list of all clefts.
     """
 
+    example = "./clefts --level 1"
+
     first = "label"
 
 
@@ -231,6 +235,8 @@ class Spread(Phase, Spreading, name="synapse spread"):
 
     It begins below the top; a tree of one level needs none.
     """
+
+    example = "./clefts --level 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +268,8 @@ class Relabel(Judging, name="synapse relabel"):
 
     Labels are locations of first voxels, uint64: they depend neither on the cells nor on other clefts.
     """
+
+    example = "./clefts --min-size 50"
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before the tree is done; write the info of the layer."""
@@ -327,6 +335,8 @@ class Tally(Phase, Climbing, name="synapse tally"):
     kept in a cubic micrometre that no mask leaves out, and the mean of their mean evidence.
     """
 
+    example = "./clefts --level 1"
+
     def highest(self, tree: Tree) -> int:
         """The top."""
         return tree.top
@@ -384,6 +394,8 @@ class Detect(Judging, Labelling, Chain, name="synapse detect"):
     kept by their size, mean and greatest evidence; what is known of each is in the folder synapse/clefts of the layer,
     for `synapse assign`. What a mask leaves out is no evidence.
     """
+
+    example = "./evidence ./clefts --threshold 0.5 -p 4"
 
     layer: LayerUrl = arg("Layer of clefts to create.")
 

@@ -97,6 +97,8 @@ class Read(Importing, name="synapse read"):
     number.
     """
 
+    example = "synapses.csv ./synapses --resolution 4,4,40"
+
     def prepare(self, io: IO) -> None:
         """Find where synapses are, unless that is said, and write the plan."""
         source = Source(io, self.source)
@@ -156,6 +158,8 @@ class Sort(Stage, name="synapse sort"):
 
     A row's id is the location of the voxel of its cleft; of several at one voxel, the first of the file comes first.
     """
+
+    example = "./synapses"
 
     layer: LayerUrl = arg("Folder of the table, as `synapse read` was given.")
 
@@ -232,6 +236,8 @@ class SynapseImport(Importing, Chain, name="synapse import"):
     without a segment on a side, 0, is kept and flagged; a place that is not told is that of the cleft. Whole numbers
     in voxels mean the middles of voxels. The file itself is not changed.
     """
+
+    example = "synapses.csv ./synapses --resolution 4,4,40"
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """Read, sort."""

@@ -38,6 +38,8 @@ class SynthSections(Stage, name="synth sections"):
     centres of 16 by 16 pixels; all in pixels from the first of the stack. The image begins at 0,0,0.
     """
 
+    example = "./specimen/image ./bent --every 4"
+
     image: LayerUrl = arg("Image layer of a registered stack.")
     out: LayerUrl = arg("Folder to create the layers in.")
     every: int = opt(4, "Slices from section to section; 0: the same slice again and again.")

@@ -31,6 +31,8 @@ class SynthTiles(Stage, name="synth tiles"):
     the map of each tile, its gain and offset, and its fault. Tiles that are lost are listed and not there.
     """
 
+    example = "./specimen/image ./tiles --tile 512,512"
+
     image: LayerUrl = arg("Image layer to cut; each of its sections becomes one of tiles.")
     out: LayerUrl = arg("Folder to write to.")
     tile: tuple[int, int] = opt((512, 512), "Pixels of a tile, x,y.")

@@ -28,6 +28,8 @@ class Synth(Stage, name="synth volume"):
     (there 1: presynaptic, 2: postsynaptic), and truth.json and synapses.json, into one folder.
     """
 
+    example = "./specimen --shape 256,256,128 --seed 1"
+
     out: Layer = arg("Folder to create the layers in.")
     shape: Vec3 = opt((256, 256, 128), "Voxels along x,y,z.")
     resolution: Vec3f = opt((10.0, 10.0, 10.0), "Size of a voxel in nm, x,y,z; 1 to 200.")
