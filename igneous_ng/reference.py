@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from igneous_ng import catalog
+from igneous_ng.cli import manual
 from igneous_ng.geometry import Box
 from igneous_ng.stage import Layer, Stage, describe, field_types, plain
 
@@ -45,7 +46,8 @@ def page(cls: type[Stage]) -> str:
     table = "| field | type | default | meaning |\n| --- | --- | --- | --- |\n"
     rows = "".join(_row(field, field_types(cls)[field.name]) for field in dataclasses.fields(cls))
     note = f"\nVersion {cls.version} of the task. Fields are options of the command: `num_mips` is `--num-mips`.\n"
-    return f"{head}    igneous-ng {cls.name} {usage} [OPTIONS]\n\n{table}{rows}{note}"
+    example = f"Example:\n\n    igneous-ng {cls.name} {cls.example}\n\n" if cls.example else ""
+    return f"{head}    igneous-ng {cls.name} {usage} [OPTIONS]\n\n{example}{table}{rows}{note}"
 
 
 def _row(field: dataclasses.Field[Any], hint: Any) -> str:
@@ -85,7 +87,7 @@ def _type(hint: Any) -> dict[str, Any]:
 
 def files() -> dict[str, str]:
     """Every generated file by its name in ``docs/reference``."""
-    made = {"README.md": _index(), "modules.md": modules()}
+    made = {"README.md": _index(), "commands.md": manual.page(), "modules.md": modules()}
     for name in catalog.entries():
         cls, stem = catalog.load(name), name.replace(" ", "-")
         made[f"{stem}.md"], made[f"{stem}.schema.json"] = page(cls), schema(cls)
@@ -117,7 +119,8 @@ def _index() -> str:
         f"| [{name}]({name.replace(' ', '-')}.md) | {entry.summary}{' (a chain of stages)' if entry.chain else ''} |"
         for name, entry in catalog.everything().items()
     ]
-    head = "# Stages\n\nMade by `python -m igneous_ng.reference` from the stages themselves.\n\n"
+    head = "# Stages\n\nMade by `python -m igneous_ng.reference` from the stages themselves. What is no stage, such as\n"
+    head += "`execute`, `status` and `view`, is among the [commands](commands.md).\n\n"
     head += "| stage | |\n| --- | --- |\n"
     return head + "\n".join(rows) + "\n"
 

@@ -61,6 +61,8 @@ def parameter(field: dataclasses.Field[Any], hint: Any) -> click.Parameter:
     if field.default is dataclasses.MISSING:
         return click.Argument([field.name], type=FieldType(hint))
     help_text = field.metadata["help"]
+    if field.name == "memory":  # the one field of all stages that is a size
+        return click.Option([flag], type=Size(), default=field.default, show_default="3G", help=help_text)
     if hint is bool:
         names = [f"{flag}/--no-{flag[2:]}"]
         return click.Option(names, default=field.default, help=help_text, show_default=True)
