@@ -10,6 +10,7 @@ import ast
 import functools
 import importlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,19 @@ def everything() -> dict[str, Entry]:
     return dict(sorted(found.items()))
 
 
+_HEAD = re.compile(r'^class \w+\([^:]*\bname=[^:]*\):\n {4}"""[^"]*"""', re.MULTILINE)
+_NAMED = re.compile(r"^class \w+\([^:]*\bname=", re.MULTILINE)
+
+
+def _classes(source: str) -> list[ast.stmt]:
+    """The stages of a module, if it can be without their bodies: to parse all would take most of a command's time."""
+    heads = [found[0] for found in _HEAD.finditer(source)]
+    whole = len(heads) < len(_NAMED.findall(source))  # some are written otherwise
+    return ast.parse(source if whole else "\n".join(heads)).body
+
+
 def _scan(module: str, path: Path) -> Iterator[Entry]:
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in _classes(path.read_text(encoding="utf-8")):
         if isinstance(node, ast.ClassDef):
             for keyword in node.keywords:
                 if keyword.arg == "name" and isinstance(keyword.value, ast.Constant):
@@ -84,7 +96,7 @@ def decode(raw: Any) -> Stage:
         raise SpecError(f"a task is a JSON object with the name of a stage, got {json.dumps(raw)[:80]}")
     if raw["stage"] not in entries():
         raise VersionError(
-            f"no stage is called {raw['stage']!r} here; {spelling.choices(raw['stage'], entries())}; "
+            f"no stage is called {raw['stage']!r} here; there are: {', '.join(entries())}; "
             "install the version or the package that has it"
         )
     return from_dict(load(raw["stage"]), raw)

@@ -119,7 +119,9 @@ def _index() -> str:
         f"| [{name}]({name.replace(' ', '-')}.md) | {entry.summary}{' (a chain of stages)' if entry.chain else ''} |"
         for name, entry in catalog.everything().items()
     ]
-    head = "# Stages\n\nMade by `python -m igneous_ng.reference` from the stages themselves. What is no stage, such as\n"
+    head = (
+        "# Stages\n\nMade by `python -m igneous_ng.reference` from the stages themselves. What is no stage, such as\n"
+    )
     head += "`execute`, `status` and `view`, is among the [commands](commands.md).\n\n"
     head += "| stage | |\n| --- | --- |\n"
     return head + "\n".join(rows) + "\n"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from igneous_ng import spelling
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 PROGRAM = "igneous-ng"
 
@@ -53,6 +55,8 @@ class Group(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
         """Commands and options that begin so; no command is made for it."""
+        from click.shell_completion import CompletionItem
+
         found = [(name, said) for name, said in self.summaries(ctx).items() if name.startswith(incomplete)]
         return [CompletionItem(name, help=said) for name, said in found] + click.Command.shell_complete(
             self, ctx, incomplete
@@ -77,6 +81,8 @@ class Place(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
         """Folders and files, by the shell itself."""
+        from click.shell_completion import CompletionItem
+
         return [CompletionItem(incomplete, type="file")]
 
 

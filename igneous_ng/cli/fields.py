@@ -6,14 +6,16 @@ import dataclasses
 import re
 import types
 import typing
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
-from click.shell_completion import CompletionItem
 
 from igneous_ng.cli.commands import Choice, Place
 from igneous_ng.geometry import Box
 from igneous_ng.stage import Layer, coerce
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SIZES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from igneous_ng.reporting.progress import Progress
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Say it in JSON, one line.")
@@ -60,7 +58,7 @@ def remark(text: str, err: bool = False) -> None:
         click.echo(text, err=err)
 
 
-def progress(above: Callable[[], RenderableType] | None = None) -> Progress:
+def progress(above: Callable[[], Any] | None = None) -> Progress:
     """What shows how work goes on: a live view in a terminal, lines elsewhere; when quiet only what goes wrong."""
     from igneous_ng.reporting.progress import Progress
 
