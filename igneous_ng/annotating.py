@@ -14,7 +14,7 @@ import numpy.typing as npt
 from igneous_ng.annotation_sources import FileSource, Source, SynapseSource
 from igneous_ng.desks import Desk
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import annotation_tables, portions
+from igneous_ng.formats import annotation_columns, portions
 from igneous_ng.formats.annotations import VALUES, Kind, Property
 from igneous_ng.formats.pieces import Lists, Pieces, ends_of
 from igneous_ng.formats.portions import Entries
@@ -78,7 +78,7 @@ class Frame:
     def columns(self) -> set[str]:
         """The columns of the source that are wanted."""
         properties = {one.id for one in self.properties}
-        return {"id", *annotation_tables.PLACES[self.kind], *properties, *self.relationships}
+        return {"id", *annotation_columns.PLACES[self.kind], *properties, *self.relationships}
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ def of_rows(rows: Rows, which: Array) -> tuple[Array, Array]:
     return found.data.view(np.float32).reshape(-1, 3), found.ends // 12
 
 
-def read_rows(columns: annotation_tables.Columns, frame: Frame, first: int | None, where: str) -> Rows:
+def read_rows(columns: annotation_columns.Columns, frame: Frame, first: int | None, where: str) -> Rows:
     """The annotations of a block; DataError, naming ``where``, for one that cannot be.
 
     Those without ids are numbered from ``first`` on.
     """
-    points, ends = annotation_tables.places(columns, frame.kind, where)
+    points, ends = annotation_columns.places(columns, frame.kind, where)
     check_places(points, where)
     if frame.kind == "ellipsoid" and (points[1::2] < 0).any():
         raise DataError(f"{where}: radii of {points[1::2].min():g} units; radii are 0 or positive")
@@ -126,7 +126,7 @@ def check_places(points: Array, where: str) -> None:
         raise DataError(f"{where}: a point at {points[bad][0].tolist()}; remove it")
 
 
-def _column(columns: annotation_tables.Columns, name: str, where: str) -> Array | Lists:
+def _column(columns: annotation_columns.Columns, name: str, where: str) -> Array | Lists:
     if name not in columns:
         raise SpecError(f"{where}: there is no column {name!r}; there are {', '.join(sorted(columns))}")
     return columns[name]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from igneous_ng import folders
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import annotation_tables, arrow_groups
+from igneous_ng.formats import annotation_columns, parquet_lists
 from igneous_ng.formats.pieces import Lists
 from igneous_ng.geometry import Vec3
 from igneous_ng.io import IO
@@ -140,10 +140,10 @@ class FileSource(Source):
         url = self.parts[0][0]
         if url.endswith(".csv"):
             head = (self.io.get(url, (0, _HEAD)) or b"").partition(b"\n")[0]
-            return tuple(annotation_tables.parse_text(head, url, ()))
+            return tuple(annotation_columns.parse_text(head, url, ()))
         file: Any = Spanned(self.io, url)
         if url.endswith(".parquet"):
-            return arrow_groups.names(file, url)
+            return parquet_lists.names(file, url)
         with zipfile.ZipFile(file) as arrays:
             return tuple(name.removesuffix(".npy") for name in arrays.namelist())
 
@@ -152,12 +152,12 @@ class FileSource(Source):
         url, number, _ = self.parts[block]
         if url.endswith(".parquet"):
             file: Any = Spanned(self.io, url)
-            return arrow_groups.group(file, number, names, url)
+            return parquet_lists.group(file, number, names, url)
         data = self.io.get(url)
         if data is None:
             raise DataError(f"{url} is missing; restore it")
         text = url.endswith(".csv")
-        found = annotation_tables.parse_text(data, url, lists) if text else annotation_tables.parse_arrays(data, url)
+        found = annotation_columns.parse_text(data, url, lists) if text else annotation_columns.parse_arrays(data, url)
         return {name: column for name, column in found.items() if name in names}
 
     def size(self, block: int) -> int:
@@ -177,7 +177,7 @@ def parts_of(io: IO, url: str) -> tuple[tuple[str, int, int], ...]:
             raise SpecError(f"{one}: there is no such file; check the path")
         if one.endswith(".parquet"):
             file: Any = Spanned(io, one)
-            found += [(one, number, most) for number, (_, most) in enumerate(arrow_groups.groups(file, one))]
+            found += [(one, number, most) for number, (_, most) in enumerate(parquet_lists.groups(file, one))]
         else:
             found.append((one, 0, _TEXT * size if one.endswith(".csv") else _unpacked(io, one)))
     return tuple(found)

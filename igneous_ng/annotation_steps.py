@@ -9,7 +9,7 @@ from igneous_ng import annotating, annotation_sources
 from igneous_ng.annotating import Annotating
 from igneous_ng.annotation_sources import Source
 from igneous_ng.errors import SpecError
-from igneous_ng.formats import annotation_tables
+from igneous_ng.formats import annotation_columns
 from igneous_ng.formats.annotations import layout
 from igneous_ng.geometry import Box, Vec3f
 from igneous_ng.io import IO
@@ -70,7 +70,7 @@ class Asked(Stage):
         for name in (*(text.partition(":")[0] for text in properties), *relationships):
             if len(source) and name not in names:
                 raise SpecError(f"{self.name}: {self.source} has no column {name!r}; there are {', '.join(names)}")
-        kind = self.kind if self.kind != "auto" else annotation_tables.kind_of(names, self.source)
+        kind = self.kind if self.kind != "auto" else annotation_columns.kind_of(names, self.source)
         layout([annotating.property_of(text, ()) for text in properties])
         bounds = [list(side) for side in (self.bounds.lo, self.bounds.hi)] if self.bounds else None
         known = None if source.bounds is None else [list(side) for side in source.bounds]

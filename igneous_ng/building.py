@@ -17,8 +17,8 @@ from igneous_ng.formats import remaps
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
 from igneous_ng.kernels.edges import ROW, Side
-from igneous_ng.portions import Portions
 from igneous_ng.renaming import Renaming
+from igneous_ng.shuffled_rows import Portions
 from igneous_ng.store import digest
 from igneous_ng.synapses import AUTAPSE, LEFT_OUT, Frame
 

@@ -18,7 +18,7 @@ from igneous_ng.formats.fragments import bucket_of
 from igneous_ng.io import IO
 from igneous_ng.kernels import contingency
 from igneous_ng.kernels.contingency import ROW, Table
-from igneous_ng.portions import Portions
+from igneous_ng.shuffled_rows import Portions
 
 Array = npt.NDArray[Any]
 _COPIES = 6  # of the pairs held at once: as read, together, sorted, summed, packed

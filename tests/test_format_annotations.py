@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import annotation_tables, arrow_groups, portions, sharding
+from igneous_ng.formats import annotation_columns, parquet_lists, portions, sharding
 from igneous_ng.formats import annotations as layer_format
 from igneous_ng.formats.annotations import POINTS, TYPES, VALUES, Property, Reader
 from igneous_ng.formats.pieces import Lists, Pieces, ends_of
@@ -160,14 +160,14 @@ def test_each_portion_has_its_entries(rows: list[tuple[int, int, bytes]]) -> Non
 
 def test_texts_keep_large_ids_and_lists() -> None:
     text = f"id, x,y,z,segments,hue\n{2**64 - 1},1,2.5,-3,{2**63 + 1};7,#ff0001\n5,1,2,3,,#000000\n".encode()
-    found = annotation_tables.parse_text(text, "t.csv", {"segments"})
+    found = annotation_columns.parse_text(text, "t.csv", {"segments"})
     assert found["id"].tolist() == [2**64 - 1, 5]  # type: ignore[union-attr]
     segments = found["segments"]
     assert isinstance(segments, Lists)
     assert (segments.values.tolist(), segments.ends.tolist()) == ([2**63 + 1, 7], [0, 2, 2])
-    assert annotation_tables.kind_of(found, "t.csv") == "point"
+    assert annotation_columns.kind_of(found, "t.csv") == "point"
     with pytest.raises(DataError, match="row 1 has 1 cells"):
-        annotation_tables.parse_text(b"a,b\n1\n", "t.csv", ())
+        annotation_columns.parse_text(b"a,b\n1\n", "t.csv", ())
 
 
 def test_lists_of_parquet_are_flat(tmp_path: Any) -> None:
@@ -178,9 +178,9 @@ def test_lists_of_parquet_are_flat(tmp_path: Any) -> None:
     types = {"points": arrow.list_(arrow.list_(arrow.float64(), 3)), "post": arrow.list_(arrow.uint64())}
     table = arrow.table({"points": arrow.array(points, types["points"]), "post": arrow.array(post, types["post"])})
     pyarrow.parquet.write_table(table, tmp_path / "t.parquet", row_group_size=2)
-    assert [rows for rows, _ in arrow_groups.groups(str(tmp_path / "t.parquet"), "t")] == [2, 1]
-    first = arrow_groups.group(str(tmp_path / "t.parquet"), 0, None, "t")
-    lines, last = first["points"], arrow_groups.group(str(tmp_path / "t.parquet"), 1, ["post"], "t")["post"]
+    assert [rows for rows, _ in parquet_lists.groups(str(tmp_path / "t.parquet"), "t")] == [2, 1]
+    first = parquet_lists.group(str(tmp_path / "t.parquet"), 0, None, "t")
+    lines, last = first["points"], parquet_lists.group(str(tmp_path / "t.parquet"), 1, ["post"], "t")["post"]
     assert isinstance(lines, Lists)
     assert isinstance(last, Lists)
     assert (lines.values.tolist(), lines.ends.tolist()) == ([1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 6, 9])

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from igneous_ng.errors import SpecError, TransientError
+from igneous_ng.errors import ConfigurationError, SpecError, TransientError
 from igneous_ng.queues import Counts, connect, sqs_client
 from igneous_ng.queues.sqs import SqsQueue
 from tests.queue_harness import SimulatedSqsStand, SqsStand, use_emulator
@@ -216,7 +216,7 @@ def nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     ("lacking", "kind", "told"),
     [
         (no_region, SpecError, "write sqs://REGION/NAME or set AWS_DEFAULT_REGION"),
-        (no_keys, SpecError, "no credentials were found"),
+        (no_keys, ConfigurationError, "this machine has no keys for it .*; set AWS_ACCESS_KEY_ID"),
         (nobody_there, TransientError, "SQS was not reached"),
     ],
 )

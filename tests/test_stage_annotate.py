@@ -14,7 +14,7 @@ import pytest
 
 from igneous_ng import annotating, run
 from igneous_ng.errors import DataError, IgneousError, SpecError
-from igneous_ng.formats.annotation_tables import PLACES
+from igneous_ng.formats.annotation_columns import PLACES
 from igneous_ng.formats.sharding import Layout, Spec
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO

@@ -15,7 +15,7 @@ import pytest
 
 import igneous_ng
 from igneous_ng.errors import DataError
-from igneous_ng.formats import annotation_tables, point_tables, remaps, synapse_tables
+from igneous_ng.formats import annotation_columns, point_tables, remaps, synapse_tables
 from igneous_ng.kernels import boosted_trees
 from igneous_ng.sources import open_source
 
@@ -82,7 +82,7 @@ def test_pickles_in_files_do_not_go_off(data: bytes, tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises((DataError, ValueError)):
             open_source(str(path), axes="x", dataset="old" if suffix == ".npz" else "")
-        for parse in (remaps.parse, point_tables.decode, synapse_tables.decode, annotation_tables.parse_arrays):
+        for parse in (remaps.parse, point_tables.decode, synapse_tables.decode, annotation_columns.parse_arrays):
             with pytest.raises((DataError, ValueError)):
                 parse(data, f"file:///x{suffix}")
     with pytest.raises(DataError):

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 PROGRAM = "igneous-ng"
+DEAD, WRONG, CONFIGURATION, INTERNAL, PREEMPTED = 1, 2, 64, 70, 75
+"""Exit statuses, as the help of the program explains them."""
 
 
 class Command(click.Command):

@@ -24,7 +24,7 @@ from igneous_ng.cli import (
     viewing,
     working,
 )
-from igneous_ng.cli.commands import PROGRAM, Group
+from igneous_ng.cli.commands import CONFIGURATION, DEAD, INTERNAL, PREEMPTED, PROGRAM, WRONG, Group
 from igneous_ng.cli.stages import command
 from igneous_ng.errors import ConfigurationError, IgneousError, SpecError, TransientError
 from igneous_ng.worker import machine
@@ -45,7 +45,6 @@ ASIDE: dict[str, dict[str, click.Command]] = {
 }
 """Commands of an area that are no stages."""
 _UNASKED = getattr(click.exceptions, "NoArgsIsHelpError", ())  # from click 8.2 on
-DEAD, WRONG, CONFIGURATION, INTERNAL, PREEMPTED = 1, 2, 64, 70, 75
 
 
 class Area(Group):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
 
 from igneous_ng.cli import telling
-from igneous_ng.cli.commands import Command
+from igneous_ng.cli.commands import PREEMPTED, Command
 from igneous_ng.cli.fields import Duration, Size
 from igneous_ng.errors import SpecError
 from igneous_ng.stage import Layer
@@ -40,8 +44,29 @@ def _split(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     "--metrics", type=click.Path(path_type=Path), envvar="IGNEOUS_NG_METRICS", show_envvar=True,
     help="Keep figures for Prometheus in this file; a live worker renews it every few seconds.",
 )  # fmt: skip
-def execute(queue: str, log: str | None, metrics: Path | None, roots: tuple[str, ...], **policy: Any) -> None:
+def execute(queue: str, **options: Any) -> None:
     """Execute the tasks on QUEUE until none is left."""
+    with _stoppable():
+        _execute(queue, **options)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """A signal ends it as an interruption even before the supervisor hears signals: nothing is held yet."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(PREEMPTED)
+
+    ours = threading.current_thread() is threading.main_thread()  # Python takes signals in no other
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM) if ours}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _execute(queue: str, log: str | None, metrics: Path | None, roots: tuple[str, ...], **policy: Any) -> None:
     from igneous_ng import run
     from igneous_ng.reporting import to_all
     from igneous_ng.worker.policy import Policy

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from igneous_ng.errors import SpecError, TransientError
+from igneous_ng.errors import ConfigurationError, SpecError, TransientError
 from igneous_ng.queues.protocol import missing
 from igneous_ng.queues.sqs_messages import BATCH, Message, batches
 
@@ -165,15 +165,16 @@ class Client:
 
 @contextmanager
 def sqs_errors(url: str) -> Iterator[None]:
-    """Errors of boto3 as ours: what must be set right is a SpecError, what may pass a TransientError."""
+    """Errors of boto3 as ours: a SpecError must be set right, a ConfigurationError here; a TransientError may pass."""
     from botocore import exceptions as boto
 
     try:
         yield
     except boto.NoRegionError as error:
         raise SpecError(f"{url}: no region is known; write sqs://REGION/NAME or set AWS_DEFAULT_REGION") from error
-    except boto.NoCredentialsError as error:
-        raise SpecError(f"{url}: no credentials were found; set AWS_ACCESS_KEY_ID or a profile") from error
+    except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound) as error:
+        advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        raise ConfigurationError(f"{url}: this machine has no keys for it ({error}); {advice}") from error
     except boto.ClientError as error:
         if _says(error, _ABSENT):
             raise missing(url) from error

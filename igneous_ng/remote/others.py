@@ -171,10 +171,9 @@ def _blob(url: str) -> Any:
 @lru_cache
 def _client(_process: int, bucket: str) -> Any:
     """Google's client, for each bucket may have keys of its own; a fork needs connections of its own."""
-    from cloudfiles.secrets import google_credentials
     from google.cloud.storage import Client
 
-    project, credentials = google_credentials(bucket)
+    project, credentials = _secrets().google_credentials(bucket)
     return Client(project=project, credentials=credentials)
 
 
@@ -185,4 +184,17 @@ def _payer(url: str) -> str | None:
 def _files(folder: str) -> Any:
     from cloudfiles import CloudFiles
 
+    _secrets()
     return CloudFiles(folder, request_payer=_payer(folder))
+
+
+@lru_cache
+def _secrets() -> Any:
+    """The module of cloud-files that knows keys, made silent: it prints a warning to standard output, amid JSON.
+
+    What lacks is said by the error of the request that fails for it.
+    """
+    from cloudfiles import secrets
+
+    secrets.print = lambda *_, **__: None
+    return secrets

@@ -5,11 +5,12 @@ What a server answers with 403 is not there, for so a public bucket answers that
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from typing import Any
 
-from igneous_ng.remote import errors
+from igneous_ng.remote import errors, redirects
 from igneous_ng.remote.s3 import Found
 from igneous_ng.remote.trying import insist
 
@@ -50,19 +51,24 @@ def exists(url: str) -> bool:
 def _asked(verb: str, url: str, headers: dict[str, str]) -> tuple[int, bytes, Any] | None:
     """Status, content as it was sent, and headers; None: there is no such object."""
 
-    def ask(_: int) -> tuple[int, bytes, Any] | None:
-        wanted = {"Accept-Encoding": "gzip, br, zstd", **headers}
-        with _session().request(
-            verb, url, headers=wanted, stream=True, timeout=_TIMEOUT_S, allow_redirects=True
-        ) as got:
+    wanted = {"Accept-Encoding": "gzip, br, zstd", **headers}
+    with errors.told(url, "read"):
+        return insist(lambda _: _answered(verb, url, wanted))
+
+
+def _answered(verb: str, url: str, headers: dict[str, str]) -> tuple[int, bytes, Any] | None:
+    """What the last of the servers answered to which others sent."""
+    for number in itertools.count():
+        request = _session().request(verb, url, headers=headers, stream=True, timeout=_TIMEOUT_S, allow_redirects=False)
+        with request as got:
             if got.status_code in _ABSENT:
                 return None
-            if got.status_code != _BEHIND:
-                got.raise_for_status()
-            return got.status_code, got.raw.read(decode_content=False), got.headers
-
-    with errors.told(url, "read"):
-        return insist(ask)
+            if not got.is_redirect:
+                if got.status_code != _BEHIND:
+                    got.raise_for_status()
+                return got.status_code, got.raw.read(decode_content=False), got.headers
+            url = redirects.followed(url, got.headers["Location"], number)
+    raise AssertionError  # no end of counting
 
 
 def _session() -> Any:

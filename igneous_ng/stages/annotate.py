@@ -12,7 +12,7 @@ from igneous_ng.annotating import Annotating, Frame
 from igneous_ng.annotation_shards import entries_of, middles, packed_shard
 from igneous_ng.annotation_steps import Asked, Step
 from igneous_ng.desks import agree
-from igneous_ng.formats import annotation_tables, annotations, portions
+from igneous_ng.formats import annotation_columns, annotations, portions
 from igneous_ng.formats.portions import Entries
 from igneous_ng.geometry import vec
 from igneous_ng.io import IO
@@ -55,12 +55,12 @@ class Survey(Asked, name="annotate survey"):
         desk = Annotating(io, self.layer)
         request, source = desk.request, desk.source
         columns = {text.partition(":")[0] for text in request["properties"]}
-        wanted = {"id", *annotation_tables.PLACES[request["kind"]], *columns}
+        wanted = {"id", *annotation_columns.PLACES[request["kind"]], *columns}
         found: dict[str, Any] = {"rows": [], "low": None, "high": None, "ids": True, "types": {}}
         for block in self._of(unit, io):
             read = source.read(block, wanted, {"points"})
             where = f"{self.source}, block {block}"
-            points, ends = annotation_tables.places(read, request["kind"], where)
+            points, ends = annotation_columns.places(read, request["kind"], where)
             annotating.check_places(points, where)
             found["rows"].append(len(ends) - 1)
             found["ids"] &= "id" in read

@@ -40,7 +40,7 @@ _LAST_WORDS_S = 0.3  # for units that are all but done when a signal comes
 _LAST_RECORDS_S = 0.4  # for storing what was heard of them
 _LATEST_S = 3600.0  # how long a message may be put off
 _UNSETTLED_S = 30.0  # how long an empty queue is asked again although records say that work is left
-_UNSETTLED_INEXACT_S = 300.0  # the same where the queue's counts lag behind
+_UNSETTLED_INEXACT_S = 90.0  # the same where counts lag: those of SQS by a minute, and half of one to be sure
 
 
 class Supervisor:
