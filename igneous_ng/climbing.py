@@ -70,9 +70,11 @@ class Climbing(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Joining(Climbing):
-    """Join the objects of neighbouring cells, one level after the other, upwards from 1."""
+class Rising(Climbing):
+    """A phase that goes up the tree, one level after the other, from 1 to the top."""
 
+    verb: ClassVar[str]
+    """What the phase is called on the command line and on the desk."""
     first: ClassVar[str]
     """The phase before the tree."""
 
@@ -87,7 +89,20 @@ class Joining(Climbing):
         if self.level == 1:
             desk.need(self.first, f"{self.command(self.first)} ... {self.layer}")
         else:
-            desk.need(f"join-{self.level - 1}", f"{self.command('join')} {self.layer} --level {self.level - 1}")
+            desk.need(
+                f"{self.verb}-{self.level - 1}", f"{self.command(self.verb)} {self.layer} --level {self.level - 1}"
+            )
+
+    def finish(self, io: IO) -> None:
+        """Allow what comes next."""
+        self.desk(io).done(f"{self.verb}-{self.level}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joining(Rising):
+    """Join the objects of neighbouring cells, one level after the other, upwards from 1."""
+
+    verb = "join"
 
     def peak_bytes(self, unit: int, io: IO) -> int:
         """The tables of the children."""
@@ -103,10 +118,6 @@ class Joining(Climbing):
         at = desk.tree.at(self.level, unit)
         leaves = [desk.table(child) for child in desk.tree.children(1, at)] if self.level == 1 else []
         desk.tree.join(io, self.level, at, leaves)
-
-    def finish(self, io: IO) -> None:
-        """Allow what comes next."""
-        self.desk(io).done(f"join-{self.level}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,6 @@ class AlignCheck(Stage, name="align check"):
     """
 
     example = "./alignment --round 2 --mip 2"
-
     makes_data = False
 
     alignment: LayerUrl = arg("Folder of the alignment, in which `align relax` has solved the round.")

@@ -148,7 +148,6 @@ class Join(Phase, Joining, name="ccl join"):
     """
 
     example = "./components --level 1"
-
     first = "label"
 
 

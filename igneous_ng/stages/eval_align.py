@@ -44,7 +44,6 @@ class EvalAlign(Stage, name="eval align"):
     """
 
     example = "./alignment ./truth --round 1"
-
     makes_data = False
 
     alignment: LayerUrl = arg("Folder of the alignment.")

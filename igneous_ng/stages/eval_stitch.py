@@ -30,7 +30,6 @@ class EvalStitch(Stage, name="eval stitch"):
     """
 
     example = "./montage ./truth"
-
     makes_data = False
 
     montage: LayerUrl = arg("Montage that is solved.")

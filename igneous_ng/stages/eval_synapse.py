@@ -94,9 +94,7 @@ class Sites(Matches, name="eval groups sites"):
 
     def peak_bytes(self, unit: int, io: IO) -> int:
         """The rows of a block, and a part of the segmentation."""
-        read = 0
-        if self.segmentation:
-            read = sites.labels_bytes(self._volume(io))
+        read = sites.labels_bytes(self._volume(io)) if self.segmentation else 0
         side, portion = self._of(unit, io)
         table, portions = self._table(io, side), self._portions(io)[SIDES.index(side)]
         return _SMALL + read + 12 * max(table.size("rows", at) for at in portions.blocks(portion))
@@ -207,7 +205,6 @@ class Join(Step, Joining, name="eval groups join"):
     """Join groups of what may be the same over cells, one level of the tree at a time, upwards from 1."""
 
     example = "./synapse-scores --level 1"
-
     first = "candidates"
 
 
@@ -238,14 +235,13 @@ class Match(Step, name="eval matches"):
     def peak_bytes(self, unit: int, io: IO) -> int:
         """The rows of the cells in which groups lie that this one matches."""
         desk = self.desk(io)
-        reached = desk.reached(desk.cells.at(desk.cells[unit]))
-        return _SMALL + sum(desk.rows_bytes(desk.cells.box(at)) for at in reached)
+        at = desk.cells.at(desk.cells[unit])
+        return _SMALL + sum(desk.rows_bytes(desk.cells.box(one)) for one in desk.reached(at))
 
     def execute(self, unit: int, io: IO) -> None:
         """Match the groups of one cell."""
         desk = self.desk(io)
-        at = desk.cells.at(desk.cells[unit])
-        found, truth = desk.groups(at)
+        found, truth = desk.groups(at := desk.cells.at(desk.cells[unit]))
         clefts = desk.clefts(found, truth)
         costs = np.sqrt(synapse_scores.square(found["place"], truth["place"], clefts).astype(np.float64))
         told: dict[str, Any] = {}

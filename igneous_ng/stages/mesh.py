@@ -63,7 +63,6 @@ class MeshForge(Forging, name="mesh forge"):
     """
 
     example = "./seg --mip 1 -p 4"
-
     kind: ClassVar[str] = "mesh"
 
     dir: str = opt("mesh", "Folder of the meshes, inside the layer.")
@@ -116,7 +115,6 @@ class MeshMerge(Merging, name="mesh merge"):
     """
 
     example = "./seg --dust 1000 -p 4"
-
     kind: ClassVar[str] = "mesh"
     type: ClassVar[str] = files.TYPE
     growth: ClassVar[int] = 7

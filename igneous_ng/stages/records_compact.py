@@ -35,7 +35,6 @@ class RecordsCompact(Stage, name="records compact"):
     """
 
     example = "./seg"
-
     makes_data: ClassVar[bool] = False
 
     layer: LayerUrl = arg("Layer whose runs these are.")

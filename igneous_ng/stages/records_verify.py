@@ -33,7 +33,6 @@ class Verify(Stage, name="records verify"):
     """
 
     example = "./seg --sample 0.01"
-
     makes_data: ClassVar[bool] = False
 
     layer: LayerUrl = arg("Layer to verify.")

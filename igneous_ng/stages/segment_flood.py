@@ -166,7 +166,6 @@ class Join(Phase, Joining, name="segment flood join"):
     """
 
     example = "./seg --level 1"
-
     first = "fill"
 
 

@@ -40,7 +40,6 @@ class SkeletonForge(Forging, name="skeleton forge"):
     """
 
     example = "./seg --mip 1 -p 4"
-
     kind: ClassVar[str] = "skeleton"
 
     dir: str = opt("skeletons", "Folder of the skeletons, inside the layer.")
@@ -223,7 +222,6 @@ class SkeletonMerge(Merging, name="skeleton merge"):
     """
 
     example = "./seg --tick 1000 -p 4"
-
     kind: ClassVar[str] = "skeleton"
     type: ClassVar[str] = files.TYPE
     growth: ClassVar[int] = 40

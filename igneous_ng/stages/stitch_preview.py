@@ -30,7 +30,6 @@ class Preview(Rendered, name="stitch preview"):
     """
 
     example = "./montage ./preview"
-
     copies: ClassVar[int] = 2 * BATCH
     """A file of thumbnails, as it is stored, and one of its columns."""
 

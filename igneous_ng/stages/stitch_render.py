@@ -21,7 +21,6 @@ class Render(Rendered, name="stitch render"):
     """
 
     example = "./montage ./sections --num-mips 4 -p 4"
-
     copies: ClassVar[int] = 3
     """A file, its pixels, and those in order."""
 

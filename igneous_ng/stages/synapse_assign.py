@@ -277,7 +277,6 @@ class Join(Merging, Joining, name="synapse merge join"):
     """
 
     example = "./synapses --level 1"
-
     first = "partners"
 
 

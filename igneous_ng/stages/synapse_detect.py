@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from igneous_ng import clefts
 from igneous_ng.clefts import Desk, Plan
-from igneous_ng.climbing import SMALL, Climbing, Joining, Spreading, over, settled
+from igneous_ng.climbing import SMALL, Joining, Rising, Spreading, over, settled
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import SEGMENTATION, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Vec3, vec
@@ -22,7 +22,6 @@ from igneous_ng.labelled import read_box
 from igneous_ng.masks import Masked
 from igneous_ng.stage import Chain, Layer, LayerUrl, Stage, arg, opt
 from igneous_ng.touching import face_name
-from igneous_ng.tree import Tree
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -225,7 +224,6 @@ class Join(Phase, Joining, name="synapse join"):
     """
 
     example = "./clefts --level 1"
-
     first = "label"
 
 
@@ -328,7 +326,7 @@ class Relabel(Judging, name="synapse relabel"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tally(Phase, Climbing, name="synapse tally"):
+class Tally(Phase, Rising, name="synapse tally"):
     """Count the clefts of all cells, one level of the tree at a time, upwards from 1: the last phase.
 
     The top leaves LAYER/synapse/clefts.json: how many were found, kept, and left out for what reason, how many are
@@ -337,18 +335,7 @@ class Tally(Phase, Climbing, name="synapse tally"):
 
     example = "./clefts --level 1"
 
-    def highest(self, tree: Tree) -> int:
-        """The top."""
-        return tree.top
-
-    def prepare(self, io: IO) -> None:
-        """Refuse to begin before the level below is counted."""
-        desk = self.desk(io)
-        desk.tree.check(self.level, desk.tree.top)
-        if self.level == 1:
-            desk.need("relabel", f"{self.command('relabel')} {self.layer}")
-        else:
-            desk.need(f"tally-{self.level - 1}", f"{self.command('tally')} {self.layer} --level {self.level - 1}")
+    verb, first = "tally", "relabel"
 
     def peak_bytes(self, unit: int, io: IO) -> int:
         """A few numbers."""
@@ -364,10 +351,6 @@ class Tally(Phase, Climbing, name="synapse tally"):
         if self.level == desk.tree.top:
             io.put_json(f"{desk.clefts.url}/clefts.json", told)
         io.note(clefts=told["kept"], per_um3=told["per_um3"], mean=told["mean"])
-
-    def finish(self, io: IO) -> None:
-        """Allow what comes next."""
-        self.desk(io).done(f"tally-{self.level}")
 
     def said(self, io: IO) -> str:
         """How many clefts there are, and why others are none."""
