@@ -79,7 +79,7 @@ def test_a_file_of_cremi_becomes_layers_and_scores(tmp_path: Path) -> None:
     said = run("cremi.md", place, tmp_path / "tools")
     assert "volumes/labels/clefts (16, 64, 64) uint64 offset in voxels, x,y,z: [16, 16, 2]" in said
     scores = json.loads((place / "cremi/errors/scores.json").read_text())
-    assert scores["cremi"] < 1
+    assert scores["cremi"] < 1.5  # a filter, on cells that are cut thick
     clefts = json.loads((place / "cremi/cleft_scores/clefts.json").read_text())
     assert clefts["false_positives"] == clefts["false_negatives"] == 0
 
