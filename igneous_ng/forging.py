@@ -31,6 +31,8 @@ from igneous_ng.volume import Volume
 Array = npt.NDArray[Any]
 _BUCKETS = (32, 1024)  # enough to keep a machine busy; few enough that merging seldom opens every container
 _CELLS_PER_BUCKET = 8
+IMPORTED = "imported"
+"""The parameter of a plan that names the folder whose fragments were taken over; their voxels are not known."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,10 @@ class Shelf:
         """The plan of what was forged here; DataError if there is none or it is of another kind."""
         raw = self.io.get_json(f"{self.url}/plan.json")
         if raw is None:
-            raise DataError(f"{self.url}: nothing is forged here; run `{kind} forge` with the same --dir first")
+            raise DataError(
+                f"{self.url}: nothing is forged here; run `{kind} forge` with the same --dir first, or "
+                f"`{kind} import` where Igneous forged"
+            )
         plan = Plan.parse(raw, f"{self.url}/plan.json")
         if plan.kind != kind:
             raise DataError(f"{self.url} holds pieces of kind {plan.kind}, not {kind}; give another --dir")
@@ -173,6 +178,12 @@ class Bucket:
             if entry["length"]:
                 url = self.shelf.container(self.plan.grid[owner])
                 yield fragments.check_payload(self._read(url, fragments.payload_span(entry)), entry, url), url
+
+
+def buckets_for(cells: int) -> int:
+    """In how many buckets the pieces of so many cells are merged, where nobody says: a power of two."""
+    low, high = _BUCKETS
+    return min(high, max(low, 1 << (cells // _CELLS_PER_BUCKET).bit_length()))
 
 
 def check_dir(name: str, where: str) -> None:
@@ -263,9 +274,15 @@ class Forging(Shelved, Masked):
         """What merging will need to know."""
         volume = self.volume(io)
         cells = len(Grid(volume.bounds, self.cell))
-        low, high = _BUCKETS
-        buckets = self.buckets or min(high, max(low, 1 << (cells // _CELLS_PER_BUCKET).bit_length()))
-        return Plan(self.kind, self.mip, self.cell, volume.bounds, volume.resolution, buckets, self.parameters())
+        return Plan(
+            self.kind,
+            self.mip,
+            self.cell,
+            volume.bounds,
+            volume.resolution,
+            self.buckets or buckets_for(cells),
+            self.parameters(),
+        )
 
     def region(self, bounds: Box) -> Box:
         """The voxels whose cells are forged. A cell sees one voxel beyond its high sides."""
@@ -305,8 +322,13 @@ class Merging(Shelved):
     def prepare(self, io: IO) -> None:
         """Refuse to begin before forging has finished, or in a folder of something else."""
         shelf = self.shelf(io)
-        shelf.plan(self.kind)
+        plan = shelf.plan(self.kind)
         shelf.completed(self.kind)
+        if self.dust and IMPORTED in plan.parameters:
+            raise SpecError(
+                f"{self.name}.dust: {shelf.url} has fragments of Igneous, which do not tell voxels; leave --dust out "
+                "(Igneous left its own dust out when it forged)"
+            )
         found = io.get_json(f"{self.layer}/{self.dir}/info")
         if found is not None and found.get("@type") != self.made():
             raise SpecError(

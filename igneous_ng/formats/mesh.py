@@ -37,6 +37,20 @@ def decode_piece(data: bytes, where: str) -> tuple[Vec3, Vec3, bytes]:
     return vec(numbers[:3]), vec(numbers[3:]), code
 
 
+def encode_surface(vertices: Array, faces: Array) -> bytes:
+    """The bytes of a piece that is a surface in nm already: a legacy fragment, deflated."""
+    return zlib.compress(encode(vertices, faces), 1)
+
+
+def decode_surface(data: bytes, where: str) -> tuple[Array, Array]:
+    """What :func:`encode_surface` was given; DataError, naming ``where``, for other bytes."""
+    try:
+        fragment = zlib.decompress(data)
+    except zlib.error as error:
+        raise DataError(f"{where}: not a piece of a mesh ({error}); import this cell again") from error
+    return decode(fragment, where)
+
+
 def encode(vertices: Array, faces: Array) -> bytes:
     """A legacy fragment: ``vertices`` [n, 3] in nm, stored as float32, and ``faces`` [m, 3]."""
     head = struct.pack("<I", len(vertices))

@@ -109,15 +109,21 @@ def encode_fragment(vertices: Array, faces: Array) -> bytes:
 
 def decode_fragment(data: bytes, where: str) -> tuple[Array, Array]:
     """Vertices [n, 3], integers, and faces [m, 3] of a box; DataError, naming ``where``, for other bytes."""
-    import DracoPy
-
     if not data:
         return np.zeros((0, 3), np.int64), np.zeros((0, 3), np.uint32)
+    vertices, faces = decode_draco(data, where)
+    return np.rint(vertices).astype(np.int64), faces
+
+
+def decode_draco(data: bytes, where: str) -> tuple[Array, Array]:
+    """Vertices [n, 3], floats, and faces [m, 3] in Draco's encoding; DataError, naming ``where``, for other bytes."""
+    import DracoPy
+
     try:
         mesh = DracoPy.decode(data)
     except Exception as error:  # each version has its own
         raise DataError(f"{where}: not a fragment of a mesh ({error}); merge it again") from error
-    return np.rint(mesh.points).astype(np.int64), np.asarray(mesh.faces, np.uint32).reshape(-1, 3)
+    return np.asarray(mesh.points), np.asarray(mesh.faces, np.uint32).reshape(-1, 3)
 
 
 def read(manifest: Manifest, level: int, data: bytes, bits: int, where: str) -> tuple[Array, Array]:

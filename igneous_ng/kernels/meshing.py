@@ -78,6 +78,16 @@ def join(pieces: Sequence[Piece]) -> Mesh:
         raise DataError(f"an object cannot be joined: {error}") from error
 
 
+def weld(surfaces: Sequence[Mesh]) -> Mesh:
+    """One mesh of surfaces that have the same vertices, to the bit, where they meet: distinct ones, in sorted order."""
+    starts = np.cumsum([0, *(len(vertices) for vertices, _ in surfaces)])
+    vertices, index = np.unique(np.concatenate([v for v, _ in surfaces]), axis=0, return_inverse=True)
+    shifted = [faces.astype(np.int64) + start for (_, faces), start in zip(surfaces, starts, strict=False)]
+    faces = index.reshape(-1)[np.concatenate(shifted)].astype(np.uint32)
+    a, b, c = faces.T
+    return vertices, faces[(a != b) & (b != c) & (c != a)]
+
+
 def simplify(vertices: Array, faces: Array, max_error: float, reduction: float) -> Mesh:
     """``vertices`` [n, 3] and ``faces`` with up to ``reduction`` times fewer triangles, as the error allows.
 

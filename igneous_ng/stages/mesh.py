@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from igneous_ng.errors import SpecError
-from igneous_ng.forging import Bucket, Forging, Merging, Plan
+from igneous_ng.forging import IMPORTED, Bucket, Forging, Merging, Plan
 from igneous_ng.formats import fragments, multires, sharding, spatial
 from igneous_ng.formats import mesh as files
 from igneous_ng.formats.fragments import Piece
@@ -18,6 +19,7 @@ from igneous_ng.labelled import beyond
 from igneous_ng.meshes import coded
 from igneous_ng.stage import opt
 
+Array = npt.NDArray[Any]
 _TRIANGLE = 24  # bytes of a triangle and of its share of vertices, as an object is joined
 _SUSPICIOUS = 8  # handles of an object that may be several
 _NAMED = 100  # such objects in a record
@@ -191,6 +193,8 @@ class MeshMerge(Merging, name="mesh merge"):
 
     def _joined(self, bucket: Bucket, rows: slice) -> meshing.Mesh | None:
         """The whole mesh of an object, simplified, in nm; None where it has no surface."""
+        if IMPORTED in bucket.plan.parameters:
+            return self._welded(bucket, rows)
         pieces = [meshing.Piece(*files.decode_piece(data, where)) for data, where in bucket.payloads(rows)]
         if not pieces:
             return None
@@ -198,12 +202,25 @@ class MeshMerge(Merging, name="mesh merge"):
         del pieces
         if self.fill_holes:
             vertices, faces = meshing.filled(vertices, faces)
-        vertices = vertices * (np.array(bucket.plan.resolution) / 2)
+        vertices, faces = self._refined(vertices * (np.array(bucket.plan.resolution) / 2), faces)
+        return vertices + np.multiply(bucket.plan.bounds.lo, bucket.plan.resolution), faces
+
+    def _welded(self, bucket: Bucket, rows: slice) -> meshing.Mesh | None:
+        """The mesh of an object from surfaces that others made; None where it has none."""
+        surfaces = [files.decode_surface(data, where) for data, where in bucket.payloads(rows)]
+        if not surfaces:
+            return None
+        vertices, faces = meshing.weld(surfaces)
+        vertices, faces = meshing.filled(vertices, faces) if self.fill_holes else (vertices, faces)
+        return self._refined(vertices.astype(np.float64), faces) if len(faces) else None
+
+    def _refined(self, vertices: Array, faces: Array) -> meshing.Mesh:
+        """A mesh in nm as it is asked for: smooth, and simplified."""
         if self.smooth:
             vertices = meshing.smooth(vertices, faces, self.smooth)
         if self.simplify:
             vertices, faces = meshing.simplify(vertices, faces, self.max_error, self.reduction)
-        return vertices + np.multiply(bucket.plan.bounds.lo, bucket.plan.resolution), faces
+        return vertices, faces
 
     def _store(self, label: int, mesh: meshing.Mesh, plan: Plan, shard: Shard, io: IO) -> None:
         folder = f"{self.layer}/{self.dir}"

@@ -1,0 +1,1 @@
+"""What a laboratory adds to igneous_ng: a filter, and its own microscope."""
