@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from igneous_ng import aliases, fences, redaction
 from igneous_ng.errors import DataError, SpecError, VersionError
+from igneous_ng.figures import Figure
 from igneous_ng.geometry import Box, vec
 
 if typing.TYPE_CHECKING:
@@ -96,6 +97,11 @@ class Stage:
     version: ClassVar[int]
     makes_data: ClassVar[bool] = True
     """Whether it makes data, and not only says something about data: then it shows in the provenance."""
+    quality: ClassVar[Mapping[str, Figure]] = MappingProxyType({})
+    """Which of the figures that units note (``io.note``) tell of quality: `trace` compares places by them."""
+    quality_layer: ClassVar[str] = ""
+    """A layer in the folder :meth:`home` whose channels are these figures, in order and below 0 where unknown; where
+    units are no places."""
 
     memory: int = opt(3_000_000_000, "Bytes of memory that one task may use; larger plans are refused.")
 

@@ -1,6 +1,7 @@
 """Supervoxels from affinities: the first stage of segmentation, `docs/design/025`."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from igneous_ng import words
 from igneous_ng.affinities import Affinities
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.figures import Figure
 from igneous_ng.formats.info import SEGMENTATION, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Grid, Vec3
 from igneous_ng.io import IO
@@ -32,6 +34,14 @@ class Watershed(Masked, name="segment watershed"):
     default nearly every voxel is in a supervoxel: what is boundary is for the agglomeration to say, and a
     voxel that is left out here stays out. What a mask leaves out has affinity 0 with everything.
     """
+
+    quality = MappingProxyType(
+        {
+            "supervoxels": Figure("supervoxels", counted=True),
+            "median": Figure("voxels of the median supervoxel", of="supervoxels"),
+            "background": Figure("share of voxels in no supervoxel"),
+        }
+    )
 
     affinities: LayerUrl = arg("Layer of affinities: 3 channels, or 1 of boundaries; uint8, or float32 from 0 to 1.")
     layer: LayerUrl = arg("Layer of supervoxels to create.")
@@ -88,7 +98,9 @@ class Watershed(Masked, name="segment watershed"):
         pieces = {"id": ids, "size": found.size, "faces": found.faces, "first": first}
         Supervoxels(io, self.layer).put("pieces", at, pieces)
         background = float(f"{1 - found.size.sum() / unit.voxels:.6g}")
-        io.note(supervoxels=len(ids), background=background, largest=int(found.size.max(initial=0)))
+        sizes = np.sort(found.size)
+        median = int(sizes[(len(sizes) - 1) // 2]) if len(sizes) else 0
+        io.note(supervoxels=len(ids), background=background, largest=int(sizes.max(initial=0)), median=median)
 
     def finish(self, io: IO) -> None:
         """Allow `segment graph`."""
