@@ -1,6 +1,6 @@
-"""From an anomaly to its cause: two boxes compared through all layers that a layer came from, by what their units noted.
+"""From an anomaly to its cause: two boxes compared through all layers that a layer came from, by what units noted.
 
-The layers are taken from the one that is asked about upwards, to those that nobody here made. A layer is *parted* where
+The layers are taken from the one that is asked about upwards, to those that nobody here made. A layer is *parted* if
 a figure of it differs between the boxes (:meth:`igneous_ng.kernels.comparing.Difference.parted`); it is a *root* where
 none of the layers that it came from is. A layer without figures is *silent*.
 """

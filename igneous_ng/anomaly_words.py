@@ -38,7 +38,8 @@ def conclusion(findings: Findings) -> Iterator[str]:
             if findings.silent(one)
         )
     if not roots:
-        yield f"nothing parts: {words.count(findings.compared, 'figure')} of {words.count(len(findings.nodes), 'layer')}"
+        figures, layers = words.count(findings.compared, "figure"), words.count(len(findings.nodes), "layer")
+        yield f"nothing parts: {figures} of {layers} were compared"
         yield from (f"{one.layer} keeps no figures: {_measure(one)}" for one in findings.nodes if findings.silent(one))
     known = [one.difference for node in findings.nodes for one in node.figures]
     if not any(known):

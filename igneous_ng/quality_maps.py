@@ -29,10 +29,10 @@ def write(store: Store, folder: str, findings: Findings) -> list[str]:
 
 def _write(store: Store, folder: str, series: Series) -> str:
     grid, first, pitch = _grid(series)
-    times = np.array([_times(a, b) for a, b in zip(first, pitch, strict=True)])
-    for axis, count in enumerate(times.tolist()):
+    parts = np.array([times(a, b) for a, b in zip(first, pitch, strict=True)])
+    for axis, count in enumerate(parts.tolist()):
         grid = grid.repeat(count, axis)
-    step = pitch / times
+    step = pitch / parts
     bounds = Box.sized(vec(np.rint(first / step)), vec(grid.shape))
     info = new_info(
         kind=IMAGE,
@@ -56,7 +56,7 @@ def _name(series: Series) -> str:
     return ".".join(parts)
 
 
-def _times(first: float, pitch: float) -> int:
+def times(first: float, pitch: float) -> int:
     """Into how many voxels a unit is cut along an axis, so that the first one begins at a whole voxel."""
     for count in range(1, _FINEST + 1):
         if abs(first / pitch * count - round(first / pitch * count)) < 1e-6:

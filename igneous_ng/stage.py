@@ -97,6 +97,8 @@ class Stage:
     version: ClassVar[int]
     makes_data: ClassVar[bool] = True
     """Whether it makes data, and not only says something about data: then it shows in the provenance."""
+    local: ClassVar[tuple[str, ...]] = ()
+    """Fields that may have another value in a part of a layer (`redo --set`): units of either value fit together."""
     quality: ClassVar[Mapping[str, Figure]] = MappingProxyType({})
     """Which of the figures that units note (``io.note``) tell of quality: `trace` compares places by them."""
     quality_layer: ClassVar[str] = ""

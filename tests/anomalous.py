@@ -29,8 +29,8 @@ SHAPE = (192, 192, 64)
 NM = (20.0, 20.0, 20.0)
 CORNER = Box((0, 0, 0), (96, 96, 64))
 SEED, PALENESS = 3, 0.4
-THRESHOLD = 0.181
-"""Of evidence: voxels darker than 96 of 255."""
+THRESHOLD, LENIENT = 0.177, 0.16
+"""Of evidence: voxels darker than 98, and than 106, of 255."""
 _STEEP = 4.0
 
 
@@ -60,10 +60,15 @@ def carried_out(stage: Stage) -> None:
         run.inline(step)
 
 
-def segmented(at: Place) -> None:
-    """Affinities, supervoxels and segments of ``at.image``."""
+def supervoxels(at: Place) -> None:
+    """Affinities and supervoxels of ``at.image``."""
     carried_out(Infer(image=at.image, layer=at.affinities, cell=CELL, chunk=CELL))
     carried_out(Watershed(affinities=at.affinities, layer=at.supervoxels, leaf=CELL))
+
+
+def segmented(at: Place) -> None:
+    """These, and segments."""
+    supervoxels(at)
     carried_out(Graph(layer=at.supervoxels))
     carried_out(Agglomerate(layer=at.supervoxels, thresholds=(0.6,)))
     carried_out(Relabel(supervoxels=at.supervoxels, layer=at.segments, cell=CELL))

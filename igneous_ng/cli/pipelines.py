@@ -112,7 +112,7 @@ def _carry_out(recipe: Recipe) -> None:
     if recipe.steps:
         click.echo(f"{recipe.name}: all {len(recipe.steps)} steps are done")
     if recipe.redo:
-        redoing.carry_out(**vars(recipe.redo), processes=recipe.profile.processes, queue=recipe.profile.queue)
+        redoing.carry_out(redoing.work(**vars(recipe.redo)), recipe.profile.processes, recipe.profile.queue)
 
 
 def _execute(recipe: Recipe, board: Any) -> None:

@@ -87,7 +87,7 @@ def compare(sample: Sample) -> Difference | None:
     means = [float(np.average(values, weights=side * sample.counts)) for side in weights]
     above, ties = _superiority(values, *weights)
     ranks = _ranks(values, known)
-    places, rare = _moved(ranks, weights[0], weights[1], sample.at)
+    places, rare = _moved(np.where(known, ranks, np.nan), weights[0], weights[1], sample.at)
     return Difference(
         units=(sizes[0], sizes[1]),
         means=(means[0], means[1]),
@@ -146,13 +146,17 @@ def _ranks(values: Array, known: Array) -> Array:
 
 
 def _moved(ranks: Array, inside: Array, outside: Array, at: Array) -> tuple[int, float]:
-    """To how many places both boxes were moved, and the share of places that differ as much as where they are."""
+    """To how many places both boxes were moved, and the share of places that differ as much as where they are.
+
+    ``ranks`` are NaN where nothing is known.
+    """
     shape = tuple((at.max(axis=0) + 1).tolist())
     if math.prod(shape) > _PLACES:
         return 0, 1.0
-    known = inside + outside > 0
+    known = np.isfinite(ranks)
+    ranks = np.where(known, ranks, 0.0)
     grids = [np.zeros(shape) for _ in range(4)]
-    for grid, values in zip(grids, (inside, outside, known, ranks * known), strict=True):
+    for grid, values in zip(grids, (inside, outside, known, ranks), strict=True):
         np.add.at(grid, tuple(at.T), values)
     one, other, there, ranked = map(np.fft.rfftn, grids)
 

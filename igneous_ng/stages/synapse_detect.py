@@ -77,6 +77,7 @@ class Label(Labelling, name="synapse label"):
     What a mask leaves out is no evidence.
     """
 
+    local = ("threshold",)
     quality = MappingProxyType({"parts": Figure("pieces of what may be clefts", counted=True)})
 
     def prepare(self, io: IO) -> None:
