@@ -256,6 +256,13 @@ def counted(rows: Mapping[str, Array], reasons: Mapping[str, Array]) -> dict[str
     return {"clefts": found, **left_out, "means": int(means(rows["sum"], rows["voxels"]).sum())}
 
 
+def figures(rows: Mapping[str, Array]) -> dict[str, float]:
+    """Of kept ``rows`` how many there are, the mean of their mean evidence, of 1, and the size of the median one."""
+    count, sizes = len(rows["id"]), np.sort(rows["voxels"])
+    mean = int(means(rows["sum"], rows["voxels"]).sum()) / max(1, count) / 255
+    return {"kept": count, "mean": float(f"{mean:.6g}"), "size": int(sizes[(count - 1) // 2]) if count else 0}
+
+
 def summary(plan: Plan, counts: Mapping[str, int]) -> dict[str, Any]:
     """What is told of all clefts: how many, left out by reason, density in tissue that no mask leaves out, mean."""
     left_out = {name: counts[name] for name in ("small", "large", "faint", "low")}

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng import ledger, records
+from igneous_ng import catalog, ledger, records
+from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box
 from igneous_ng.records import Line, Run
+from igneous_ng.stage import Stage, to_dict
 from igneous_ng.store import Store
 from igneous_ng.subsets import Former, Subset
 
@@ -43,12 +45,36 @@ class Unit:
 
 
 def requests(store: Store, layers: Iterable[str]) -> list[Request]:
-    """All requests whose runs lie at ``layers``, in the order in which they were first made."""
+    """All requests whose runs lie at ``layers``, in the order in which they were first made.
+
+    One that has other options in a part of a layer comes after the one that made the whole, before what read that.
+    """
     found: dict[tuple[str, str], list[Run]] = {}
+    first: dict[tuple[str, str], str] = {}
     for layer in layers:
         for run in ledger.runs(store, layer):
             found.setdefault((layer, records.mark(run.stage)), []).append(run)
-    return [Request(tuple(runs)) for runs in sorted(found.values(), key=lambda runs: runs[0].id)]
+            whole = layer, records.mark(base(run))
+            first[whole] = min(first.get(whole, run.id), run.id)
+
+    def order(runs: list[Run]) -> tuple[str, str]:
+        return first[runs[0].home, records.mark(base(runs[0]))], runs[0].id
+
+    return [Request(tuple(runs)) for runs in sorted(found.values(), key=order)]
+
+
+def base(run: Run) -> dict[str, Any]:
+    """The request of a run without what may differ in parts of a layer (``Stage.local``)."""
+    try:
+        local = catalog.load(run.name).local
+    except SpecError:  # of a package that is not here
+        local = ()
+    return {key: value for key, value in run.stage.items() if key not in local}
+
+
+def base_of(stage: Stage) -> dict[str, Any]:
+    """As :func:`base`, of a stage."""
+    return {key: value for key, value in to_dict(stage).items() if key not in stage.local}
 
 
 class Standing:

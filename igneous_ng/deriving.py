@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng import figures
 from igneous_ng.errors import SpecError
 from igneous_ng.formats import settings
 from igneous_ng.formats.info import IMAGE, Info, Scale, chunk_box, chunk_name, chunk_range, new_info, round_to_chunks
@@ -26,6 +27,8 @@ Array = npt.NDArray[Any]
 @dataclass(frozen=True, kw_only=True)
 class Deriving(Masked):
     """A new layer over the bounds of the level read, in cells of whole chunks; what a mask leaves out is zero."""
+
+    quality = figures.IMAGE
 
     source: LayerUrl = arg("Layer to read.")
     layer: LayerUrl = arg("Layer to create.")

@@ -16,7 +16,7 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import codecs
 from igneous_ng.formats import info as infos
 from igneous_ng.formats.info import Info
-from igneous_ng.geometry import Box
+from igneous_ng.geometry import Box, Vec3f
 from igneous_ng.store import Compression, Store, Written, digest, digest_of, parsed
 from igneous_ng.volume import Output, Volume
 
@@ -234,6 +234,10 @@ class IO:
     def note(self, **figures: Any) -> None:
         """Enter quality figures in the record of this task."""
         self.ledger.notes.update(figures)
+
+    def note_place(self, box: Box, resolution: Vec3f) -> None:
+        """Enter which voxels, of so many nm, the figures are of, where neither the unit nor what is covered tells."""
+        self.note(place={"box": str(box), "resolution": list(resolution)})
 
     def _enter(self, made: Iterable[Written]) -> None:
         for one in made:

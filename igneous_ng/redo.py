@@ -9,7 +9,7 @@ are run in any case, and of the others only those are looked at that read what w
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from igneous_ng import audit, catalog, ledger, records
@@ -82,10 +82,20 @@ class Forecast:
 
 
 class Redo:
-    """One redo of the layers at ``layers``, in ``region`` if one is given."""
+    """One redo of the layers at ``layers``, in ``region`` if one is given.
 
-    def __init__(self, store: Store, layers: Sequence[str], region: Region | None = None) -> None:
-        self._store, self._layers = store, layers
+    With ``changes``, options by their names, those units that read some of the region run again with these, of stages
+    that can have others there (``Stage.local``); and then what that makes stale.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        layers: Sequence[str],
+        region: Region | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._store, self._layers, self._options = store, layers, dict(changes or {})
         self._made: Touched | None = None
         self._named = Touched()
         if region is not None:
@@ -107,7 +117,9 @@ class Redo:
         begun = list(self._begun())
         for wave in begun:
             self._enter((yield wave))
-        if begun:
+        for wave in self._changed():
+            self._enter((yield wave))
+        if begun or self._options:
             self._see()
         for number, request in enumerate(self.requests):
             look = self.look(request)
@@ -116,6 +128,27 @@ class Redo:
                 for wave in self._restored(self.requests[:number], look.gone):
                     self._enter((yield wave))
                 self._enter((yield self._wave(request, look.stale)))
+
+    def _changed(self) -> list[Wave]:
+        """The units of the region with other options; SpecError where no stage can have these there."""
+        found = []
+        for request in self.requests if self._options else ():
+            stage = catalog.decode(request.newest.stage)
+            units = [unit for unit in self._standing.units(request) if self._named.read_by(unit.line)]
+            if units and self._options.keys() <= set(stage.local):
+                subset = subset_of(request, self._store, units, WHY)
+                found.append(Wave(replace(stage, **self._options), subset))
+        if self._options and not found:
+            raise SpecError(self._unchangeable())
+        return found
+
+    def _unchangeable(self) -> str:
+        stages = {request.newest.name: catalog.decode(request.newest.stage).local for request in self.requests}
+        able = [f"{name}: {', '.join(local)}" for name, local in stages.items() if local]
+        return (
+            f"redo: no stage of these layers that read the box can have another {', '.join(self._options)} there; "
+            f"what can be set in a part: {'; '.join(able) or 'nothing of what made these layers'}"
+        )
 
     def _begun(self) -> Iterator[Wave]:
         runs = (run for layer in self._layers for run in ledger.runs(self._store, layer))
@@ -146,7 +179,7 @@ class Redo:
         cleaned = tuple(c for layer in self._layers for c in ledger.cleaned(self._store, layer, request.runs[0]))
         for unit in self._standing.units(request):
             inputs = known[unit.former[0]]
-            if self._named.read_by(unit.line):
+            if not self._options and self._named.read_by(unit.line):
                 found.stale.append(unit)
                 self._note_gone(unit.line, inputs, found)
             elif self._made is None or self._made.read_by(unit.line):

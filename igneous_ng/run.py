@@ -10,7 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from igneous_ng import environments, guards, history, inputs, queues, records, remote, steering, words
+from igneous_ng import (
+    catalog,
+    dependence,
+    environments,
+    guards,
+    history,
+    inputs,
+    queues,
+    records,
+    remote,
+    steering,
+    words,
+)
 from igneous_ng.errors import IgneousError, SpecError
 from igneous_ng.io import IO
 from igneous_ng.queues.protocol import Priority
@@ -184,7 +196,7 @@ def _begin(
         return found, True
     guards.check(io.store, planned, stage, subset)
     about = _about(io.store, stage)
-    _prepare(stage, planned)
+    _prepare(_preparing(io.store, stage, subset), planned)
     if subset is not None:
         records.save_subset(io.store, planned, subset)
     if place is not None:
@@ -202,6 +214,17 @@ def _withdraw(store: Store, run: Run, rivals: list[Run]) -> None:
             f"{run.name}: {rivals[0].name} {rivals[0].id} was begun in the same place at the same moment; "
             "give the command again when it is finished"
         )
+
+
+def _preparing(store: Store, stage: Stage, subset: Subset | None) -> Stage:
+    """The stage that prepares: of units that are run with other options than all (``Stage.local``) that of all."""
+    if subset is None or not stage.local:
+        return stage
+    wholes = (run for run in history.runs(store, stage.home()) if run.name == stage.name and not run.subset)
+    for run in wholes:
+        if dependence.base(run) == dependence.base_of(stage) and not records.marked(store, run, "rolledback"):
+            return catalog.decode(run.stage)
+    return stage
 
 
 def _prepare(stage: Stage, run: Run) -> None:

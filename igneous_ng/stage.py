@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from igneous_ng import aliases, fences, redaction, spelling
 from igneous_ng.errors import DataError, SpecError, VersionError
+from igneous_ng.figures import Figure
 from igneous_ng.geometry import Box, vec
 
 if typing.TYPE_CHECKING:
@@ -98,6 +99,13 @@ class Stage:
     """Whether it makes data, and not only says something about data: then it shows in the provenance."""
     example: ClassVar[str] = ""
     """What is typed behind its name, for instance; help and reference page show it, and a test checks it."""
+    local: ClassVar[tuple[str, ...]] = ()
+    """Fields that may have another value in a part of a layer (`redo --set`): units of either value fit together."""
+    quality: ClassVar[Mapping[str, Figure]] = MappingProxyType({})
+    """Which of the figures that units note (``io.note``) tell of quality: `trace` compares places by them."""
+    quality_layer: ClassVar[str] = ""
+    """A layer in the folder :meth:`home` whose channels are these figures, in order and below 0 where unknown; where
+    units are no places."""
 
     memory: int = opt(3_000_000_000, "Bytes of memory that one task may use; larger plans are refused.")
 

@@ -26,13 +26,15 @@ _BOX = click.option(
 _MIP = click.option("--mip", type=click.IntRange(0), default=0, show_default=True, help="The level that the box is of.")
 
 
-def _work(layers: tuple[str, ...], box: Box | None, mip: int) -> Any:
+def work(layers: tuple[str, ...], box: Box | None, mip: int, changes: dict[str, Any] | None = None) -> Any:
     """The redo that is meant."""
+    if changes and box is None:
+        raise SpecError("--set goes with --box: options of a whole layer are changed by making it anew")
     from igneous_ng import redo as redoing
     from igneous_ng.store import Store
 
     store, places = Store(), [str(Layer.parse(layer)) for layer in layers]
-    made = redoing.Redo(store, places, redoing.region(store, places[0], mip, box) if box else None)
+    made = redoing.Redo(store, places, redoing.region(store, places[0], mip, box) if box else None, changes)
     if not made.requests:
         raise SpecError(f"{', '.join(places)}: no runs are recorded here; name the layers that were made")
     return made
@@ -56,7 +58,7 @@ def forecast(layers: tuple[str, ...], box: Box | None, mip: int, as_json: bool =
     """Say what a redo would run."""
     from igneous_ng.words import count
 
-    redo = _work(layers, box, mip)
+    redo = work(layers, box, mip)
     forecasts = list(redo.forecast())
     if as_json:
         click.echo(json.dumps([one.to_json() for one in forecasts]))
@@ -77,26 +79,45 @@ def forecast(layers: tuple[str, ...], box: Box | None, mip: int, as_json: bool =
 @click.option("-p", "--processes", type=click.IntRange(1), default=1, show_default=True, help="Worker processes here.")
 @click.option("--queue", help="Put the units on this queue instead, and wait for those who execute them.")
 @JSON
-def redo(layers: tuple[str, ...], box: Box | None, mip: int, processes: int, queue: str | None, as_json: bool) -> None:
+@click.option(
+    "--set", "options", multiple=True, metavar="OPTION=VALUE", help="With --box: another value of an option there."
+)
+def redo(layers: tuple[str, ...], options: tuple[str, ...], as_json: bool, **place: Any) -> None:
     """Run again what is stale at LAYERs, in the order in which it was made, and nothing else.
 
     With --box what read some of that region is run in any case, and of what follows from it what then is stale.
     Results that come out the same stop there. Killed, the same command goes on.
+
+    With --set what read some of that region is run again with other options, of stages that can have others in a part
+    of a layer (such as `synapse detect`: --set threshold=0.6), and then only what that changes.
     """
-    carry_out(layers, box, mip, processes, queue, as_json)
+    asked = work(layers, place["box"], place["mip"], _options(options))
+    carry_out(asked, place["processes"], place["queue"], as_json)
 
 
-def carry_out(
-    layers: tuple[str, ...], box: Box | None, mip: int, processes: int, queue: str | None, as_json: bool = False
-) -> None:
+def _options(given: tuple[str, ...]) -> dict[str, Any]:
+    """Options by their names, as they are written on the command line; values that are no JSON are texts."""
+    found: dict[str, Any] = {}
+    for one in given:
+        name, there, value = one.partition("=")
+        if not there or not name:
+            raise SpecError(f"--set {one}: write OPTION=VALUE, such as threshold=0.6")
+        try:
+            found[name.replace("-", "_")] = json.loads(value)
+        except ValueError:
+            found[name.replace("-", "_")] = value
+    return found
+
+
+def carry_out(asked: Any, processes: int, queue: str | None, as_json: bool = False) -> None:
     """Redo, and say what came of it."""
     from igneous_ng import redo as redoing
     from igneous_ng.store import Store
     from igneous_ng.words import count
 
-    work, total, waves = _work(layers, box, mip), redoing.Outcome(), list[dict[str, Any]]()
+    total, waves = redoing.Outcome(), list[dict[str, Any]]()
     with _executing(processes, queue) as execute:
-        for wave, ready in redoing.carried_out(work, execute):
+        for wave, ready in redoing.carried_out(asked, execute):
             came = redoing.outcome(Store(), wave, ready)
             total.add(came)
             about = {"stage": ready.name, "id": ready.id, "layer": ready.home, "units": ready.units}
@@ -104,12 +125,12 @@ def carry_out(
             why = " to have back what was removed" if wave.restoring else ""
             row(as_json, f"{ready.name}: {count(ready.units, 'unit')} run again{why}: {came}")
     if as_json:
-        click.echo(json.dumps({"waves": waves, "unchecked": work.unknown}))
+        click.echo(json.dumps({"waves": waves, "unchecked": asked.unknown}))
     elif total == redoing.Outcome():
         click.echo("nothing is stale: no unit was run")
     elif not total.altered:
         click.echo("nothing has changed: every object has the bytes that it had")
-    _tell_unknown(work)
+    _tell_unknown(asked)
 
 
 def _tell_unknown(redo: Any) -> None:

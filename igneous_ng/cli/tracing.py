@@ -15,7 +15,7 @@ from igneous_ng.cli.commands import Command, Place
 from igneous_ng.cli.fields import FieldType
 from igneous_ng.cli.telling import JSON, tell
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.geometry import Vec3
+from igneous_ng.geometry import Box, Vec3
 from igneous_ng.stage import Layer
 
 if TYPE_CHECKING:
@@ -33,16 +33,30 @@ _FRAME = {"prepared": "preparing", "finished": "publishing"}
 @click.option("--at", type=FieldType(Vec3), metavar="X,Y,Z", help="A voxel of the layer WHAT.")
 @click.option("--mip", type=click.IntRange(0), default=0, show_default=True, help="The level of that voxel.")
 @click.option("--label", type=click.IntRange(1), help="The mesh and the skeleton of this label of the layer WHAT.")
+@click.option("--box", type=FieldType(Box), help="Compare this box, x0:x1,y0:y1,z0:z1, in voxels of WHAT, a layer.")
+@click.option("--against", type=FieldType(Box), help="The box to compare with; by default all the rest.")
+@click.option("--maps", metavar="FOLDER", help="Write what is compared as layers in this folder, one a figure.")
+@click.option("--report", metavar="FILE", help="Write the comparison as an HTML page.")
 @JSON
-def trace(what: str, at: Vec3 | None, mip: int, label: int | None, as_json: bool) -> None:
+def trace(what: str, at: Vec3 | None, mip: int, label: int | None, as_json: bool, box: Box | None, **more: Any) -> None:
     """Say how WHAT came to be: who made it, when, how, and from what, down to what nobody here made.
 
     WHAT is the URL of an object (a mesh, a skeleton, a chunk, an info), or of a layer with --at or --label.
+
+    With --box say instead why a place of the layer, or table of synapses, WHAT is not like the others: what its units
+    noted of quality is compared, in it and in all layers that it came from. The root is the first layer that differs.
     """
     from igneous_ng import tracing
     from igneous_ng.store import Store
 
     store, url = Store(), str(Layer.parse(what))
+    if box is not None:
+        if at is not None or label is not None:
+            raise SpecError("--box compares places, --at and --label ask how one thing came to be; give one of them")
+        _compare(url, (box, more["against"]), as_json, more["maps"], more["report"])
+        return
+    if given := [f"--{name}" for name, value in more.items() if value is not None]:
+        raise SpecError(f"{given[0]} goes with --box, which says what is compared; give that, too")
     if at is not None:
         found = tracing.of_voxel(store, url, mip, at)
     elif label is not None:
@@ -74,6 +88,26 @@ def provenance(layer: str, to: str | None) -> None:
     else:
         store.put(str(Layer.parse(to)), made)
         store.flush()
+
+
+def _compare(url: str, boxes: tuple[Box, Box | None], as_json: bool, maps: str | None, report: str | None) -> None:
+    """Compare places, and show it."""
+    from igneous_ng import anomalies, anomaly_words, quality_maps
+    from igneous_ng.store import Store
+
+    store, (box, against) = Store(), boxes
+    region = anomalies.region(store, url, box, against)
+    found = anomalies.compared(store, url, region)
+    click.echo(json.dumps(anomalies.to_json(found)) if as_json else "\n".join(anomaly_words.lines(found)))
+    if maps is not None:
+        made = quality_maps.write(store, str(Layer.parse(maps)), found)
+        click.echo(f"{words.count(len(made), 'map')} written: igneous-ng view {url} {' '.join(made[:2])} ...", err=True)
+    if report is not None:
+        other = "the rest" if against is None else str(against)
+        target = str(Layer.parse(report))
+        store.put(target, quality_maps.page(found, region, f"{url}: {box} against {other}"))
+        store.flush()
+        click.echo(f"report: {target.removeprefix('file://')}", err=True)
 
 
 def _lines(found: Trace) -> Iterator[str]:

@@ -24,6 +24,7 @@ __all__ = [
     "POST",
     "PRE",
     "VOXEL_BYTES",
+    "Pale",
     "Rendered",
     "Scene",
     "Skeleton",
@@ -51,6 +52,7 @@ _SHOT = 6.0
 _BLUR_TAPS = 2
 PRE, POST = 1, 2
 """The sides of a synapse, as drawn boxes name them."""
+_EDGE = 400.0  # nm over which stain is taken up as it should be again
 _PLAQUE = 0.5  # the share of a plaque's own grey from which on it is one
 # Streams of the noise, far from those of the bent space (which uses the seed's own).
 _STREAM = 1 << 32
@@ -75,7 +77,26 @@ def halo(resolution: Vec3f) -> Vec3:
     return vec(_BLUR_TAPS if _BLUR / r > 0.2 else 0 for r in resolution)
 
 
-def render(scene: Scene, box: Box) -> Rendered:
+@dataclass(frozen=True)
+class Pale:
+    """Where membranes and densities took up less stain: in ``box`` (voxels of the scene) ``lost`` of their contrast.
+
+    Beyond the box that falls to nothing, smoothly, over ``_EDGE`` nm.
+    """
+
+    box: Box
+    lost: float
+
+    def left(self, box: Box, resolution: Vec3f) -> F32:
+        """The part of the contrast that the voxels of ``box`` have left, 0 to 1."""
+        found = np.full((1, 1, 1), self.lost, np.float32)
+        for line, lo, hi, step in zip(noise.grid(box), self.box.lo, self.box.hi, resolution, strict=True):
+            beyond = np.maximum(0, np.maximum(lo - line, line + 1 - hi)) * step
+            found = found * _bump(beyond.astype(np.float32), _EDGE)
+        return np.asarray(1 - found, np.float32)
+
+
+def render(scene: Scene, box: Box, pale: Pale | None = None) -> Rendered:
     """Draw ``box`` (voxels of the scene, from 0); SpecError where it leaves the volume or is empty."""
     if box not in scene.bounds or not box.voxels:
         raise SpecError(f"box {box} is empty or leaves the synthetic volume {scene.bounds}; ask within")
@@ -87,8 +108,9 @@ def render(scene: Scene, box: Box) -> Rendered:
     _nucleus(scene, wide, owned, mito, grey)
     _vesicles(scene, wide, owned, grey)
     _organelles(scene, wide, depth, mito, grey)
-    _membranes(scene, wide, owned, grey)
-    clefts, sides = _densities(scene, wide, owned, grey)
+    stain = np.ones((1, 1, 1), np.float32) if pale is None else pale.left(wide, scene.resolution)
+    _membranes(scene, wide, owned, grey, stain)
+    clefts, sides = _densities(scene, wide, owned, grey, stain)
     inner = box.slices(wide.lo)
     em = _detect(scene, box, _blur(grey, scene.resolution, reach))
     labels = scene.labels[owned.body[inner]]
@@ -241,21 +263,22 @@ def _organelles(scene: Scene, box: Box, depth: F32, mito: I32, grey: F32) -> Non
     grey[inside] = texture[inside]
 
 
-def _membranes(scene: Scene, box: Box, owned: Owned, grey: F32) -> None:
+def _membranes(scene: Scene, box: Box, owned: Owned, grey: F32, stain: F32) -> None:
     """Dark sheets where two bodies meet; as thick as the voxels can show."""
     coarse = float(np.prod(scene.resolution)) ** (1 / 3)
     half = (MEMBRANE_HALF**2 + (0.55 * max(0.0, coarse - 10.0)) ** 2) ** 0.5
     weight = _bump(owned.gap * np.float32(0.5), half)
     dark = MEMBRANE + np.float32(28) * _cloud(scene, box, 13, 110.0)
-    grey += (dark - grey) * weight
+    grey += (dark - grey) * (weight * stain)
 
 
-def _densities(scene: Scene, box: Box, owned: Owned, grey: F32) -> tuple[I32, U8]:
+def _densities(scene: Scene, box: Box, owned: Owned, grey: F32, stain: F32) -> tuple[I32, U8]:
     """The dark plaques of synapses, thick on the postsynaptic side, thin on the other: whose they are, and the sides.
 
     Where plaques overlap the later synapse's counts, as it is drawn over the others.
     """
     clefts, sides = np.zeros(box.shape, np.int32), np.zeros(box.shape, np.uint8)
+    stain = np.broadcast_to(stain, box.shape)
     for synapse in scene.synapses:
         centre = _centre(scene, synapse)
         radius = 120.0 + 100.0 * _share(_key(scene, 14), synapse.id)
@@ -270,7 +293,7 @@ def _densities(scene: Scene, box: Box, owned: Owned, grey: F32) -> tuple[I32, U8
         band = _bump(half, 70.0) * after
         band += _bump(half, 34.0) * ((body == pre) & (other == post))
         weight = np.minimum(1, 2 * _bump(_distance(scene, part, centre), radius)) * band
-        grey[at] += (np.float32(58) - grey[at]) * weight
+        grey[at] += (np.float32(58) - grey[at]) * (weight * stain[at])
         drawn = weight > _PLAQUE
         clefts[at][drawn] = synapse.id
         sides[at][drawn] = np.where(after, POST, PRE)[drawn]

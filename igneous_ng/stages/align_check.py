@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from igneous_ng.checking.judging import Bounds
 from igneous_ng.checking.measuring import measure
 from igneous_ng.checking.pictures import overlays
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.figures import Figure
 from igneous_ng.formats import info as infos
 from igneous_ng.formats.checks import Check
 from igneous_ng.formats.info import IMAGE, Info, new_info
@@ -53,6 +55,14 @@ class AlignCheck(Stage, name="align check"):
 
     example = "./alignment --round 2 --mip 2"
     makes_data = False
+    quality = MappingProxyType(
+        {
+            "off": Figure("pixels of mip 0 by which the best place is off: what alignment left"),
+            "gap": Figure("correlation that a better place would gain"),
+            "strain": Figure("strain: stretch or compression of lengths"),
+        }
+    )
+    quality_layer = "heat"
 
     alignment: LayerUrl = arg("Folder of the alignment, in which `align relax` has solved the round.")
     round: int = opt(1, "The round whose maps are checked.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from igneous_ng.building import FATES, SIDES
 from igneous_ng.connectome import NAME, WAYS, Plan, Version, cell_name, column_name, flat, part_name
 from igneous_ng.desks import agree
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.figures import Figure
 from igneous_ng.formats import numpy_columns, parquet_tables, remaps
 from igneous_ng.formats.arrow import arrow
 from igneous_ng.geometry import Box
@@ -167,6 +169,12 @@ class Take(Deciding, name="graph take"):
     """
 
     example = "./synapses ./graph"
+    quality = MappingProxyType(
+        {
+            "synapses": Figure("synapses", counted=True),
+            "confidence": Figure("how sure their partners are, of 255", of="synapses"),
+        }
+    )
 
     def units(self, io: IO) -> range:
         """The numbers of the cells."""
@@ -197,6 +205,7 @@ class Take(Deciding, name="graph take"):
         io.put_json(f"{made.url}/sums/0/{unit}.json", {**counts, "reach": building.reach(frame, kept), "digest": told})
         size = box.voxels * float(np.prod(np.array(plan.resolution) / 1000))
         sure = float(np.mean(kept["confidence"])) if counts["synapses"] else 0.0
+        io.note_place(box, plan.resolution)
         io.note(**counts, density=round(counts["synapses"] / size, 6), confidence=round(sure, 3))
 
     def finish(self, io: IO) -> None:

@@ -4,13 +4,14 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
-from igneous_ng import imaging
+from igneous_ng import figures, imaging
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import settings
 from igneous_ng.formats.info import ENCODINGS, IMAGE, SEGMENTATION, Info, new_info, round_to_chunks
 from igneous_ng.formats.sharding import spec_for
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.io import IO
+from igneous_ng.kernels import quality
 from igneous_ng.kernels.casting import exactly
 from igneous_ng.sources import Source, open_source
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
@@ -27,6 +28,7 @@ class Create(Stage, name="image create"):
     """
 
     example = "em.npy ./em --axes zyx --resolution 8,8,40 -p 2"
+    quality = figures.IMAGE
 
     source: LayerUrl = arg("File, folder or glob to read.")
     layer: LayerUrl = arg("Layer to create.")
@@ -70,7 +72,8 @@ class Create(Stage, name="image create"):
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """A few copies of the cell, and what the source keeps in memory."""
         source = self._open()
-        return unit.voxels * _voxel_bytes(source, self._info()) * _COPIES + source.resident_bytes
+        looked_at = quality.figures_bytes((*unit.shape, source.channels)) if self.kind == IMAGE else 0
+        return unit.voxels * _voxel_bytes(source, self._info()) * _COPIES + source.resident_bytes + looked_at
 
     def execute(self, unit: Box, io: IO) -> None:
         """Copy one window of the source into its chunks."""
@@ -89,6 +92,8 @@ class Create(Stage, name="image create"):
         except DataError as error:
             raise DataError(f"{self.source}: {error} (in {unit}); give another --dtype") from None
         io.write(io.volume(self.layer, 0, info=info), unit, voxels, self.compress)
+        if self.kind == IMAGE:
+            io.note(**quality.figures(voxels))
 
     def _open(self) -> Source:
         return open_source(self.source.removeprefix("file://"), axes=self.axes, dataset=self.dataset)

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from igneous_ng import words
+from igneous_ng.affinities import FULL
+from igneous_ng.figures import Figure
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
 from igneous_ng.kernels import region_graph, supervoxel_ids, watershed
@@ -35,6 +38,9 @@ class Graph(Stage, name="segment graph"):
     """
 
     example = "./supervoxels -p 4"
+    quality = MappingProxyType(
+        {"mean": Figure("mean affinity, of 1, of the faces between supervoxels", of="faces")},
+    )
 
     layer: LayerUrl = arg("Layer of supervoxels that `segment watershed` made.")
     histogram: bool = opt(False, "Also count faces by affinity, in 32 bins, for agglomeration by quantiles.")
@@ -81,7 +87,9 @@ class Graph(Stage, name="segment graph"):
         within = watershed.limits(plan.low, plan.high)
         edges = region_graph.edges(affinities, regions, within, unit, plan.bounds, self.histogram)
         made.put("graph", plan.at(unit), {**_alone(pieces), **edges})
-        io.note(edges=len(edges["u"]), faces=int(edges["num"].sum()), must=int(edges["must"].sum()))
+        faces = int(edges["num"].sum())
+        mean = float(f"{int(edges['sum'].sum()) / max(1, faces) / FULL:.6g}")
+        io.note(edges=len(edges["u"]), faces=faces, must=int(edges["must"].sum()), mean=mean)
 
     def finish(self, io: IO) -> None:
         """Allow agglomeration."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from igneous_ng.affinities import FULL, joined
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.figures import Figure
 from igneous_ng.formats.info import IMAGE, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.io import IO
@@ -52,6 +54,12 @@ class Infer(Masked, name="segment infer"):
     """
 
     example = "./em ./affinities --model net -p 2"
+    quality = MappingProxyType(
+        {
+            "mean": Figure("mean of what the model says, of 1"),
+            "confidence": Figure("how far from doubt the model is: 0 all 0.5, 1 all 0 or 1"),
+        }
+    )
 
     image: LayerUrl = arg("Layer of the image, of one channel.")
     layer: LayerUrl = arg(

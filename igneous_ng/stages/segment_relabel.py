@@ -1,7 +1,8 @@
 """A layer of segments from supervoxels and what they were agglomerated to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from igneous_ng import imaging, words
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.figures import Figure
 from igneous_ng.formats.info import SEGMENTATION, new_info
 from igneous_ng.geometry import Box, Grid, Vec3
 from igneous_ng.io import IO
@@ -20,7 +22,7 @@ from igneous_ng.store import Compression
 from igneous_ng.volume import Volume
 
 Array = npt.NDArray[Any]
-_COLUMNS = ("id", "segment", "size")
+_COLUMNS = ("id", "segment", "size", "parts")
 _COPIES = 2  # of the tables of leaves held at once: as stored and unpacked, what is kept of them
 _SMALL = 1 << 18  # bytes that small lists and what was looked up lately may take
 _LISTED = 100  # likely mergers of a task that its record names
@@ -45,7 +47,7 @@ class _Segments:
         return self.known.size(self._what, self.known.plan.at(leaf))
 
     def of(self, leaf: Box) -> dict[str, Array]:
-        """The columns ``id``, ``segment`` and ``size`` of a leaf, and ``label``: the segment, or 0 for dust."""
+        """The columns :data:`_COLUMNS` of a leaf, and ``label``: the segment, or 0 for dust."""
         if leaf not in self.found:
             self.found[leaf] = self.read(leaf)
         return self.found[leaf]
@@ -75,6 +77,22 @@ class _Segments:
         return f"agglomerations/{self.agglomeration}/segments"
 
 
+def _pieces(tables: Sequence[dict[str, Array]]) -> dict[str, Any]:
+    """What leaves are in: supervoxels, how many are alone in their segment, segments, and the size of the median one.
+
+    ``tables`` are of leaves; a segment counts once in each. Dust counts, too.
+    """
+    sizes, alone = [np.zeros(0, np.int64)], 0
+    for table in tables:
+        _, first = np.unique(table["segment"], return_index=True)
+        sizes.append(table["size"][first])
+        alone += int((table["parts"] == 1).sum())
+    known, pieces = np.sort(np.concatenate(sizes)), sum(len(table["id"]) for table in tables)
+    median = int(known[(len(known) - 1) // 2]) if len(known) else 0
+    single = float(f"{alone / max(1, pieces):.6g}")
+    return {"here": len(known), "median": median, "pieces": pieces, "single": single}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Relabel(Stage, name="segment relabel"):
     """Write the segmentation: each supervoxel becomes its segment.
@@ -84,6 +102,14 @@ class Relabel(Stage, name="segment relabel"):
     """
 
     example = "./supervoxels ./seg -p 4"
+    quality = MappingProxyType(
+        {
+            "here": Figure("segments in a leaf", counted=True),
+            "median": Figure("voxels, in the whole volume, of the median segment of a leaf", of="here"),
+            "single": Figure("share of supervoxels that were joined to no other", of="pieces"),
+            "dust": Figure("segments dropped as dust", counted=True),
+        }
+    )
 
     supervoxels: LayerUrl = arg("Layer of supervoxels.")
     layer: LayerUrl = arg("Layer to create.")
@@ -137,7 +163,8 @@ class Relabel(Stage, name="segment relabel"):
 
         self._pass(io).make(io, unit, segments, self.compress)
         begun = (leaf for leaf in tables.leaves(unit) if Box.sized(leaf.lo, (1, 1, 1)) in unit)  # each in one task only
-        io.note(**self._told(map(tables.of, begun)))
+        found = [tables.of(leaf) for leaf in begun]
+        io.note(**self._told(found), **_pieces(found))
 
     def finish(self, io: IO) -> None:
         """Show the layer."""

@@ -1,6 +1,7 @@
 """Supervoxels from affinities: the first stage of segmentation, `docs/design/025`."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from igneous_ng import words
 from igneous_ng.affinities import Affinities
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.figures import Figure
 from igneous_ng.formats.info import SEGMENTATION, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Grid, Vec3
 from igneous_ng.io import IO
@@ -34,6 +36,13 @@ class Watershed(Masked, name="segment watershed"):
     """
 
     example = "./affinities ./supervoxels --low 0.05 -p 4"
+    quality = MappingProxyType(
+        {
+            "supervoxels": Figure("supervoxels", counted=True),
+            "median": Figure("voxels of the median supervoxel", of="supervoxels"),
+            "background": Figure("share of voxels in no supervoxel"),
+        }
+    )
 
     affinities: LayerUrl = arg("Layer of affinities: 3 channels, or 1 of boundaries; uint8, or float32 from 0 to 1.")
     layer: LayerUrl = arg("Layer of supervoxels to create.")
@@ -90,7 +99,9 @@ class Watershed(Masked, name="segment watershed"):
         pieces = {"id": ids, "size": found.size, "faces": found.faces, "first": first}
         Supervoxels(io, self.layer).put("pieces", at, pieces)
         background = float(f"{1 - found.size.sum() / unit.voxels:.6g}")
-        io.note(supervoxels=len(ids), background=background, largest=int(found.size.max(initial=0)))
+        sizes = np.sort(found.size)
+        median = int(sizes[(len(sizes) - 1) // 2]) if len(sizes) else 0
+        io.note(supervoxels=len(ids), background=background, largest=int(sizes.max(initial=0)), median=median)
 
     def finish(self, io: IO) -> None:
         """Allow `segment graph`."""

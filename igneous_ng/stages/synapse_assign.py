@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from igneous_ng.clefts import Clefts
 from igneous_ng.climbing import SMALL, Climbing, Joining, Spreading, over, settled
 from igneous_ng.duplicates import Desk
 from igneous_ng.errors import SpecError
+from igneous_ng.figures import Figure
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, exactly
 from igneous_ng.io import IO
 from igneous_ng.kernels import contacts
@@ -295,6 +297,15 @@ class Table(Phase, name="synapse table"):
     """Write the table of synapses: the last phase. No row is dropped: flags say what is odd."""
 
     example = "./synapses"
+    quality = MappingProxyType(
+        {
+            "synapses": Figure("synapses", counted=True),
+            "confidence": Figure("how sure their partners are, of 1", of="synapses"),
+            "no_pre": Figure("share without a presynaptic segment", of="synapses"),
+            "no_post": Figure("share without a postsynaptic segment", of="synapses"),
+            "unsure": Figure("share whose partner is in doubt", of="synapses"),
+        }
+    )
 
     def places(self, io: IO) -> tuple[str, ...]:
         """The table."""
@@ -323,6 +334,7 @@ class Table(Phase, name="synapse table"):
         if desk.looked_for:
             rows = desk.merged(rows)
         Synapses(io, self.table).write(at, rows)
+        io.note_place(unit, desk.plan.resolution)
         io.note(**_figures(rows, unit, desk.plan.resolution))
 
     def finish(self, io: IO) -> None:

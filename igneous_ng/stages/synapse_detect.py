@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from igneous_ng import clefts
 from igneous_ng.clefts import Desk, Plan
 from igneous_ng.climbing import SMALL, Joining, Rising, Spreading, over, settled
 from igneous_ng.errors import DataError, SpecError
+from igneous_ng.figures import Figure
 from igneous_ng.formats.info import SEGMENTATION, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.io import IO
@@ -75,6 +77,8 @@ class Label(Labelling, name="synapse label"):
     """
 
     example = "./evidence ./clefts --threshold 0.5"
+    local = ("threshold",)
+    quality = MappingProxyType({"parts": Figure("pieces of what may be clefts", counted=True)})
 
     def prepare(self, io: IO) -> None:
         """Write the plan that all phases follow."""
@@ -268,6 +272,13 @@ class Relabel(Judging, name="synapse relabel"):
     """
 
     example = "./clefts --min-size 50"
+    quality = MappingProxyType(
+        {
+            "kept": Figure("clefts", counted=True),
+            "mean": Figure("mean evidence of clefts, of 1", of="kept"),
+            "size": Figure("voxels of the median cleft", of="kept"),
+        }
+    )
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before the tree is done; write the info of the layer."""
@@ -300,7 +311,7 @@ class Relabel(Judging, name="synapse relabel"):
         desk.clefts.write(at, whole)
         counts = clefts.counted(whole, {name: found[begins] for name, found in reasons.items()})
         desk.count(0, at, {**counts, "seen": int(desk.read("parts", at, ["seen"])["seen"][0])})
-        io.note(**counts)
+        io.note(**counts, **clefts.figures(whole))
 
     def finish(self, io: IO) -> None:
         """Allow counting."""

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from igneous_ng import figures
 from igneous_ng.errors import SpecError
 from igneous_ng.formats.info import IMAGE, SEGMENTATION, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.io import IO
-from igneous_ng.kernels import synth
+from igneous_ng.kernels import quality, synth
 from igneous_ng.stage import Layer, Stage, arg, opt
 
 _CHUNK = (64, 64, 64)
@@ -29,6 +30,7 @@ class Synth(Stage, name="synth volume"):
     """
 
     example = "./specimen --shape 256,256,128 --seed 1"
+    quality = figures.IMAGE
 
     out: Layer = arg("Folder to create the layers in.")
     shape: Vec3 = opt((256, 256, 128), "Voxels along x,y,z.")
@@ -36,12 +38,16 @@ class Synth(Stage, name="synth volume"):
     offset: Vec3 = opt((0, 0, 0), "Position of the first voxel, in voxels; may be negative.")
     seed: int = opt(0, "Which tissue to grow; the same seed, shape and resolution give the same bytes.")
     cell: Vec3 = opt((128, 128, 128), "Voxels per task, rounded up to whole chunks.")
+    pale: Box | None = opt(None, "Box in which membranes and densities are pale, as where stain was not taken up ...")
+    paleness: float = opt(0.5, "... by so much of their contrast, 0 to 1; beyond the box that fades over 400 nm.")
 
     def check(self) -> None:
         """The tissue can be grown and the cells hold something."""
         synth.check(self.shape, self.resolution, self.seed)
         if min(self.cell) < 1:
             raise SpecError(f"synth volume: a cell of {self.cell} holds nothing; each side must be at least 1")
+        if not 0 <= self.paleness <= 1:
+            raise SpecError(f"synth volume.paleness: {self.paleness:g}; give a part of the contrast, from 0 to 1")
 
     def home(self) -> str:
         """Records lie with the image."""
@@ -69,12 +75,13 @@ class Synth(Stage, name="synth volume"):
 
     def execute(self, unit: Box, io: IO) -> None:
         """Draw one cell of all layers."""
-        drawn = synth.render(self._scene(), unit.shift(vec(-o for o in self.offset)))
+        drawn = synth.render(self._scene(), self._within(unit), self._pale())
         arrays: dict[str, Any] = {"image": drawn.em, "segmentation": drawn.labels, "mitochondria": drawn.mitochondria}
         arrays |= {"clefts": drawn.clefts, "sides": drawn.sides}
         for name, info in self._infos().items():
             layer = f"{self.out}/{name}"
             io.write(io.volume(layer, 0, info=info), unit, arrays[name][..., np.newaxis])
+        io.note(**quality.figures(drawn.em[..., np.newaxis]))
 
     def finish(self, io: IO) -> None:
         """Write the tables of synapses and skeletons."""
@@ -82,6 +89,13 @@ class Synth(Stage, name="synth volume"):
         io.put_json(f"{self.out}/synapses.json", self._synapses(scene))
         io.put_json(f"{self.out}/truth.json", self._truth(scene))
         io.note(synapses=len(scene.synapses), mitochondria=len(scene.hosts))
+
+    def _within(self, box: Box) -> Box:
+        """A box of the layer in voxels of the scene."""
+        return box.shift(vec(-o for o in self.offset))
+
+    def _pale(self) -> synth.Pale | None:
+        return None if self.pale is None else synth.Pale(self._within(self.pale), self.paleness)
 
     def _scene(self) -> synth.Scene:
         return _plan(self.shape, self.resolution, self.seed)
