@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,11 +12,12 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.kernels import crofton
 from igneous_ng.kernels.crofton import Measure
+from igneous_ng.store import Store
 
 KIND = "contacts"
 """The folder of a graph that has the versions."""
-TABLES = {"contacts": "contacts", "surfaces": "surfaces"}
-"""The tables of a version, and their folders."""
+TABLES = ("contacts", "surfaces")
+"""The tables of a version; each has a folder."""
 _TYPE = "igneous_ng_contacts"
 
 
@@ -100,3 +102,16 @@ class Version(Desk):
 def folder(graph: str, tag: str) -> str:
     """Where a version is."""
     return f"{graph}/{KIND}/{tag}"
+
+
+def views(store: Store, graph: str, tag: str) -> dict[str, str]:
+    """The folders of the tables of a finished version, by the names that queries have for them; none without one."""
+    home = folder(graph, tag)
+    return {name: f"{home}/{name}" for name in TABLES} if store.exists(f"{home}/manifest.json") else {}
+
+
+def local(folders: Mapping[str, str]) -> dict[str, str]:
+    """The paths of folders by name; SpecError unless all are on this machine."""
+    if away := [url for url in folders.values() if not url.startswith("file://")]:
+        raise SpecError(f"{away[0]}: SQL reads local tables; copy the version to a folder")
+    return {name: url.removeprefix("file://") for name, url in folders.items()}

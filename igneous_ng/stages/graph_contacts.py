@@ -278,8 +278,8 @@ class Areas(Of, name="graph areas"):
         rows = faces.summed(self.portions(io).below(self.shuffle(io).top, unit))
         io.put(_sums(made, unit), columns.pack(faces.once(rows)))
         touch = faces.contacts(rows, made.plan.measure, made.plan.bounds.lo)
-        for what, table in (("contacts", touch), ("surfaces", faces.surfaces(rows))):
-            io.put(f"{made.home}/{part_name(TABLES[what], unit)}", parquet_tables.write(table))
+        for what, table in zip(TABLES, (touch, faces.surfaces(rows)), strict=True):
+            io.put(f"{made.home}/{part_name(what, unit)}", parquet_tables.write(table))
         low = touch["segment"] < touch["partner"]
         edges = ~faces.touching(rows) & (rows["segment"] < rows["partner"])
         counts = {
