@@ -24,7 +24,7 @@ ODD = (16.0, 15.5, 40.25)
 
 def rows_of(labels: Array, resolution: Vec3f, side: Vec3 | None = None) -> dict[str, Array]:
     """The rows of whole labels, of cells of ``side`` voxels, each two once."""
-    shape: Vec3 = labels.shape  # type: ignore[assignment]
+    shape = vec(labels.shape)
     found = []
     for start, own in cells(shape, side or shape):
         part = labels[tuple(slice(a, a + n + 1) for a, n in zip(start, own, strict=True))]
@@ -148,8 +148,8 @@ def _ratio(way: Array, resolution: Vec3f) -> float:
     rows = faces.found(labels, Place((0, 0, 0), vec(counts)), measure(resolution), 10)
     assert rows is not None
     sides = [n * s for n, s in zip(counts, resolution, strict=True)]
-    expected = math.prod(sides[a] for a in range(3) if a != axis) / abs(way[axis])
-    return float(rows["area"][0]) / 1e6 / expected
+    expected = math.prod(sides[a] for a in range(3) if a != axis) / abs(float(way[axis]))
+    return int(rows["area"][0]) / 1e6 / expected
 
 
 def test_shares_of_cubes_are_those_of_the_literature() -> None:

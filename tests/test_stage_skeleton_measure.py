@@ -69,6 +69,8 @@ def test_each_skeleton_is_measured_as_others_measure_it(tmp_path: Path, layer: L
         assert [row[f"min_{axis}"] for axis in "xyz"] == skeleton.vertices.min(axis=0).tolist()
         assert row["strahler"] == 1 + (row["branch_points"] > 0)
         assert 0 < row["longest_path"] <= row["cable_length"] * (1 + 1e-12)
+    cable = sum(row["cable_length"] for row in found.values())
+    assert stage.said(IO()) == f"13 skeletons with {cable / 1000:,.1f} um of cable"
     once = files(tmp_path / "table")
     run(stage, seed=1)
     assert files(tmp_path / "table") == once

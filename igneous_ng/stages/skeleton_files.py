@@ -1,13 +1,16 @@
 """Skeletons that are made already: copied, exported, measured and removed."""
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng import words
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import fragments, parquet_tables, sharding, swc
 from igneous_ng.formats import info as infos
@@ -214,6 +217,15 @@ class SkeletonMeasure(OnSkeletons, name="skeleton measure"):
         """Say what the files are."""
         about = {"layer": self.layer, "dir": self.folder(io), "files": len(self.units(io)), "unit": "nm"}
         io.put_json(f"{self.table}/table.json", {"@type": "igneous_ng_skeleton_measures", **about})
+
+    def said(self, io: IO) -> str:
+        """How many there are, and how much cable."""
+        rows, cable = 0, 0.0
+        for unit in self.units(io):
+            url = f"{self.table}/part-{unit}.parquet"
+            lengths = parquet_tables.read(BytesIO(io.peek(url) or b""), ["cable_length"], None, url)["cable_length"]
+            rows, cable = rows + len(lengths), cable + math.fsum(lengths.tolist())
+        return f"{words.count(rows, 'skeleton')} with {cable / 1000:,.1f} um of cable"
 
 
 @dataclass(frozen=True, kw_only=True)
