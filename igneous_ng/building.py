@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from igneous_ng.census import Shuffle
 from igneous_ng.connectome import Plan, Version, flat
+from igneous_ng.desks import Desk
+from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import remaps
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
@@ -43,7 +45,39 @@ def portions_of(made: Version, side: Side) -> Portions:
     return Portions(made.io, f"{made.url}/{side}", shuffle_of(made.plan), "synapses", made.again)
 
 
-def renaming(io: IO, made: Version, remap: str | None) -> Renaming | None:
+def check_remap(io: IO, remap: str | None) -> None:
+    """DataError unless a table of labels, if one is named, is there."""
+    if remap is not None:
+        if remap.endswith(remaps.SUFFIXES):
+            if not io.exists(remap):
+                raise DataError(f"{remap}: this table of labels is missing; name a file that is there")
+        else:
+            _ = Renaming(io, remap).facts
+
+
+def labels(io: IO, remap: str | None, where: str) -> tuple[Array, Array]:
+    """A file of labels: old ones, ascending, and what they become; SpecError, naming ``where``, if it is no file."""
+    if remap is None or not remap.endswith(remaps.SUFFIXES):
+        raise SpecError(f"{where}: {remap}; give a file that ends in {', '.join(remaps.SUFFIXES)}")
+    data = io.get(remap)
+    if data is None:
+        raise DataError(f"{remap}: this table of labels is missing; name a file that is there")
+    return remaps.parse(data, remap)
+
+
+def labels_bytes(io: IO, remap: str | None) -> int:
+    """The most bytes that :func:`labels` holds."""
+    data = io.peek(remap or "")
+    return 0 if data is None else remaps.held_bytes(data, remap or "")
+
+
+def renaming_bytes(io: IO, made: Desk, remap: str | None) -> int:
+    """The most bytes that renaming holds; of a file that is not in parts yet, 0: it is not when a chain is planned."""
+    table = renaming(io, made, remap)
+    return 4 * table.facts.bytes if table is not None and io.exists(f"{table.url}/table.json") else 0
+
+
+def renaming(io: IO, made: Desk, remap: str | None) -> Renaming | None:
     """The table of labels, in parts."""
     if remap is None:
         return None
@@ -54,15 +88,7 @@ def renamed(renaming: Renaming | None, rows: dict[str, Array]) -> dict[str, Arra
     """The segments of rows under their new names."""
     if renaming is None:
         return {}
-    old, new = renaming.of(np.unique(np.concatenate([rows["pre"], rows["post"]])))
-    found: dict[str, Array] = {}
-    for side in SIDES:
-        at = np.searchsorted(old, rows[side])
-        known = at < len(old)
-        known[known] = old[at[known]] == rows[side][known]
-        found[side] = rows[side].copy()
-        found[side][known] = new[at[known]]
-    return found
+    return dict(zip(SIDES, renaming.renamed(*(rows[side] for side in SIDES)), strict=True))
 
 
 def fates(rows: dict[str, Array], plan: Plan) -> Array:

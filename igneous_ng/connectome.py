@@ -136,10 +136,13 @@ def column_name(way: str, part: int, column: str) -> str:
     return f"csr/{way}/part-{part}/{column}.npy"
 
 
-def versions(store: Store, graph: str) -> list[dict[str, Any]]:
-    """The manifests of the finished versions of a graph, the oldest first: by date, then by name, numbers as such."""
-    found = [(tag, store.get_json(f"{folder(graph, tag)}/manifest.json")) for tag in store.list(f"{graph}/versions")]
-    return sorted((raw for _, raw in found if raw is not None), key=lambda raw: (raw["date"], _natural(raw["version"])))
+def versions(store: Store, graph: str, kind: str = "versions") -> list[dict[str, Any]]:
+    """The manifests of the finished versions of a graph, the oldest first: by date, then by name, numbers as such.
+
+    ``kind`` is the folder of the graph that they are in.
+    """
+    found = [store.get_json(f"{graph}/{kind}/{tag}/manifest.json") for tag in store.list(f"{graph}/{kind}")]
+    return sorted((raw for raw in found if raw is not None), key=lambda raw: (raw["date"], _natural(raw["version"])))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -1,26 +1,27 @@
-"""SQL over the files of a version of a graph, by DuckDB (Raasveldt and Muehleisen 2019); nothing is changed."""
+"""SQL over folders of Parquet files, by DuckDB (Raasveldt and Muehleisen 2019); nothing is changed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from igneous_ng.errors import ConfigurationError, SpecError
 
 VIEWS = {"synapses": "synapses", "edges": "edges_pre", "nodes": "nodes"}
-"""The views that queries name, and the folders of their files."""
+"""The views of a version of a graph, and the folders of their files."""
 
 
-def query(folder: str, text: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """The names of the columns and the rows of one query over the version in ``folder``, a local path.
+def query(views: Mapping[str, str], text: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The names of the columns and the rows of one query over ``views``, local folders of files by name.
 
     SpecError for a statement that is no query, or one that DuckDB refuses.
     """
     library = _library()
     connection = library.connect(":memory:")
     try:
-        for view, name in VIEWS.items():
-            files = f"{folder}/{name}/*.parquet".replace("'", "''")
-            connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet('{files}')")  # noqa: S608
+        for view, folder in views.items():
+            files, called = f"{folder}/*.parquet".replace("'", "''"), view.replace('"', '""')
+            connection.execute(f"CREATE VIEW \"{called}\" AS SELECT * FROM read_parquet('{files}')")  # noqa: S608
         statements = connection.extract_statements(text)
         if len(statements) != 1 or statements[0].type != library.StatementType.SELECT:
             raise SpecError("graph sql: give one SELECT; graphs are changed by `graph build` alone")

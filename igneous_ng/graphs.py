@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng import connectome, graph_exports, graph_sql, spelling
+from igneous_ng import adjacency, connectome, graph_exports, graph_sql, spelling
 from igneous_ng.connectome import COLUMNS, WAYS, Plan
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import numpy_columns, parquet_tables
@@ -219,11 +219,20 @@ class Graph:
         """Write GraphML; ids are texts there."""
         graph_exports.to_graphml(path, *self._exported(segments))
 
-    def sql(self, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """The columns' names and the rows of an SQL query over the views synapses, edges and nodes; needs DuckDB."""
-        if self._path is None:
-            raise SpecError(f"{self.url}: SQL reads local graphs; copy the version to a folder")
-        return graph_sql.query(self._path, query)
+    @property
+    def has_contacts(self) -> bool:
+        """Whether `graph contacts` made a version of this name."""
+        return bool(adjacency.views(self._store, self.url, self.version))
+
+    def sql(self, query: str, tables: Mapping[str, str] | None = None) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """The columns' names and the rows of an SQL query over the views synapses, edges and nodes; needs DuckDB.
+
+        There are contacts and surfaces, too, where `graph contacts` made those of this version, and ``tables``, folders
+        of Parquet files by name.
+        """
+        views = adjacency.views(self._store, self.url, self.version)
+        views |= {view: f"{self.folder}/{name}" for view, name in graph_sql.VIEWS.items()}
+        return graph_sql.query(adjacency.local({**views, **(tables or {})}), query)
 
     def _exported(self, segments: Iterable[int] | None) -> tuple[Iterator[Table], list[int]]:
         if segments is None:

@@ -91,6 +91,19 @@ class Renaming:
             became[mine[there]], known[mine[there]] = table["new"][at[there]], True
         return labels[known], became[known]
 
+    def renamed(self, *columns: Array) -> list[Array]:
+        """Columns of labels under their new names; those that are not in the table keep theirs."""
+        old, new = self.of(np.unique(np.concatenate(columns)))
+        found = []
+        for labels in columns:
+            at = np.searchsorted(old, labels)
+            known = at < len(old)
+            known[known] = old[at[known]] == labels[known]
+            became = labels.copy()
+            became[known] = new[at[known]]
+            found.append(became)
+        return found
+
     def _get(self, part: int, span: tuple[int, int] | None = None) -> bytes:
         data = self.io.get(self._name(part), span)
         if data is None:

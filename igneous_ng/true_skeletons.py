@@ -61,12 +61,9 @@ class Skeletons:
 
     def _objects(self, holding: Holding, unit: int) -> Iterator[Skeleton]:
         attributes = holding.info.get("vertex_attributes", [])
-        move = np.array(holding.info.get("transform", np.eye(3, 4).ravel()), float).reshape(3, 4)
         for label, data in holding.read(unit):
             graph = files.decode(data, f"{holding.folder}, skeleton {label}", attributes)
-            at = graph.vertices.astype(np.float64)
-            points = np.stack([sum(at[:, k] * row[k] for k in range(3)) + row[3] for row in move], axis=1)
-            yield Skeleton(label, str(label), points, graph.edges.astype(np.int64))
+            yield Skeleton(label, str(label), files.points(graph, holding.info), graph.edges.astype(np.int64))
 
     def _files(self, unit: int) -> Iterator[Skeleton]:
         """SWC files are numbered from 1 in the order of their names."""

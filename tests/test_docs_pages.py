@@ -18,7 +18,7 @@ from tests.layers import create, whole
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = ("workstation.md", "scripting.md", "sizing.md")
+PAGES = ("workstation.md", "scripting.md", "sizing.md", "morphology.md")
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -251,7 +251,7 @@ def test_sql_sees_the_same_and_changes_nothing(known: Known, tmp_path: Path) -> 
 def test_sql_without_duckdb_says_what_to_install(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
     with pytest.raises(ConfigurationError, match=r"igneous-ng\[sql\]"):
-        graph_sql.query("/nowhere", "SELECT 1")
+        graph_sql.query({}, "SELECT 1")
 
 
 def test_commands_give_ids_as_texts_in_json(known: Known, tmp_path: Path) -> None:

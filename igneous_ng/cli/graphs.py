@@ -1,4 +1,4 @@
-"""The commands that ask a connectome graph: partners, degrees, path, subgraph, export, sql, versions.
+"""The commands that ask a connectome graph: partners, degrees, path, subgraph, neighbours, export, sql, versions.
 
 JSON has ids as texts, for many programs read numbers above 2**53 wrongly.
 """
@@ -13,12 +13,14 @@ import click
 
 from igneous_ng.cli.commands import Choice, Command, Place
 from igneous_ng.cli.telling import JSON, tell
+from igneous_ng.errors import DataError, SpecError
 from igneous_ng.stage import Layer
 
 if TYPE_CHECKING:
     from igneous_ng.graphs import Graph, Table
+    from igneous_ng.neighbours import Neighbours
 
-_IDS = ("segment", "pre", "post", "id")
+_IDS = ("segment", "partner", "pre", "post", "id")
 _EXACT = 1 << 53  # numbers above are texts wherever they stand
 _SEGMENT = click.INT
 Asking = TypeVar("Asking", bound=Callable[..., Any])
@@ -38,10 +40,16 @@ def _asking(command: Asking) -> Asking:
 @click.option("--min-count", type=click.IntRange(1), default=1, show_default=True, help="Only over so many synapses.")
 @click.option("--top", type=click.IntRange(1), help="Only so many, the strongest.")
 def partners(graph: str, tag: str | None, as_json: bool, segment: int, **how: Any) -> None:
-    """List the partners of SEGMENT, the strongest first, with the synapses and their voxels."""
-    found = _open(graph, tag).partners(segment, how["direction"], how["min_count"])
+    """List the partners of SEGMENT, the strongest first, with the synapses and their voxels.
+
+    And with the area over which the two touch, in nm^2, where `graph contacts` measured that for this version.
+    """
+    opened = _open(graph, tag)
+    found = opened.partners(segment, how["direction"], how["min_count"])
     some = found.first(how["top"] or len(found))
     table = {"segment": some.segments, "synapses": some.counts, "voxels": some.voxels}
+    if opened.has_contacts:
+        table["contact_area"] = _touching(graph, opened.version).areas(segment, some.segments)
     about = {"segment": str(segment), "direction": how["direction"], "of": len(found)}
     _tell(as_json, "partners", table, about)
 
@@ -82,21 +90,45 @@ def subgraph(graph: str, tag: str | None, as_json: bool, segments: tuple[int, ..
     _exported(as_json, to)
 
 
+@click.command(cls=Command, example="./graph 7205 --top 10")
+@_asking
+@click.argument("segment", type=_SEGMENT)
+@click.option("--top", type=click.IntRange(1), help="Only so many, those of the greatest area.")
+def neighbours(graph: str, tag: str | None, as_json: bool, segment: int, top: int | None) -> None:
+    """List the segments that SEGMENT touches, the greatest area first, as `graph contacts` measured it.
+
+    Areas are in nm^2, x, y, z in nm, the box from lo to hi in voxels.
+    """
+    found = _touching(graph, tag).of(segment)
+    some = {name: column[:top] for name, column in found.items() if name != "segment"}
+    _tell(as_json, "neighbours", some, {"segment": str(segment), "of": len(found["segment"])})
+
+
 @click.command(cls=Command, example="./graph edges.graphml")
 @_asking
 @click.argument("file", type=Place())
-def export(graph: str, tag: str | None, as_json: bool, file: str) -> None:
+@click.option("--contacts", is_flag=True, help="Write which segments touch, as an undirected graph, not synapses.")
+def export(graph: str, tag: str | None, as_json: bool, file: str, contacts: bool) -> None:
     """Write all edges to FILE: .csv, .npz or .graphml."""
-    _open(graph, tag).export(file)
+    if contacts:
+        _touching(graph, tag).export(file)
+    else:
+        _open(graph, tag).export(file)
     _exported(as_json, file)
 
 
 @click.command(cls=Command, example="./graph 'select pre, post, count from edges order by count desc limit 5'")
 @_asking
 @click.argument("query")
-def sql(graph: str, tag: str | None, as_json: bool, query: str) -> None:
-    """Answer an SQL QUERY over the views synapses, edges and nodes, by DuckDB, which must be installed."""
-    columns, rows = _open(graph, tag).sql(query)
+@click.option("--table", "tables", multiple=True, metavar="NAME=FOLDER",
+              help="A view more: a folder of Parquet files, as by `skeleton measure`. May be repeated.")  # fmt: skip
+def sql(graph: str, tag: str | None, as_json: bool, query: str, tables: tuple[str, ...]) -> None:
+    """Answer an SQL QUERY over the views of a graph, by DuckDB, which must be installed.
+
+    The views are synapses, edges and nodes; contacts (each two segments twice, either first) and surfaces, where
+    `graph contacts` was run; and those of --table.
+    """
+    columns, rows = _either(graph, tag).sql(query, dict(map(_named, tables)))
     if as_json:
         told = [[_plain(name, cell) for name, cell in zip(columns, row, strict=True)] for row in rows]
         click.echo(json.dumps({"columns": columns, "rows": told}, default=str))
@@ -106,14 +138,17 @@ def sql(graph: str, tag: str | None, as_json: bool, query: str) -> None:
 
 @click.command(cls=Command, example="./graph")
 @click.argument("graph", type=Place())
+@click.option("--contacts", is_flag=True, help="Those of which segments touch.")
 @JSON
-def versions(graph: str, as_json: bool) -> None:
+def versions(graph: str, contacts: bool, as_json: bool) -> None:
     """List the finished versions of GRAPH, the newest last, with what they are made of."""
-    from igneous_ng import connectome
+    from igneous_ng import adjacency, connectome
     from igneous_ng.store import Store
 
-    found = connectome.versions(Store(), Layer.parse(graph))
+    found = connectome.versions(Store(), Layer.parse(graph), *([adjacency.KIND] if contacts else []))
     columns = ("version", "date", "synapses", "edges", "nodes", "table", "remap")
+    if contacts:
+        columns = ("version", "date", "contacts", "segments", "segmentation", "remap", "base")
     rows = [[one[name] if one[name] is not None else "" for name in columns] for one in found]
     tell(as_json, found, _lines(columns, rows))
 
@@ -128,6 +163,31 @@ def _exported(as_json: bool, to: str) -> None:
     """Say where edges were written to, if that is asked for."""
     if as_json:
         tell(as_json, {"file": str(Layer.parse(to))}, "")
+
+
+def _touching(graph: str, tag: str | None) -> Neighbours:
+    from igneous_ng.neighbours import Neighbours
+
+    return Neighbours(graph, tag)
+
+
+def _either(graph: str, tag: str | None) -> Graph | Neighbours:
+    """A version of a graph, or of contacts alone, where there are no synapses."""
+    try:
+        return _open(graph, tag)
+    except DataError as error:
+        try:
+            return _touching(graph, tag)
+        except DataError:
+            raise error from None
+
+
+def _named(text: str) -> tuple[str, str]:
+    """A view and its folder."""
+    name, given, folder = text.partition("=")
+    if not (name and given and folder):
+        raise SpecError(f"--table {text}: write a name, = and a folder, such as skeletons=/data/measured")
+    return name, Layer.parse(folder)
 
 
 def _tell(as_json: bool, what: str, table: Table, about: Mapping[str, Any] | None = None) -> None:

@@ -36,6 +36,7 @@ ASIDE: dict[str, dict[str, click.Command]] = {
         "degrees": graphs.degrees,
         "path": graphs.path,
         "subgraph": graphs.subgraph,
+        "neighbours": graphs.neighbours,
         "export": graphs.export,
         "sql": graphs.sql,
         "versions": graphs.versions,

@@ -116,6 +116,13 @@ def decode(data: bytes, where: str, attributes: Sequence[Mapping[str, Any]]) -> 
     return graph
 
 
+def points(graph: Graph, info: Mapping[str, Any]) -> Array:
+    """The vertices of a skeleton in nm, float64 [n, 3], moved as the ``info`` of its folder says."""
+    move = np.array(info.get("transform", np.eye(3, 4).ravel()), float).reshape(3, 4)
+    at = graph.vertices.astype(np.float64)
+    return np.stack([sum(at[:, k] * row[k] for k in range(3)) + row[3] for row in move], axis=1)
+
+
 def info(
     mip: int, attributes: Sequence[str] = ("radius", "vertex_types"), sharding: Spec | None = None
 ) -> dict[str, Any]:

@@ -27,17 +27,19 @@ _SMALL = 16_000_000  # bytes that libraries and lists take at any rate
 _PER_VALUE = 200  # bytes of a value, as a number of Python's, as text, and in the file
 _COPIES = 6  # of a part of what was measured, while the largest are sought
 _BREAKS = re.compile(r"[\s,;]+")
+_SUFFIX = re.compile(r"\.[a-z]{1,4}$")
+_PART = ".parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Properties(Stage, name="annotate properties"):
     """Write what is known of the segments of a layer for Neuroglancer: names, descriptions, text, tags, numbers.
 
-    Tables, as .csv, .json or .parquet, have a column of segments, each once, and others: those called as --label and
-    --description say are what they are called, of those in --tags each word is a tag, all else is text or numbers. Of
-    what a table does not say there is no text, no tag, or 0. Segments are those of the tables; without tables, all of
-    the layer. The browser reads all at once: of more than --top the first by a column are written, ties to the
-    smaller segment.
+    Tables, as .csv, .json or .parquet, or folders of .parquet files, such as those of `skeleton measure` and of graphs,
+    have a column of segments, each once, and others: those called as --label and --description say are what they are
+    called, of those in --tags each word is a tag, all else is text or numbers. Of what a table does not say there is
+    no text, no tag, or 0. Segments are those of the tables; without tables, all of the layer. The browser reads all
+    at once: of more than --top the first by a column are written, ties to the smaller segment.
     """
 
     example = "./seg --tables types.csv --label name"
@@ -68,7 +70,7 @@ class Properties(Stage, name="annotate properties"):
         if not self.tables and self.sizes == "none":
             raise SpecError(f"{self.name}: nothing to write; name --tables, or take --sizes")
         for table in self.tables:
-            if not table.endswith(row_files.SUFFIXES):
+            if not table.endswith(row_files.SUFFIXES) and _SUFFIX.search(table):
                 raise SpecError(f"{self.name}.tables: {table}; files end in {', '.join(row_files.SUFFIXES)}")
 
     def home(self) -> str:
@@ -88,8 +90,8 @@ class Properties(Stage, name="annotate properties"):
         if (info := io.info(self.layer)).kind != SEGMENTATION:
             raise SpecError(f"{self.name}: {self.layer} is of the type {info.kind}; name a segmentation")
         for table in self.tables:
-            if not io.exists(table):
-                raise DataError(f"{table}: there is no such table")
+            if not _files(io, table):
+                raise DataError(f"{table}: there is no such table, a file or a folder of {_PART} files")
         if self.sizes != "none":
             self._census(io)
 
@@ -100,9 +102,9 @@ class Properties(Stage, name="annotate properties"):
     def peak_bytes(self, unit: int, io: IO) -> int:
         """All tables, the segments that are written, and parts of what was measured."""
         held = 0
-        for table in self.tables:
-            data = io.peek(table)
-            held += 0 if data is None else row_files.held_bytes(data, table)
+        for file in (file for table in self.tables for file in _files(io, table)):
+            data = io.peek(file)
+            held += 0 if data is None else row_files.held_bytes(data, file)
         if self.sizes != "none":
             census = self._census(io)
             held += _COPIES * max(census.part_bytes(part) for part in range(census.parts))
@@ -152,10 +154,7 @@ class Properties(Stage, name="annotate properties"):
         return found
 
     def _table(self, io: IO, url: str) -> dict[str, Array]:
-        data = io.get(url)
-        if data is None:
-            raise DataError(f"{url}: there is no such table")
-        found = row_files.decode(data, url)
+        found = _read(io, url)
         if self.segment not in found:
             raise DataError(
                 f"{url}: there is no column {self.segment!r} among {', '.join(found)}; name it in --segment"
@@ -215,6 +214,28 @@ class Properties(Stage, name="annotate properties"):
             if len(found) > self.top:
                 found = found[np.sort(_greatest(found[:, 1], self.top))]
         return {self.segment: found[:, 0], _VOXELS: found[:, 1]}
+
+
+def _files(io: IO, table: str) -> list[str]:
+    """The files of a table: one, or those of a folder."""
+    if table.endswith(row_files.SUFFIXES):
+        return [table] if io.exists(table) else []
+    return [f"{table}/{name}" for name in io.list(table) if name.endswith(_PART)]
+
+
+def _read(io: IO, table: str) -> dict[str, Any]:
+    """All columns of a table."""
+    parts = list[dict[str, Any]]()
+    for file in _files(io, table):
+        data = io.get(file)
+        if data is None:
+            raise DataError(f"{file}: was here a moment ago, and is not; ask again")
+        parts.append(row_files.decode(data, file))
+        if parts[0].keys() != parts[-1].keys():
+            raise DataError(f"{file}: other columns than in the files beside it, which are to be one table")
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _array(column: Any, where: str) -> Array:

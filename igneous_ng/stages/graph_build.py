@@ -17,6 +17,7 @@ from igneous_ng.connectome import NAME, WAYS, Plan, Version, cell_name, column_n
 from igneous_ng.desks import agree
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.figures import Figure
+from igneous_ng.errors import SpecError
 from igneous_ng.formats import numpy_columns, parquet_tables, remaps
 from igneous_ng.formats.arrow import arrow
 from igneous_ng.geometry import Box
@@ -109,17 +110,9 @@ class Deciding(Of, From):
     def prepare(self, io: IO) -> None:
         """Write the plan, or accept the same; refuse to begin without what writes the tables."""
         arrow()
-        self._check_remap(io)
+        building.check_remap(io, self.remap)
         otherwise = "this version was made"
         agree(io, f"{self.made(io).home}/plan.json", self.asked(io).to_json(), otherwise, "give another --tag")
-
-    def _check_remap(self, io: IO) -> None:
-        if self.remap is not None:
-            if self.remap.endswith(remaps.SUFFIXES):
-                if not io.exists(self.remap):
-                    raise DataError(f"{self.remap}: this table of labels is missing; name a file that is there")
-            else:
-                _ = Renaming(io, self.remap).facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +131,7 @@ class Remap(Deciding, name="graph remap"):
 
     def peak_bytes(self, unit: int, io: IO) -> int:
         """The file, and its rows."""
-        data = io.peek(self.remap or "")
-        return 0 if data is None else remaps.held_bytes(data, self.remap or "")
+        return building.labels_bytes(io, self.remap)
 
     def prepare(self, io: IO) -> None:
         """Refuse what is no table before anything is written."""
@@ -153,12 +145,7 @@ class Remap(Deciding, name="graph remap"):
         io.note(rows=len(old))
 
     def _read(self, io: IO) -> tuple[Array, Array]:
-        if self.remap is None or not self.remap.endswith(remaps.SUFFIXES):
-            raise SpecError(f"{self.name}.remap: {self.remap}; give a file that ends in {', '.join(remaps.SUFFIXES)}")
-        data = io.get(self.remap)
-        if data is None:
-            raise DataError(f"{self.remap}: this table of labels is missing; name a file that is there")
-        return remaps.parse(data, self.remap)
+        return building.labels(io, self.remap, f"{self.name}.remap")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,8 +173,7 @@ class Take(Deciding, name="graph take"):
         rows = sum(
             table.size("rows", table.frame.grid.at(block)) for block in building.blocks(table.frame, plan.grid[unit])
         )
-        renaming = building.renaming(io, self.made(io), self.remap)
-        return _SMALL + _COPIES * rows + (4 * renaming.facts.bytes if renaming and self._renamed(io) else 0)
+        return _SMALL + _COPIES * rows + building.renaming_bytes(io, self.made(io), self.remap)
 
     def execute(self, unit: int, io: IO) -> None:
         """Take one cell."""
@@ -211,11 +197,6 @@ class Take(Deciding, name="graph take"):
     def finish(self, io: IO) -> None:
         """Allow what comes next."""
         self.made(io).done("shuffle-0")
-
-    def _renamed(self, io: IO) -> bool:
-        """Whether the table of labels is in parts yet: a file is not when a chain is planned."""
-        renaming = building.renaming(io, self.made(io), self.remap)
-        return renaming is not None and io.exists(f"{renaming.url}/table.json")
 
     def _rows(self, io: IO, box: Box) -> tuple[Frame, dict[str, Array]]:
         """All rows whose clefts begin in a cell, by id."""

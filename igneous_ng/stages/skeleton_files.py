@@ -1,20 +1,25 @@
-"""Skeletons that are made already: copied, exported and removed."""
+"""Skeletons that are made already: copied, exported, measured and removed."""
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from igneous_ng import words
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.formats import fragments, sharding, swc
+from igneous_ng.formats import fragments, parquet_tables, sharding, swc
 from igneous_ng.formats import info as infos
 from igneous_ng.formats import skeleton as files
+from igneous_ng.formats.arrow import arrow
 from igneous_ng.formats.sharding import Spec
 from igneous_ng.holdings import Holding
 from igneous_ng.io import IO
+from igneous_ng.kernels import morphology
 from igneous_ng.stage import LayerUrl, Stage, arg, opt
 
 Array = npt.NDArray[Any]
@@ -174,6 +179,57 @@ def _column(attributes: Mapping[str, Array], name: str, points: Array) -> Array:
     """An attribute of one number a vertex, or zeros."""
     found = attributes.get(name, np.zeros(len(points)))
     return found if found.ndim == 1 else found[:, 0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkeletonMeasure(OnSkeletons, name="skeleton measure"):
+    """Measure skeletons: cable length, branch and end points, radii, extent; a row each, in Parquet.
+
+    The table is a folder of files, one a task, ascending by segment, which joins the tables of a graph: `graph sql
+    --table`, and is one of those that `annotate properties` takes. Lengths are nm. Without radii there are no columns
+    of them.
+    """
+
+    table: LayerUrl = arg("Folder to write the table to.")
+
+    def home(self) -> str:
+        """Records lie with the table."""
+        return self.table
+
+    def prepare(self, io: IO) -> None:
+        """Refuse to begin without what writes tables, or for what has no skeletons."""
+        arrow()
+        self.source(io)
+
+    def execute(self, unit: int, io: IO) -> None:
+        """Measure the skeletons of one shard, or one part."""
+        source = self.source(io)
+        attributes = source.info.get("vertex_attributes", [])
+        radii = any(one.get("id") == "radius" for one in attributes)
+        segments, rows = list[int](), list[dict[str, float]]()
+        for label, data in source.read(unit, frozenset(self.labels)):
+            graph = files.decode(data, f"{source.folder}, skeleton {label}", attributes)
+            points = files.points(graph, source.info)
+            thick = _column(graph.attributes, "radius", points) if radii else None
+            segments.append(label)
+            rows.append(morphology.measured(points, graph.edges, thick))
+        table = morphology.table(segments, rows, radii)
+        io.put(f"{self.table}/part-{unit}.parquet", parquet_tables.write(table))
+        io.note(skeletons=len(rows), cable_um=round(float(table["cable_length"].sum()) / 1000, 3))
+
+    def finish(self, io: IO) -> None:
+        """Say what the files are."""
+        about = {"layer": self.layer, "dir": self.folder(io), "files": len(self.units(io)), "unit": "nm"}
+        io.put_json(f"{self.table}/table.json", {"@type": "igneous_ng_skeleton_measures", **about})
+
+    def said(self, io: IO) -> str:
+        """How many there are, and how much cable."""
+        rows, cable = 0, 0.0
+        for unit in self.units(io):
+            url = f"{self.table}/part-{unit}.parquet"
+            lengths = parquet_tables.read(BytesIO(io.peek(url) or b""), ["cable_length"], None, url)["cable_length"]
+            rows, cable = rows + len(lengths), cable + math.fsum(lengths.tolist())
+        return f"{words.count(rows, 'skeleton')} with {cable / 1000:,.1f} um of cable"
 
 
 @dataclass(frozen=True, kw_only=True)
