@@ -10,6 +10,7 @@ import click
 from igneous_ng import __version__, catalog, redaction
 from igneous_ng.cli import (
     annotating,
+    demo,
     graphs,
     inspecting,
     looking,
@@ -151,6 +152,7 @@ def main(verbose: bool) -> None:
 
 
 for _fixed in (
+    demo.demo,
     pipelines.run,
     working.execute,
     looking.status,
