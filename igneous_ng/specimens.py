@@ -57,7 +57,10 @@ class Shown:
         return found, there & self.truth.tissue(source, at, found)
 
     def window(self, z: int, low: tuple[int, int], high: tuple[int, int]) -> tuple[Array, Array]:
-        """The same of all pixels from ``low`` to ``high``, ``[nx, ny, 2]``: followed at nodes, bilinear between."""
+        """The same of all pixels from ``low`` to ``high``, ``[nx, ny, 2]``: followed at nodes, bilinear between.
+
+        Where a node around a pixel is no tissue, neither is the pixel.
+        """
         first = (low[0] // STEP - 1, low[1] // STEP - 1)
         last = (high[0] // STEP + 2, high[1] // STEP + 2)
         shape = (last[0] - first[0], last[1] - first[1])
