@@ -99,8 +99,7 @@ class Shown:
 
     def _inside(self, points: Array) -> Array:
         lo, hi = self._box
-        found: Array = ((points >= np.array(lo) - 0.5) & (points < np.array(hi) - 0.5)).all(axis=1)
-        return found
+        return np.asarray(((points >= np.array(lo) - 0.5) & (points < np.array(hi) - 0.5)).all(axis=1))
 
     def _source(self, z: int) -> int:
         return self.alignment.rough(self.io, z).source

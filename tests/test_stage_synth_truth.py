@@ -32,7 +32,9 @@ def specimen(path: Path) -> dict[str, np.ndarray]:
     """Layers of labels, each voxel with a number of its own, two synapses, and a body's axis along z."""
     create(path / "image", scenery(SHAPE), FIRST, (256, 256, 1), resolution=SIZE)
     count = np.arange(np.prod(SHAPE)).reshape(*SHAPE, 1, order="F") + 1
-    made = {name: np.asfortranarray(count % (251 if dtype is np.uint8 else 2**31), dtype) for name, dtype in LABELS.items()}
+    made = {
+        name: np.asfortranarray(count % (251 if dtype is np.uint8 else 2**31), dtype) for name, dtype in LABELS.items()
+    }
     for name, voxels in made.items():
         create(path / name, voxels, FIRST, (64, 64, 64), resolution=SIZE, kind="segmentation")
     synapses = [
@@ -83,7 +85,8 @@ def test_a_volume_that_is_moved_shows_it_moved(tmp_path: Path) -> None:
     shown(tmp_path, moved(7, -4), warp=0.0, shift=0.0)
     found = whole(tmp_path / "out/segmentation")
     np.testing.assert_array_equal(found[7:, :-4][INNER], made["segmentation"][:-7, 4:][INNER])
-    assert not found[:7].any() and not found[:, -4:].any()
+    assert not found[:7].any()
+    assert not found[:, -4:].any()
     told = json.loads((tmp_path / "out/synapses.json").read_text())
     assert [row["position"] for row in told["synapses"]] == [[87, 66, 2]]  # the other is not in the volume
 
@@ -112,7 +115,8 @@ def test_places_are_found_back(tmp_path: Path) -> None:
     points = np.random.default_rng(0).uniform(20, 130, (40, 2))
     places, there = seen.places(2, points)
     back, found = seen.volume(2, places)
-    assert there.all() and found.all()
+    assert there.all()
+    assert found.all()
     np.testing.assert_allclose(back, points, atol=0.02)
 
 

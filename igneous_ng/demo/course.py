@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -56,9 +57,8 @@ class Course:
             for name in RECIPES:
                 recipe = self.recipe(name)
                 say(f"{name}: {len(recipe.steps)} steps, on {self.queue}")
-                board = Board([step.name for step in recipe.steps])
-                with board:
-                    pipeline.carry_out(recipe, place, board, lambda _: _looked(workers, board, self.folder))
+                with Board([step.name for step in recipe.steps]) as board:
+                    pipeline.carry_out(recipe, place, board, partial(_looked, workers, board, self.folder))
 
     @contextlib.contextmanager
     def _workers(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -78,8 +78,8 @@ def _shipped(name: str) -> str:
     return (resources.files("igneous_ng.demo") / name).read_text(encoding="utf-8")
 
 
-def _looked(workers: subprocess.Popen[bytes], board: Board, folder: Path) -> None:
-    """Wait until the next look; ConfigurationError where there are no workers any more."""
+def _looked(workers: subprocess.Popen[bytes], board: Board, folder: Path, _: float) -> None:
+    """Wait until the next look, less than is usual; ConfigurationError where there are no workers any more."""
     if workers.poll() is not None:
         raise ConfigurationError(f"the workers ended with {workers.returncode}; {folder}/workers.txt says why")
     board.pause(_LOOK_S)

@@ -23,7 +23,9 @@ def covered(folder: Path) -> tuple[float, int]:
     points = np.concatenate([np.zeros((0, 3)), *nodes.values()])
     segments = _segments(io, f"file://{folder}/segmentation", points)
     made = _all(Skeletons(io, f"file://{folder}/segmentation", 1))
-    near = sum(_near(points[segments == label], made.get(label)) for label in np.unique(segments[segments > 0]).tolist())
+    near = sum(
+        _near(points[segments == label], made.get(label)) for label in np.unique(segments[segments > 0]).tolist()
+    )
     return near / max(len(points), 1), len(points)
 
 

@@ -61,7 +61,9 @@ def failed(figures: Sequence[Figure], bounds: Mapping[str, tuple[float, bool]]) 
     for one in figures:
         bound, most = bounds[one.key]
         if not one.good(bounds):
-            found.append(f"{one.layer}: {one.said} is {one.value:.4g}, and must be at {'most' if most else 'least'} {bound:g}")
+            found.append(
+                f"{one.layer}: {one.said} is {one.value:.4g}, and must be at {'most' if most else 'least'} {bound:g}"
+            )
     return found
 
 
@@ -108,7 +110,8 @@ def _sections(folder: Path) -> Iterator[Figure]:
 def _neurons(folder: Path) -> Iterator[Figure]:
     raw = _json(folder / "scores/segmentation/scores.json")
     one = raw["one"]
-    parts = f"split {one['voi_split']:.3f}, merge {one['voi_merge']:.3f}; {raw['objects']} objects, {raw['segments']} segments"
+    counts = f"{raw['objects']} objects, {raw['segments']} segments"
+    parts = f"split {one['voi_split']:.3f}, merge {one['voi_merge']:.3f}; {counts}"
     yield Figure("voi", "segmentation", "variation of information", one["voi"], "bits", parts)
     yield Figure("arand", "segmentation", "adapted Rand error", one["arand"])
 
@@ -124,13 +127,13 @@ def _skeletons(folder: Path) -> Iterator[Figure]:
 
 def _synapses(folder: Path) -> Iterator[Figure]:
     clefts = _json(folder / "scores/clefts/clefts.json")
-    yield Figure("cleft_voxels", "synapses", "clefts, F1 of voxels", clefts["f1"], "",
-                 f"{clefts['false']:,} of {clefts['found']:,} false, {clefts['missed']:,} of {clefts['truth']:,} missed")  # fmt: skip
+    detail = f"{clefts['false']:,} of {clefts['found']:,} false, {clefts['missed']:,} of {clefts['truth']:,} missed"
+    yield Figure("cleft_voxels", "synapses", "clefts, F1 of voxels", clefts["f1"], "", detail)
     raw = _json(folder / "scores/synapses/scores.json")
     for key, name, said in (("cleft_f1", "detection", "clefts, F1"), ("partner_f1", "partners", "partners, F1")):
-        best = raw[name][0]
-        yield Figure(key, "synapses", said, best["f1"], "",
-                     f"precision {best['precision']:.2f}, recall {best['recall']:.2f}")  # fmt: skip
+        level = raw[name][0]  # of all that was found, however sure
+        detail = f"precision {level['precision']:.2f}, recall {level['recall']:.2f}"
+        yield Figure(key, "synapses", said, level["f1"], "", detail)
     edges = _json(folder / "scores/graph/edges.json")
     yield Figure("edges_found", "graph", "edges found", edges["recall"], "",
                  f"{edges['found']} of {edges['true']}; {edges['right']} of {edges['edges']} right")  # fmt: skip

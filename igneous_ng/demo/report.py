@@ -95,7 +95,9 @@ def _together(told: Told) -> Markup:
     if told.screenshot:
         parts.append(tag("img", src=told.screenshot, alt="all layers in Neuroglancer", style="max-width:100%"))
     else:
-        parts.append(tag("p", "There is no picture of it: chromium and chromedriver are not installed.", class_="quiet"))
+        parts.append(
+            tag("p", "There is no picture of it: chromium and chromedriver are not installed.", class_="quiet")
+        )
     return tag("div", *parts)
 
 
@@ -141,5 +143,7 @@ def _costs(told: Told) -> Markup:
 
 
 def _bar(share: float, said: str) -> Markup:
-    drawn = tag("rect", tag("title", said), x=0, y=0, width=round(max(share * _BAR, 1), 1), height=_HIGH, fill="#7d9cc4")
+    drawn = tag(
+        "rect", tag("title", said), x=0, y=0, width=round(max(share * _BAR, 1), 1), height=_HIGH, fill="#7d9cc4"
+    )
     return tag("svg", drawn, width=_BAR, height=_HIGH, view_box=f"0 0 {_BAR} {_HIGH}", role="img", aria_label=said)
