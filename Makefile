@@ -20,7 +20,8 @@ $(STAMP): pyproject.toml setup.py $(wildcard igneous_ng/native/*.?pp)
 	touch $(STAMP)
 
 demo: $(STAMP)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python examples/demo.py demo
+	rm -rf demo
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/igneous-ng demo demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"

@@ -54,6 +54,11 @@ def _settings(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
     callback=_settings,
     help="Give a parameter another value. Paths are taken from the folder of the file. May be repeated.",
 )
+@click.option(
+    "--from", "first", multiple=True, metavar="STEP",
+    help="Begin at this step: what those before it make is there already. May be repeated.",
+)  # fmt: skip
+@click.option("--to", "last", multiple=True, metavar="STEP", help="Do only what leads to this step. May be repeated.")
 @click.option("--queue", help="Put the tasks on fq://DIR or sqs://NAME, instead of where the profile says.")
 @click.option("--priority", type=Choice(PRIORITIES), help="Which tasks of a queue come first.")
 @click.option("-p", "--processes", type=click.IntRange(1), help="Worker processes when executing here.")
@@ -71,6 +76,9 @@ def run(pipeline: Path, profile: str | None, settings: dict[str, str], **other: 
     number of `igneous-ng execute QUEUE --wait` work.
     """
     recipe = _read(pipeline, profile, settings)
+    first, last = other.pop("first"), other.pop("last")
+    if first or last:
+        recipe = _part(recipe, first, last)
     over = {key: other.pop(key) for key in ("queue", "priority", "processes")}
     over = {key: value for key, value in over.items() if value is not None}
     recipe = dataclasses.replace(recipe, profile=dataclasses.replace(recipe.profile, **over))
@@ -94,6 +102,12 @@ def _read(path: Path, profile: str | None, settings: dict[str, str]) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: cannot be read ({error}); name a TOML file of steps") from error
     return recipes.parse(text, str(path.absolute()), profile, settings)
+
+
+def _part(recipe: Recipe, first: tuple[str, ...], last: tuple[str, ...]) -> Recipe:
+    from igneous_ng import excerpts
+
+    return excerpts.part(recipe, first, last)
 
 
 def _carry_out(recipe: Recipe, as_json: bool) -> None:

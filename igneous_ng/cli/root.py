@@ -11,6 +11,7 @@ from igneous_ng import __version__, catalog, redaction
 from igneous_ng.cli import (
     annotating,
     completing,
+    demo,
     graphs,
     inspecting,
     looking,
@@ -185,6 +186,7 @@ def main(verbose: bool) -> None:
 
 
 for _fixed in (
+    demo.demo,
     pipelines.run,
     working.execute,
     looking.status,

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from igneous_ng.alignment import CHUNK, Alignment
+from igneous_ng.cuts import Cuts
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import columns
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
 from igneous_ng.kernels import fields
 from igneous_ng.kernels.align_scores import Gauge, spread
-from igneous_ng.stage import LayerUrl, Stage, arg, opt
+from igneous_ng.stage import Layer, LayerUrl, Stage, arg, opt
 from igneous_ng.truths import Truth
 from igneous_ng.warps import Warp
 
@@ -48,6 +49,10 @@ class EvalAlign(Stage, name="eval align"):
 
     alignment: LayerUrl = arg("Folder of the alignment.")
     truth: LayerUrl = arg("Folder that `synth sections` wrote.")
+    tiles: Layer | None = opt(
+        None, "Folder that `synth tiles` wrote, where the layer is a mosaic of tiles that were cut from the sections."
+    )
+    montage: Layer | None = opt(None, "The montage of these tiles, solved.")
     round: int = opt(0, "The round whose maps are measured; 0: rough maps alone.")
     spacing: int = opt(16, "Pixels between points at which maps are measured.")
     margin: int = opt(0, "Pixels at the border of sections, and of the stack, that are left out.")
@@ -57,6 +62,8 @@ class EvalAlign(Stage, name="eval align"):
         """There is a round, and there are points."""
         if min(self.round, self.margin, self.near) < 0 or self.spacing < 1:
             raise SpecError("eval align: round, margin and near cannot be negative, and spacing is at least 1")
+        if bool(self.tiles) != bool(self.montage):
+            raise SpecError("eval align: give both --tiles and --montage, or neither")
 
     def home(self) -> str:
         """Records lie with the alignment."""
@@ -82,7 +89,8 @@ class EvalAlign(Stage, name="eval align"):
 
     def execute(self, unit: int, io: IO) -> None:
         """Measure one section."""
-        one = _Measured(io, Alignment.open(io, self.alignment), Truth(io, self.truth), self, unit)
+        cuts = Cuts.open(io, self.montage, self.tiles)
+        one = _Measured(io, Alignment.open(io, self.alignment), Truth(io, self.truth), cuts, self, unit)
         found = one.columns(self._points(io)) if one.shown else {}
         io.put(self._url(unit), columns.pack(found))
         if len(found):
@@ -175,6 +183,7 @@ class _Measured:
     io: IO
     alignment: Alignment
     truth: Truth
+    cuts: Cuts | None
     stage: EvalAlign
     z: int
 
@@ -216,9 +225,11 @@ class _Measured:
     def _seen(self, z: int, number: int, points: Array) -> tuple[Array, Array, Array]:
         """At ``points`` of the volume: P - r, whether there is tissue, and whether a fault is near."""
         source = self._source(z)
-        at = Warp(self.io, self.alignment, z, number).section(points)
+        at, inside = Warp(self.io, self.alignment, z, number).section(points), np.ones(len(points), bool)
+        if self.cuts is not None:
+            at, inside = self.cuts.section(source, at)
         places = self.truth.places(source, at)
-        there = self.truth.tissue(source, at, places, self.stage.margin)
+        there = inside & self.truth.tissue(source, at, places, self.stage.margin)
         section = self.truth.sections[source]
         touched = (section.beside(at) < self.stage.near) | (section.fault in _WHOLE)
         return places - points, there, touched
@@ -265,7 +276,7 @@ class _Measured:
         errors, there = [], []
         for side in section.across(_ALONG, away):
             places = self.truth.places(source, side)
-            errors.append(places - warp.volume(side))
+            errors.append(places - warp.volume(side if self.cuts is None else self.cuts.mosaic(source, side)[0]))
             there.append(self.truth.tissue(source, side, places, self.stage.margin))
         found: Array = np.hypot(*(errors[1] - errors[0])[there[0] & there[1]].T).astype(np.float32)
         return found

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng import solutions
+from igneous_ng.cuts import Cuts
 from igneous_ng.errors import DataError
 from igneous_ng.formats.sections import name
 from igneous_ng.io import IO
@@ -56,8 +56,8 @@ class EvalStitch(Stage, name="eval stitch"):
         """Score one section."""
         montage = Montage.open(io, self.montage)
         section = montage.section(io, unit)
-        found, components = self._maps(io, montage.url("solutions", unit, ".maps"))
-        truth = self._truth(io, section)
+        cuts = Cuts(io, montage, self.truth)
+        (found, components), truth = cuts.solved(unit), cuts.true(section)
         off = np.hypot(*scores.position_errors(found, truth, components).T)
         apart = np.concatenate([np.zeros(0), *scores.overlap_errors(found, truth, section.pairs)])
         shifts = self._matches(io, montage, section, truth)
@@ -88,22 +88,6 @@ class EvalStitch(Stage, name="eval stitch"):
             )
         return "\n".join(lines)
 
-    def _maps(self, io: IO, url: str) -> tuple[list[TileMap], list[int]]:
-        data = io.get(url)
-        if data is None:
-            raise DataError(f"{url}: is not there; run `stitch solve`, or give the folder of the truth")
-        return solutions.decode(data, url)
-
-    def _truth(self, io: IO, section: Section) -> list[TileMap]:
-        """The true map of each tile of a section, found by its file's name."""
-        maps, _ = self._maps(io, f"{self.truth}/truth/{name(section.z)}.maps")
-        told = _needed(io, f"{self.truth}/truth/{name(section.z)}.json")
-        places = {_file(path): n for n, tile in enumerate(told["tiles"]) for path in tile["files"]}
-        strange = [t.tile for t in section.tiles if _file(t.pictures[0].url) not in places]
-        if strange:
-            raise DataError(f"{self.truth}: tells nothing of tile {strange[0]} of section {section.z}")
-        return [maps[places[_file(t.pictures[0].url)]] for t in section.tiles]
-
     def _matches(self, io: IO, montage: Montage, section: Section, truth: list[TileMap]) -> Array:
         """For each accepted match, the median distance of its points from the truth."""
         errors = []
@@ -121,10 +105,6 @@ def _needed(io: IO, url: str) -> Any:
     if found is None:
         raise DataError(f"{url}: is not there; give the folder that `synth tiles` wrote")
     return found
-
-
-def _file(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def _spread(errors: Array) -> dict[str, float]:

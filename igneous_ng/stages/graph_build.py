@@ -15,9 +15,8 @@ from igneous_ng import building
 from igneous_ng.building import FATES, SIDES
 from igneous_ng.connectome import NAME, WAYS, Plan, Version, cell_name, column_name, flat, part_name
 from igneous_ng.desks import agree
-from igneous_ng.errors import DataError, SpecError
-from igneous_ng.figures import Figure
 from igneous_ng.errors import SpecError
+from igneous_ng.figures import Figure
 from igneous_ng.formats import numpy_columns, parquet_tables, remaps
 from igneous_ng.formats.arrow import arrow
 from igneous_ng.geometry import Box

@@ -1,7 +1,7 @@
 """Tiles as a microscope would leave them, cut from a finished image, with all that is wrong with them known."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +47,7 @@ class SynthTiles(Stage, name="synth tiles"):
     lost: float = opt(0.0, "Fraction of the tiles of a section that are not there; at least one unless 0.")
     duplicate: float = opt(0.0, "Fraction that was taken twice; at least one unless 0.")
     truncated: float = opt(0.0, "Fraction whose file is cut short; at least one unless 0.")
+    faulty: tuple[int, ...] = opt((), "Sections with lost, doubled and truncated tiles; by default all.")
     format: Literal["png", "tiff"] = opt("png", "What the pictures are.")
     seed: int = opt(0, "Which errors and faults; the same seed and image give the same bytes.")
 
@@ -123,7 +124,10 @@ class SynthTiles(Stage, name="synth tiles"):
 
     def _shots(self, z: int, info: Info) -> list[Shot]:
         width, height, _ = info.scales[0].bounds.shape
-        return making.shots(self._scan(), z, width, height)
+        scan = self._scan()
+        if self.faulty and z not in self.faulty:
+            scan = replace(scan, lost=0.0, duplicate=0.0, truncated=0.0)
+        return making.shots(scan, z, width, height)
 
     def _place(self, unit: int, info: Info) -> tuple[int, int]:
         bounds = info.scales[0].bounds
