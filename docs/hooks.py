@@ -100,7 +100,7 @@ def _shown(path: Path) -> str:
     return f"# {name}\n\n````{LANGUAGES.get(path.suffix, 'text')}\n{path.read_text(encoding='utf-8')}\n````\n"
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Let links to files outside of docs, and to folders, lead to their pages."""
     uri = page.file.src_uri
     target_of = _target_of(uri)

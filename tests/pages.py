@@ -48,23 +48,24 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 def _commands_of(line: str) -> Iterator[list[str]]:
-    words = shlex.shlex(line, posix=True, punctuation_chars=True)
-    words.whitespace_split = True
-    found: list[str] | None = None
-    before = ""
-    for word in words:
-        if found is not None and word not in _END:
-            found.append(word)
-        elif found is not None:
-            yield found
-            found = None
-        elif word.split("/")[-1] == "igneous-ng" and before != "in" and not before.startswith("-"):
-            found = []
-        elif "igneous-ng " in word:
-            yield from _commands_of(word)
-        before = word
-    if found is not None:
-        yield found
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    parts: list[list[str]] = [[]]
+    for word in lexer:
+        parts.append([]) if word in _END else parts[-1].append(word)
+    for words in parts:
+        at = next((number for number in range(len(words)) if _is_command(words, number)), None)
+        if at is not None:
+            yield words[at + 1 :]
+        for word in words if at is None else []:
+            if "igneous-ng " in word:
+                yield from _commands_of(word)
+
+
+def _is_command(words: list[str], at: int) -> bool:
+    """Whether this word is our program, and no name of a thing that is called like it."""
+    before = words[at - 1] if at else "do"
+    return words[at].split("/")[-1] == "igneous-ng" and (before in ("do", "exec", "--") or "=" in before)
 
 
 def environment(folder: Path) -> dict[str, str]:

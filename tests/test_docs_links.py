@@ -23,7 +23,9 @@ def anchors(text: str) -> set[str]:
     for heading in re.findall(r"^#+ +(.*?) *$", text, flags=re.MULTILINE):
         plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
         names.append(re.sub(r"[^\w\- ]", "", plain).replace(" ", "-"))
-    return {name if names[:at].count(name) == 0 else f"{name}-{names[:at].count(name)}" for at, name in enumerate(names)}
+    return {
+        name if names[:at].count(name) == 0 else f"{name}-{names[:at].count(name)}" for at, name in enumerate(names)
+    }
 
 
 def broken(page: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Every command that a page shows exists, with its options; pages that teach are run, block after block, as they stand."""
+"""Every command that a page shows exists, with its options; pages that teach are run as they stand, block by block."""
 
 from __future__ import annotations
 
@@ -56,12 +56,17 @@ def test_commands_in_the_text_of_a_page_exist(page: Path) -> None:
             command, rest = found(re.sub(r"[\[\]']|\.\.\.$", "", line).split())
             if command is not None:
                 known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
-                assert {word.partition("=")[0] for word in rest if re.match("--?[a-z]", word)} <= {*known, "--help"}, line
+                given = {word.partition("=")[0] for word in rest if re.match("--?[a-z]", word)}
+                assert given <= {*known, "--help"}, line
 
 
 def test_commands_are_taken_out_of_what_stands_around_them() -> None:
-    script = "a=$(igneous-ng x -p 2) && B=1 igneous-ng y 'p (q)' | wc  # igneous-ng z\nrun -c 'exec /bin/igneous-ng v w'"
-    assert list(commands(script)) == [["x", "-p", "2"], ["y", "p (q)"], ["v", "w"]]
+    script = "a=$(igneous-ng x -p 2) && B=1 igneous-ng y 'p (q)' | wc  # igneous-ng z"
+    assert list(commands(f"{script}\nrun -c 'exec /bin/igneous-ng v w'")) == [
+        ["x", "-p", "2"],
+        ["y", "p (q)"],
+        ["v", "w"],
+    ]
     assert list(commands("igneous-ng a \\\n  --b c\nigneous-ng d > e")) == [["a", "--b", "c"], ["d"]]
 
 
@@ -91,8 +96,8 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_the_page_about_tiles_runs(tmp_path: Path) -> None:
     said, place = ran("howto/tiles.md", tmp_path)
-    assert "128 tiles in 8 sections" in said
-    assert "120 of 128 tiles of 8 sections are used; 8 findings are bad" in said
+    assert "72 tiles in 8 sections" in said
+    assert "64 of 72 tiles of 8 sections are used; 8 findings are bad" in said
     assert (place / "montage" / "report" / "index.html").exists()
     assert (place / "alignment" / "report" / "index.html").exists()
     assert len(json.loads((place / "volume" / "info").read_text())["scales"]) > 1
@@ -113,10 +118,20 @@ def test_the_page_about_segmentations_runs(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_the_page_about_redoing_runs(tmp_path: Path) -> None:
     said, place = ran("howto/redo.md", tmp_path)
-    assert "nothing is stale" in said
-    assert said.index("units stale") < said.index("nothing is stale")
+    assert said.count("nothing is stale") == 2
+    assert said.count(" is rolled back") == 4
+    assert re.search("[1-9] of 8 units stale", said[: said.index("nothing is stale")])
     assert "nothing is wrong" in said
     assert np.array_equal(whole(place / "seg", 0)[..., 0], np.load(place / "labels.npy").transpose(2, 1, 0))
+
+
+@pytest.mark.long
+def test_the_page_about_pipelines_runs(tmp_path: Path) -> None:
+    said, place = ran("howto/pipeline.md", tmp_path)
+    info = json.loads((place / "data" / "segmentation" / "info").read_text())
+    assert {"mesh", "skeletons"} <= info.keys()
+    assert len(list((place / "data" / "segmentation" / "runs").glob("*/finished.json"))) == 5
+    assert said.count("finished") >= 5
 
 
 def test_python_of_the_scripting_page_is_python() -> None:
