@@ -95,9 +95,16 @@ def _shown(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     name = path.relative_to(ROOT).as_posix()
     if path.is_dir():
-        inner = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file() and "__" not in str(p))
+        inner = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*") if _is_text(entry))
         return f"# {name}\n\n" + "".join(f"* [{entry}]({entry})\n" for entry in inner)
     return f"# {name}\n\n````{LANGUAGES.get(path.suffix, 'text')}\n{path.read_text(encoding='utf-8')}\n````\n"
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file is a source that people read, and nothing that a program left."""
+    if not path.is_file() or re.search(r"(?:^|/)(?:__pycache__|\.)|\.egg-info", path.relative_to(ROOT).as_posix()):
+        return False
+    return b"\0" not in path.read_bytes()[:4096]
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
