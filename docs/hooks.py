@@ -108,8 +108,10 @@ def _is_text(path: Path) -> bool:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Let links to files outside of docs, and to folders, lead to their pages."""
+    """Let links to files outside of docs, and to folders, lead to their pages; the search finds prose, not sources."""
     uri = page.file.src_uri
+    if not _source(uri).endswith(".md"):
+        page.meta["search"] = {"exclude": True}
     target_of = _target_of(uri)
 
     def led(match: re.Match[str]) -> str:
