@@ -30,6 +30,8 @@ class EvalGraph(Stage, name="eval graph"):
     So segments that merge objects lose edges, and pieces of one object may all be right. Writes `edges.json`.
     """
 
+    example = "./graph ./truth/synapses ./scores ./edges"
+
     makes_data = False
 
     graph: LayerUrl = arg("Graph to measure, its newest version or the one of --tag.")

@@ -190,6 +190,8 @@ class MeshImport(Importing, name="mesh import"):
     welds them, and simplifies them again unless told not to. What Igneous wrote is not touched.
     """
 
+    example = "./seg mesh_mip_0_err_40"
+
     kind: ClassVar[str] = "mesh"
 
     dir: str = opt("mesh", "Folder for the pieces and the meshes, inside the layer.")
@@ -210,6 +212,8 @@ class SkeletonImport(Importing, name="skeleton import"):
 
     Without --sharded Igneous leaves pickles. These are never opened, for a pickle may run any code: forge again.
     """
+
+    example = "./seg skeletons_mip_2"
 
     kind: ClassVar[str] = "skeleton"
 

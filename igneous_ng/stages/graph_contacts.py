@@ -23,7 +23,7 @@ from igneous_ng.io import IO
 from igneous_ng.kernels import faces
 from igneous_ng.kernels.faces import ROW_BYTES, Place
 from igneous_ng.labelled import beyond, unsigned
-from igneous_ng.portions import Portions
+from igneous_ng.shuffled_rows import Portions
 from igneous_ng.renaming import Renaming
 from igneous_ng.stage import Chain, Layer, LayerUrl, Stage, arg, opt
 
@@ -145,6 +145,8 @@ class Rename(Deciding, name="graph rename"):
     The file is as for `graph build`: each label once, and what it becomes; to become 0 is to be background.
     """
 
+    example = "./seg ./graph --remap ./corrections.csv"
+
     def units(self, io: IO) -> range:
         """The file."""
         return range(1)
@@ -171,6 +173,8 @@ class Touch(Deciding, name="graph touch"):
 
     Of each two segments it counts neighbouring voxels along 13 directions. Two voxels of two cells are counted by one.
     """
+
+    example = "./seg ./graph"
 
     def units(self, io: IO) -> range:
         """The numbers of the cells, or of the parts of another version."""
@@ -226,6 +230,8 @@ class Touch(Deciding, name="graph touch"):
 class Tally(Of, name="graph tally"):
     """Add up what 64 groups of cells have of one part of the segments, one level after the other."""
 
+    example = "./graph --level 1"
+
     level: int = opt(1, "Level of the shuffle; 1 reads what `graph touch` left.")
 
     def prepare(self, io: IO) -> None:
@@ -258,6 +264,8 @@ class Tally(Of, name="graph tally"):
 @dataclass(frozen=True, kw_only=True)
 class Areas(Of, name="graph areas"):
     """Write the tables of each part of the segments: contacts with their areas, and the surface of each segment."""
+
+    example = "./graph"
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before all is added up."""
@@ -325,6 +333,8 @@ class Contacts(Deciding, Chain, name="graph contacts"):
     With --remap the segments are renamed; with --base, too, the counts are those of another version: proofreading needs
     no voxel again. Voxels of 0 and the border of the volume are no segment.
     """
+
+    example = "./seg ./graph -p 4"
 
     def steps(self, io: IO) -> Iterator[Stage]:
         """A file of labels in parts, cells, the levels of the shuffle, parts."""

@@ -29,6 +29,8 @@ class ImageMeasure(Stage, name="image measure"):
     of theirs.
     """
 
+    example = "./em -p 4"
+
     makes_data = False
     quality = MappingProxyType(
         {**figures.IMAGE, **figures.LABELS, "missing": Figure("share of voxels in missing chunks")}

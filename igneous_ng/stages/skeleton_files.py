@@ -190,6 +190,8 @@ class SkeletonMeasure(OnSkeletons, name="skeleton measure"):
     of them.
     """
 
+    example = "./seg ./skeletons -p 4"
+
     table: LayerUrl = arg("Folder to write the table to.")
 
     def home(self) -> str:

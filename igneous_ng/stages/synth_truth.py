@@ -37,6 +37,8 @@ class SynthTruth(Stage, name="synth truth"):
     in the folder skeletons, SWC files. Labels are 0 where no tissue is shown.
     """
 
+    example = "./specimen ./sections ./alignment ./truth"
+
     specimen: LayerUrl = arg("Folder that `synth volume` wrote.")
     sections: LayerUrl = arg("Folder that `synth sections` wrote.")
     alignment: LayerUrl = arg("Folder of the alignment.")
