@@ -118,8 +118,8 @@ def _carry_out(recipe: Recipe, as_json: bool) -> None:
         said = f"{recipe.name}: all {len(recipe.steps)} steps are done"
         telling.tell(as_json, {"pipeline": recipe.name, "steps": steps}, said)
     if recipe.redo:
-        place = {"processes": recipe.profile.processes, "queue": recipe.profile.queue}
-        redoing.carry_out(**vars(recipe.redo), **place, as_json=as_json)
+        processes, queue = recipe.profile.processes, recipe.profile.queue
+        redoing.carry_out(**vars(recipe.redo), processes=processes, queue=queue, as_json=as_json)
 
 
 def _execute(recipe: Recipe, board: Any) -> None:
