@@ -94,7 +94,7 @@ class Source:
     def _whole(self) -> tuple[Columns, Vec3f | None]:
         data = self.io.get(self.url)
         if data is None:
-            raise DataError(f"{self.url}: there is no such file")
+            raise DataError(f"{self.url}: there is no such file; check the path")
         return synapse_tables.decode(data, self.url)
 
 

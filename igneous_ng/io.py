@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from igneous_ng.errors import DataError, SpecError
+from igneous_ng import fences, local, spelling
+from igneous_ng.errors import DataError, IgneousError, SpecError
 from igneous_ng.formats import codecs
 from igneous_ng.formats import info as infos
 from igneous_ng.formats.info import Info
@@ -143,10 +144,8 @@ class IO:
         elif _holds(infos.parse(self.store.get_json(url), layer), info):
             self._found(url)
         else:
-            raise SpecError(
-                f"{layer}: another layer is already here, of another shape, type or encoding; "
-                "choose another place or remove it"
-            )
+            told = infos.difference(infos.parse(self.store.get_json(url), layer), info)
+            raise SpecError(f"{layer}: another layer is already here: {told}; choose another place or remove it")
 
     @_waits
     def edit_info(self, layer: str, *scales: infos.Scale, **keys: Any) -> None:
@@ -259,8 +258,18 @@ class IO:
 def _info(data: bytes | None, url: str) -> Info:
     """The ``info`` in the content of ``url``."""
     if data is None:
-        raise DataError(f"{url}: there is no layer here; check the path, or create the layer first")
+        raise DataError(f"{url}: there is no layer here; {_similar(url)}check the path, or create the layer first")
     return infos.parse(parsed(data, url), url)
+
+
+def _similar(url: str) -> str:
+    """A guess at the layer that is meant by ``url``, from the names beside it on a disk."""
+    folder, _, name = url.removesuffix("/info").rpartition("/")
+    near: list[str] = []
+    with suppress(IgneousError):
+        if folder.startswith("file://"):
+            near = spelling.nearest(name, local.names(fences.passed(folder).removeprefix("file://")), 1)
+    return f"did you mean {folder}/{near[0]}? Else " if near else ""
 
 
 def _holds(old: Info, new: Info) -> bool:

@@ -173,7 +173,7 @@ def anchors(io: IO, url: str | None) -> tuple[Anchor, ...]:
         return ()
     data = io.get(url)
     if data is None:
-        raise DataError(f"{url}: there is no such file of anchors")
+        raise DataError(f"{url}: there is no such file of anchors; check the path, or leave it out")
     return tuple(_anchor(line, f"{url}, line {n + 1}") for n, line in enumerate(data.decode().splitlines()) if line)
 
 

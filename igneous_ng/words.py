@@ -51,6 +51,15 @@ def count(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line for each row, in columns of equal width, two blanks before each; rows may lack their last cells."""
+    columns = max(map(len, rows), default=0)
+    full = [[*row, *[""] * (columns - len(row))] for row in rows]
+    widths = [max(len(row[column]) for row in full) for column in range(columns)]
+    cells = (zip(row, widths, strict=True) for row in full)
+    return ["".join(f"  {cell:<{width}}" for cell, width in row).rstrip() for row in cells]
+
+
 def listed(numbers: Sequence[object], most: int = 12) -> str:
     """The first of ``numbers``, and how many more there are: ``3, 5 and 7 more``."""
     first = ", ".join(map(str, numbers[:most]))

@@ -43,7 +43,7 @@ def test_the_example_of_a_stage_is_taken(name: str) -> None:
 
 
 def test_a_stage_without_an_example_or_with_a_wrong_one_is_told_what_to_add() -> None:
-    class Forge(catalog.load("mesh forge"), name="mesh forge"):  # type: ignore[misc]
+    class Forge(catalog.load("mesh forge"), name="mesh forge"):  # type: ignore[misc,call-arg]
         """Inherits an example, which is not its own."""
 
     assert 'example = "' in wrong(Forge)

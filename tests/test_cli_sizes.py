@@ -143,7 +143,6 @@ def test_an_empty_job_is_refused(layer: Path) -> None:
         (["--estimate"], "give --dry-run, too"),
         (["--dry-run", "--like", "x"], "--like is for --dry-run --estimate"),
         (["--dry-run", "--prices", PRICES], "--prices is for --dry-run --estimate"),
-        (["--dry-run", "--json"], "--json is for --dry-run --estimate"),
         (["--dry-run", "--estimate", "--prices", "none.toml"], "none.toml: cannot be read"),
         (["--dry-run", "--estimate", "--like", "ftp://x"], "no store is called ftp://"),
     ],

@@ -87,7 +87,7 @@ def test_a_pipe_has_colours_only_where_they_are_forced(environment: dict[str, st
     done = subprocess.run(
         [*CLI, "status", "/nowhere"], capture_output=True, text=True, check=False, env={**clean, **environment}
     )
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert ("\x1b[31m" in done.stderr) is red
     assert "Error:" in done.stderr
 

@@ -22,12 +22,13 @@ def test_writing_mends_what_is_stale_and_removes_what_belongs_to_no_stage(tmp_pa
     assert list(reference.stale(tmp_path)) == ["gone.md", "mesh-forge.md", "synth-tiles.md"]
     reference.write(tmp_path)
     assert reference.stale(tmp_path) == {}
-    assert len(list(tmp_path.iterdir())) == 2 * len(catalog.entries()) + len(catalog.chains()) + 2
+    assert len(list(tmp_path.iterdir())) == 2 * len(catalog.entries()) + len(catalog.chains()) + 3
 
 
 def test_modules_stand_in_their_layers_in_their_own_words() -> None:
     rows = reference.modules().splitlines()[7:]
-    assert rows[0].startswith("| 1 | `cli` | The command line:")
+    assert rows[0].startswith("| 1 | `reference` |")
+    assert rows[1].startswith("| 2 | `cli` | The command line:")
     assert re.match(r"\| \d\d \| `errors` \| Every error this package raises on purpose;", rows[-1])
     assert "|  | `remote` | Objects behind a protocol" in "\n".join(rows)
 

@@ -190,7 +190,7 @@ def test_after_kill_9_leases_are_released_and_another_array_ends_the_work(
     assert slurm.restarts(f"{array}_1") == 0
     slurm.until(lambda: not slurm.processes(f"{array}_1"))
     assert work.queue.counts().leased == 1  # for the rest of its 120 s
-    assert slurm("igneous-ng", "queue", "release", work.url) == "1 leases released"
+    assert slurm("igneous-ng", "queue", "release", work.url) == "1 lease released"
     work.ended(work.array())
     work.all_done()
     assert data(tmp_path) == expected(200)

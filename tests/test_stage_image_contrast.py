@@ -185,7 +185,7 @@ def test_focus_tells_sharp_from_smooth() -> None:
         ({"measured": 3}, "nothing was measured here"),
         ({"cell": (0, 1, 1)}, "holds nothing"),
         ({"mip": 2}, "no mip 2"),
-        ({"encoding": "zip"}, "'zip' cannot hold"),
+        ({"encoding": "zip"}, "no encoding is called 'zip'"),
         ({"memory": 1000}, "more --memory"),
     ],
 )

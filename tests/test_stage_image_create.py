@@ -140,7 +140,7 @@ def test_labels_are_packed_by_default_and_images_are_not(tmp_path: Path) -> None
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"encoding": "zip"}, "'zip' cannot hold"),
+    ({"encoding": "zip"}, "no encoding is called 'zip'"),
     ({"encoding": "jpeg", "dtype": "uint16"}, "'jpeg' cannot hold uint16"),
     ({"encoding": "compresso"}, "'compresso' cannot hold uint8 of 2 channel"),
     ({"resolution": (4e-9, 4e-9, 40e-9)}, "implausible"),

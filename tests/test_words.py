@@ -23,6 +23,11 @@ def test_amounts(size: float, said: str) -> None:
     assert words.amount(size) == said
 
 
+def test_a_table_has_columns_of_equal_width() -> None:
+    assert words.table([("a", "long one", "x"), ("bcd",), ("e", "f")]) == ["  a    long one  x", "  bcd", "  e    f"]
+    assert words.table([]) == []
+
+
 @pytest.mark.parametrize(
     ("rate", "said"), [(2.5, "2.5 units/s"), (0.5, "30 units/min"), (0.01, "36 units/h"), (1e-5, "0.036 units/h")]
 )

@@ -179,7 +179,7 @@ def _rows(found: Table, name: str) -> dict[str, Any]:
 
     data = sys.stdin.buffer.read() if name == "-" else found.io.get(str(Layer.parse(name)))
     if data is None:
-        raise DataError(f"{name}: there is no such file")
+        raise DataError(f"{name}: there is no such file; check the path")
     rows = row_files.decode(data, ".csv" if name == "-" else name, found.schema.types)
     return {key: values for key, values in rows.items() if key != "supersedes"}
 
@@ -205,7 +205,7 @@ def _parsed(name: str) -> Any:
 
     raw = Store().get_json(str(Layer.parse(name)))
     if raw is None:
-        raise DataError(f"{name}: there is no such file")
+        raise DataError(f"{name}: there is no such file; check the path")
     return raw
 
 

@@ -16,7 +16,7 @@ def status(recipe: Recipe, views: Sequence[View]) -> str:
     """How far all steps are, a line for each."""
     done = sum(view.state == "done" for view in views)
     rows = [(view.step.name, view.step.stage.name, _state(view), _more(view)) for view in views]
-    return f"{_head(recipe)}: {done} of {words.count(len(views), 'step')} done\n{_table(rows)}"
+    return f"{_head(recipe)}: {done} of {words.count(len(views), 'step')} done\n{_joined(rows)}"
 
 
 def _head(recipe: Recipe) -> str:
@@ -60,7 +60,7 @@ def forecast(recipe: Recipe, found: Sequence[Forecast], price: float | None) -> 
     """What is left of all steps, a line for each, and the sums."""
     rows = [(one.view.step.name, one.view.step.stage.name, _outlook(one), *_figures(one, price)) for one in found]
     notes = [f"  {one.view.step.name}: {note}" for one in found for note in one.notes]
-    return "\n".join([_head(recipe), _table(rows), *notes, *_sums(recipe, found, price), "nothing was written"])
+    return "\n".join([_head(recipe), _joined(rows), *notes, *_sums(recipe, found, price), "nothing was written"])
 
 
 def _outlook(one: Forecast) -> str:
@@ -125,10 +125,5 @@ def raw_forecast(one: Forecast, price: float | None) -> dict[str, Any]:
     }
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Columns of equal width."""
-    columns = max(len(row) for row in rows)
-    full = [(*row, *[""] * (columns - len(row))) for row in rows]
-    widths = [max(len(row[column]) for row in full) for column in range(columns)]
-    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in full)
-    return "\n".join(f"  {line}".rstrip() for line in lines)
+def _joined(rows: Sequence[tuple[str, ...]]) -> str:
+    return "\n".join(words.table(rows))

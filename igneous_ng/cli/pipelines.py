@@ -100,7 +100,8 @@ def _read(path: Path, profile: str | None, settings: dict[str, str]) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read ({error}); name a TOML file of steps") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SpecError(f"{path}: cannot be read ({why}); name a TOML file of steps") from error
     return recipes.parse(text, str(path.absolute()), profile, settings)
 
 

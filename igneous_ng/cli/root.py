@@ -142,7 +142,7 @@ class Main(Group):
             _refuse(f"{said.rstrip('.')}\n{asked.command_path} --help says more")
             ctx.exit(WRONG)
         except IgneousError as error:
-            _refuse(str(error))
+            _refuse(_told(error))
             ctx.exit(_status(error))
 
 
@@ -150,6 +150,13 @@ def _refuse(text: str) -> None:
     """Say what is wrong on standard error."""
     label = click.style("Error:", fg="red", bold=True)
     click.echo(f"{label} {redaction.redacted(text)}", err=True, color=telling.coloured())
+
+
+def _told(error: IgneousError) -> str:
+    """What an error says; a worker tries again what may pass, and a person who gave a command is asked to."""
+    if not isinstance(error, TransientError):
+        return str(error)
+    return f"{str(error).removesuffix('; will be tried again')}; this may pass: give the same command again"
 
 
 def _summaries() -> dict[str, str]:

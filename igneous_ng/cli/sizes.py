@@ -184,10 +184,7 @@ def _total(steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _rows(parts: Sequence[Part], asked: Asked) -> Iterator[str]:
     """A line for each part, in columns of equal width."""
-    rows = [_row(part, asked) for part in parts]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    for row in rows:
-        yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from words.table([_row(part, asked) for part in parts])
 
 
 def _row(part: Part, asked: Asked) -> tuple[str, ...]:

@@ -114,6 +114,17 @@ class Info:
         return dataclasses.replace(self, scales=kept + tuple(new.values()))
 
 
+def difference(old: Info, new: Info) -> str:
+    """The first thing in which ``old`` is not what ``new`` asks for, in words."""
+    was, asked = old.to_json(), new.to_json()
+    pairs = [(key, was, asked) for key in ("type", "data_type", "num_channels")]
+    pairs += [(key, a, b) for a, b in zip(was["scales"], asked["scales"], strict=False) for key in b if key != "key"]
+    for key, a, b in pairs:
+        if a.get(key) != b[key]:
+            return f"its {key} is {a.get(key)}, and {b[key]} was asked for"
+    return f"it has {len(old.scales)} levels, and {len(new.scales)} were asked for"
+
+
 def encode(info: Info) -> bytes:
     """The bytes of the ``info`` file; the same value gives the same bytes."""
     return (json.dumps(info.to_json(), indent=2) + "\n").encode()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from igneous_ng import spelling
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.hdf5_planes import check_own
 from igneous_ng.sources.base import Index, native, reading
@@ -56,7 +57,9 @@ def open_hdf5(path: Path, dataset: str) -> Hdf5:
             found = check_own(file, file[wanted])
             chunk = prod(found.chunks) * found.dtype.itemsize if found.chunks else 0
             return Hdf5(f"{path}:{wanted}", path, wanted, found.shape or (), found.dtype, chunk)
-    raise SpecError(f"{path}: no dataset is called {dataset!r}; give one of: {', '.join(names) or '(it has none)'}")
+    if not wanted:
+        raise SpecError(f"{path}: which of its datasets? Give one by --dataset: {', '.join(names) or '(it has none)'}")
+    raise SpecError(f"{path}: no dataset is called {dataset!r}; {spelling.choices(wanted, names)}")
 
 
 def _datasets(file: h5py.File) -> list[str]:

@@ -94,6 +94,8 @@ class Pages:
 def open_tiff(path: Path) -> Mapped | Pages:
     """A stack [z, y, x], or [z, y, x, c] where pixels have several samples. Mapped where it can be."""
     with _opened(path) as tif:
+        if not tif.series:
+            raise DataError(f"{path}: it begins like a TIFF and has no page; bring the whole file")
         if len(tif.series) != 1:
             shapes = ", ".join(str(series.shape) for series in tif.series[:5])
             raise DataError(f"{path}: its pages form {len(tif.series)} stacks ({shapes}); split the file")

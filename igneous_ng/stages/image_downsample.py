@@ -185,7 +185,9 @@ class Downsample(Masked, name="image downsample", version=2):
         """The layer's info with the new levels; levels of the same place that are there stand."""
         have = len(info.scales)
         if self.mip >= have:
-            raise SpecError(f"{self.layer} has no mip {self.mip}; there are mips 0 to {have - 1}")
+            raise SpecError(
+                f"{self.layer} has no mip {self.mip}; there are mips 0 to {have - 1}, of which --mip is to be read"
+            )
         if (self.keep_sums or self.from_sums) and not self._summed(info):
             raise SpecError("image downsample: sums are of averages; leave --keep-sums and --from-sums out")
         encodings = tuple(imaging.encoding_of(self.encoding, level) for level in range(self.num_mips))

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from igneous_ng import words
 from igneous_ng.records import Message
 from igneous_ng.worker.events import Cause
 
@@ -59,7 +60,7 @@ def delay(tried: int) -> float:
 
 def reason(unit: Message, failure: dict[str, Any]) -> str:
     """A dead letter's reason, in words."""
-    peak = f", peak memory {failure['peak_bytes'] / 1e6:,.0f} MB" if failure.get("peak_bytes") else ""
+    peak = f", peak memory {words.amount(failure['peak_bytes'])}" if failure.get("peak_bytes") else ""
     units = f"unit {unit.lo}" if unit.hi == unit.lo + 1 else f"units {unit.lo}-{unit.hi}"
     head = f"{failure['cause']}: {unit.run.name}, {units}, attempt {failure['tried']}, on {failure['host']}{peak}"
     text = str(failure["text"]).strip()

@@ -158,6 +158,7 @@ def check(encoding: str, dtype: str, channels: int, labels_only: bool, parameter
     """
     if dtype not in DTYPES:
         raise SpecError(f"Precomputed volumes hold no {dtype}; convert to one of {', '.join(DTYPES)}")
+    _codec(encoding)
     right = [name for name, codec in CODECS.items() if codec.holds(dtype, channels)]
     if labels_only:
         right = [name for name in right if CODECS[name].exact(parameters)]
