@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from igneous_ng.stage import field_types
-from igneous_ng.stages.image_downsample import Downsample
 from tests import cremi
 from tests.test_docs_pages import ROOT, path
 
@@ -45,11 +43,6 @@ def run(page: str, place: Path, tools: Path, skip: int = 0) -> str:
 def test_the_page_shows_the_file_that_is_there(page: str, file: str) -> None:
     block = BLOCK.findall((HOWTO / page).read_text())[0][1]
     assert block == (PLUGIN / "igneous_lab" / file).read_text()
-
-
-def test_fields_that_the_page_calls_taken_are() -> None:
-    assert {"name", "version", "steps"} <= {*vars(Downsample), *dir(Downsample)}
-    assert "missing" not in field_types(Downsample)
 
 
 @pytest.mark.long
