@@ -180,15 +180,12 @@ def test_pickles_are_refused_and_never_opened(traced: Layer, indexed: bool, tmp_
 
 
 def test_skeletons_that_lie_on_no_voxels_are_refused(traced: Layer) -> None:
-    moved = {
-        cell: {
-            label: skeleton.encode(skeleton.Graph(graph.vertices + 8, graph.edges, graph.attributes))
-            for label, data in found.items()
-            if (graph := skeleton.decode(data, "x", [RADIUS]))
-        }
-        for cell, found in lines(traced).items()
-    }
-    igneous_made.leave(place(traced, "theirs"), moved, SKELETON_INFO, sharded=True)
+    def moved(data: bytes) -> bytes:
+        graph = skeleton.decode(data, "x", [RADIUS])
+        return skeleton.encode(skeleton.Graph(graph.vertices + 8, graph.edges, graph.attributes))
+
+    cells = {cell: {label: moved(data) for label, data in found.items()} for cell, found in lines(traced).items()}
+    igneous_made.leave(place(traced, "theirs"), cells, SKELETON_INFO, sharded=True)
     with pytest.raises(DataError, match="lie on no voxels of level 0"):
         run(SkeletonImport(layer=traced, source_dir="theirs", dir="other", buckets=BUCKETS))
 

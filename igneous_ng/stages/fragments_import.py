@@ -100,7 +100,7 @@ class Importing(Shelved):
 
     kind: ClassVar[str]
 
-    source_dir: str = arg("Folder where Igneous forged, inside the layer, such as mesh_mip_0_err_40.")
+    source_dir: str = arg("Folder where Igneous forged, inside the layer, as its info calls it.")
     cell: Vec3 | None = opt(None, "Voxels of Igneous' tasks, its --shape; by default what its folder says of them.")
     buckets: int = opt(0, "Parts in which merging is done; 0 chooses by the number of cells.")
 

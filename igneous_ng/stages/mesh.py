@@ -173,9 +173,10 @@ class MeshMerge(Merging, name="mesh merge"):
                 io.put(url, sharding.pack(spec, shard.manifests, shard.data))
             elif io.exists(url):
                 io.delete(url)
-        voxels, label = shard.largest
         io.note(objects=shard.objects, triangles=shard.triangles, at_the_edge=shard.at_the_edge)
-        io.note(largest=str(label), largest_voxels=voxels)
+        if IMPORTED not in bucket.plan.parameters:  # of which nobody knows the voxels
+            voxels, label = shard.largest
+            io.note(largest=str(label), largest_voxels=voxels)
         suspects = sorted(shard.looped, reverse=True)[:_NAMED]
         io.note(suspected_mergers=[{"label": str(label), "handles": handles} for handles, label in suspects])
 
