@@ -352,3 +352,19 @@ def _figures(em: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def _precision(score: np.ndarray, truth: np.ndarray) -> float:
     hit = truth.ravel()[np.argsort(-score.ravel(), kind="stable")]
     return float((np.cumsum(hit) / np.arange(1, hit.size + 1))[hit].mean())
+
+
+def test_pale_membranes_fade_in_the_image_alone_and_the_same_in_any_cells() -> None:
+    made, pale = scene(), synth.Pale(Box((0, 0, 0), (30, 80, 72)), 0.6)
+    box = Box((0, 0, 0), (96, 80, 16))
+    usual, faded = synth.render(made, box), synth.render(made, box, pale)
+    for name in ("labels", "mitochondria", "clefts", "sides"):
+        assert (getattr(usual, name) == getattr(faded, name)).all()
+    beyond = 30 + 40  # voxels in which stain is taken up as it should be again
+    assert (usual.em[beyond:] == faded.em[beyond:]).all()
+    darker = usual.em[:30].astype(int) - faded.em[:30]
+    assert darker.min() < -30
+    assert np.percentile(darker, 99) <= 1  # nothing gets darker but for rounding
+    cell = Box((20, 10, 3), (50, 40, 9))
+    assert (synth.render(made, cell, pale).em == faded.em[cell.slices()]).all()
+    assert (synth.render(made, cell, synth.Pale(pale.box, 0.0)).em == usual.em[cell.slices()]).all()
