@@ -77,8 +77,8 @@ def _from_notes(store: Store, runs: list[Run], stage: type[Stage]) -> list[Serie
     for run in runs:  # the newest first
         where = _Where(store, run)
         for line in records.all_lines(store, run, only=_COLUMNS):
-            if line.get("notes") and (corners := where.corners(line)):
-                newest.setdefault(corners, line["notes"])
+            if line.get("notes") and (place := where.corners(line)):
+                newest.setdefault(place, line["notes"])
         if not run.subset:
             break
     if not newest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from igneous_ng import anomalies, anomaly_words, qualities, quality_maps, record
 from igneous_ng.anomalies import Findings
 from igneous_ng.cli import main
 from igneous_ng.errors import SpecError
+from igneous_ng.formats.info import new_info
 from igneous_ng.geometry import Box, Grid
 from igneous_ng.io import IO
 from igneous_ng.records import Run
@@ -44,7 +46,9 @@ def recorded(
     layer: str, stage: str, notes: list[dict[str, Any]], of: tuple[str, ...] = (), subset: Subset | None = None
 ) -> Run:
     """A finished run whose units, the cells, noted so, as a worker leaves it."""
-    found = records.new_run({"stage": stage, "version": 1}, layer, len(notes), subset=subset.name if subset else "")
+    request, name = {"stage": stage, "version": 1}, subset.name if subset else ""
+    found = records.new_run(request, layer, len(notes), subset=name)
+    found = replace(found, span=len(notes))
     records.save(STORE, found, {"inputs": [{"url": url, "kind": "layer"} for url in of]})
     if subset:
         records.save_subset(STORE, found, subset)
@@ -62,7 +66,10 @@ def recorded(
 
 def layer(path: Path, stage: str, of: tuple[str, ...] = (), **noted: list[float]) -> str:
     """A layer with the figures of one stage."""
-    url = create(path, np.zeros((*BOUNDS.shape, 1), np.uint8))
+    url = f"file://{path}"
+    sizes: dict[str, Any] = {"bounds": BOUNDS, "resolution": (NM, NM, NM), "chunk": CELL}
+    info = new_info(kind="image", dtype="uint8", channels=1, encoding="raw", **sizes)
+    IO().create_layer(url, info)
     recorded(url, stage, [dict(zip(noted, values, strict=True)) for values in zip(*noted.values(), strict=True)], of)
     return url
 
@@ -148,7 +155,7 @@ def test_layers_that_name_each_other_are_gone_through_once(tmp_path: Path) -> No
 
 
 def test_a_silent_layer_is_said_to_be_so(tmp_path: Path) -> None:
-    raw = create(tmp_path / "raw", np.zeros((*BOUNDS.shape, 1), np.uint8))
+    raw = f"file://{tmp_path}/raw"
     found = anomalies.find(STORE, evidence(tmp_path / "evidence", raw, 20), CORNER)
     said = "\n".join(anomaly_words.lines(found))
     assert f"silent  {raw}" in said
@@ -184,8 +191,26 @@ def test_the_newest_word_on_a_place_counts(tmp_path: Path) -> None:
     cells = Grid(BOUNDS, CELL)
     units = [n for n, cell in enumerate(cells) if (cell & CORNER).voxels]
     again = Subset.of_units(len(cells), [(n, (runs[0].name, n)) for n in units], "redo")
-    recorded(first, "segment infer", [{"mean": 100.0 + n % 7} for n in range(len(units))], subset=again)
+    recorded(first, "segment infer", [{"mean": 97.0 + n % 7} for n in range(len(units))], subset=again)
     assert not anomalies.find(STORE, url, CORNER).roots
+
+
+@pytest.mark.parametrize(("off", "roots"), [(0.0, ["image"]), (4.0, ["alignment"])])
+def test_an_alignment_is_compared_by_its_heat_map(tmp_path: Path, off: float, roots: list[str]) -> None:
+    rng, home = np.random.default_rng(6), f"file://{tmp_path}/alignment"
+    array = rng.uniform(1, 2, (6, 6, 4, 3)).astype(np.float32)
+    array[:3, :3, :2, 0] += off
+    array[5, 5] = -1
+    sizes: dict[str, Any] = {"bounds": Box((0, 0, 0), (6, 6, 4)), "resolution": (80.0, 80.0, 80.0), "chunk": CELL}
+    IO().create_layer(f"{home}/heat", new_info(kind="image", dtype="float32", channels=3, encoding="raw", **sizes))
+    IO().write(IO().volume(f"{home}/heat", 0), sizes["bounds"], array)
+    recorded(home, "align check", [{}])
+    url = layer(tmp_path / "image", "image create", (home,), membranes=figures(1, 20))
+    found = anomalies.find(STORE, url, CORNER)
+    assert names(found.roots) == roots
+    keys = [one.series.key for one in found.nodes[1].figures]
+    assert keys == ["off", "gap", "strain"]
+    assert np.isnan(found.nodes[1].figures[0].series.values).sum() == 4
 
 
 def test_the_command_writes_maps_and_a_page(tmp_path: Path) -> None:
@@ -226,7 +251,7 @@ def test_measuring_an_image_and_labels(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     grey = rng.integers(100, 110, (*BOUNDS.shape, 1)).astype(np.uint8)
     grey[:, ::6] -= 60
-    grey[:24, :24, :16] = rng.integers(100, 110, (24, 24, 16, 1))
+    grey[CORNER.slices()] = rng.integers(100, 110, (*CORNER.shape, 1))
     url = create(tmp_path / "grey", grey)
     before = sorted(path for path in (tmp_path / "grey").rglob("*") if "runs" not in path.parts)
     run.inline(ImageMeasure(layer=url, cell=CELL))

@@ -108,6 +108,7 @@ def within(name: str) -> bool:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_missing_synapses_are_traced_to_pale_membranes_and_come_back(tmp_path: Path) -> None:
     at = grown(tmp_path, pale=True)
     anomalous.measured(at)
@@ -135,6 +136,7 @@ def spoiled(at: Place) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_nothing_parts_where_nothing_is_wrong_and_a_bad_step_is_its_own_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

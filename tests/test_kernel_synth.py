@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from igneous_ng import run
 from igneous_ng.errors import SpecError
 from igneous_ng.geometry import Box, Vec3, Vec3f
 from igneous_ng.io import IO
@@ -20,6 +21,7 @@ from igneous_ng.kernels import synth_growth as growth
 from igneous_ng.kernels import synth_noise as noise
 from igneous_ng.stage import Layer, from_dict, to_dict
 from igneous_ng.stages.synth_volume import Synth
+from tests.layers import notes
 
 FIB25 = Path(__file__).parents[2] / "shared" / "data" / "fib25" / "train_z000-124.npz"
 SHAPE: Vec3 = (96, 80, 72)
@@ -352,3 +354,33 @@ def _figures(em: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def _precision(score: np.ndarray, truth: np.ndarray) -> float:
     hit = truth.ravel()[np.argsort(-score.ravel(), kind="stable")]
     return float((np.cumsum(hit) / np.arange(1, hit.size + 1))[hit].mean())
+
+
+def test_pale_membranes_fade_in_the_image_alone_and_the_same_in_any_cells() -> None:
+    made, pale = scene(), synth.Pale(Box((0, 0, 0), (30, 80, 72)), 0.6)
+    box = Box((0, 0, 0), (96, 80, 16))
+    usual, faded = synth.render(made, box), synth.render(made, box, pale)
+    for name in ("labels", "mitochondria", "clefts", "sides"):
+        assert (getattr(usual, name) == getattr(faded, name)).all()
+    beyond = 30 + 40 + 2  # voxels in which stain is taken up as it should be again, and the reach of the blur
+    assert (usual.em[beyond:] == faded.em[beyond:]).all()
+    darker = usual.em[:30].astype(int) - faded.em[:30]
+    assert darker.min() < -30
+    assert np.percentile(darker, 99) <= 1  # nothing gets darker but for rounding
+    cell = Box((20, 10, 3), (50, 40, 9))
+    assert (synth.render(made, cell, pale).em == faded.em[cell.slices()]).all()
+    assert (synth.render(made, cell, synth.Pale(pale.box, 0.0)).em == usual.em[cell.slices()]).all()
+
+
+def test_the_stage_draws_the_pale_box_where_it_lies_in_the_layer(tmp_path: Path) -> None:
+    at: Vec3 = (-64, 64, 0)
+    box = Box((-64, 64, 0), (-44, 90, 20))
+    run.inline(Synth(out=str(tmp_path), shape=(64, 64, 64), offset=at, seed=3, pale=box, paleness=1.0))
+    volume = IO().volume(f"file://{tmp_path}/image", 0)
+    drawn = IO().read(volume, volume.bounds)[..., 0]
+    whole, pale = Box((0, 0, 0), (64, 64, 64)), synth.Pale(Box((0, 0, 0), (20, 26, 20)), 1.0)
+    wanted = synth.render(scene((64, 64, 64)), whole, pale)
+    assert (drawn == wanted.em).all()
+    assert notes(tmp_path / "image")[0]["membranes"] > 0
+    with pytest.raises(SpecError, match="paleness: 2; give a part"):
+        Synth(out=str(tmp_path), paleness=2)

@@ -13,8 +13,11 @@ import pytest
 from scipy import ndimage
 
 from igneous_ng import ledger, records, run
+from igneous_ng.errors import SpecError
+from igneous_ng.geometry import Box
 from igneous_ng.io import IO
-from igneous_ng.redo import Redo
+from igneous_ng.kernels.cleft_parts import least
+from igneous_ng.redo import Redo, region
 from igneous_ng.stages.synapse_detect import Detect
 from igneous_ng.store import Store
 from tests.layers import create, files
@@ -82,3 +85,38 @@ def test_a_changed_part_makes_again_what_brute_force_finds(tmp_path: Path) -> No
     assert len(kept) > len(before) // 4
     assert sum(one.changed + one.new + one.removed for one in outcomes) == len(differing) < len(before) // 2
     assert carry_out(Redo(Store(), layers)) == ({}, [])
+
+
+@pytest.mark.long
+def test_a_region_has_another_threshold_as_if_its_evidence_were_surer(tmp_path: Path) -> None:
+    lenient, box = evidence(), (slice(0, 32), slice(0, 16), slice(0, 16))
+    strict, low = least(0.6), least(0.5)
+    found = lenient[box]
+    found[(found >= low) & (found < strict)] = strict  # the same voxels are of clefts, but for how sure they are
+    layers = made(tmp_path / "place", evidence())
+    made(tmp_path / "other", lenient)
+    before = files(tmp_path / "place")
+    asked = Redo(Store(), layers, region(Store(), layers[0], 0, Box((0, 0, 0), (32, 16, 16))), {"threshold": 0.5})
+    ran, _ = carry_out(asked)
+    labelled = {json.loads(name)["threshold"]: units for name, units in ran.items() if "synapse label" in name}
+    assert labelled == {0.5: {0, 1}}
+    after, wanted = files(tmp_path / "place"), files(tmp_path / "other")
+    chunks = [name for name in wanted if name.startswith("clefts/4_4_40")]
+    assert {name: after[name] for name in chunks} == {name: wanted[name] for name in chunks}
+    assert any(before[name] != after[name] for name in chunks)
+    assert before["clefts/synapse/plan.json"] == after["clefts/synapse/plan.json"]
+    assert carry_out(Redo(Store(), layers))[0] == {}
+    order = [(one.newest.name, one.newest.stage.get("threshold")) for one in Redo(Store(), layers).requests]
+    assert order[:3] == [("synapse label", 0.6), ("synapse label", 0.5), ("synapse join", None)]
+    anew = Redo(Store(), layers, region(Store(), layers[0], 0, Box((0, 0, 0), (16, 16, 16))), {"threshold": 0.6})
+    carry_out(anew)  # a part of the part as all the rest again
+    assert carry_out(Redo(Store(), layers))[0] == {}
+
+
+def test_what_cannot_differ_in_a_part_is_refused(tmp_path: Path) -> None:
+    layers = made(tmp_path, evidence())
+    part = region(Store(), layers[0], 0, Box((0, 0, 0), (16, 16, 16)))
+    with pytest.raises(SpecError, match="can have another connectivity there; .* synapse label: threshold"):
+        next(Redo(Store(), layers, part, {"connectivity": 6}).waves())
+    with pytest.raises(SpecError, match="threshold: expected float"):
+        next(Redo(Store(), layers, part, {"threshold": "low"}).waves())
