@@ -138,7 +138,7 @@ def test_many_cells_take_several_levels(tmp_path: Path) -> None:
     assert made(tmp_path) == made(tmp_path, "one")
 
 
-@pytest.mark.parametrize("kind", ["json", "folder"])
+@pytest.mark.parametrize("kind", ["json", pytest.param("folder", marks=pytest.mark.long)])
 def test_proofreading_counts_no_voxel_again(tmp_path: Path, kind: str) -> None:
     labels = blobs((16, 15, 11), 45, 4)
     layer(tmp_path, labels)
