@@ -97,7 +97,7 @@ def test_contacts_are_those_of_the_whole_volume(tmp_path: Path) -> None:
     assert manifest["flat"] == [0.86, 1.1]
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     side=st.tuples(*[st.integers(3, 11)] * 3),
@@ -138,7 +138,7 @@ def test_many_cells_take_several_levels(tmp_path: Path) -> None:
     assert made(tmp_path) == made(tmp_path, "one")
 
 
-@pytest.mark.parametrize("kind", ["json", "folder"])
+@pytest.mark.parametrize("kind", ["json", pytest.param("folder", marks=pytest.mark.long)])
 def test_proofreading_counts_no_voxel_again(tmp_path: Path, kind: str) -> None:
     labels = blobs((16, 15, 11), 45, 4)
     layer(tmp_path, labels)

@@ -65,14 +65,14 @@ class Measure:
         """The area that a crossing along each of :data:`DIRECTIONS` stands for, int64 [13], pm^2."""
         volume = math.prod(self.pitch)
         lengths = [math.sqrt(sum(part * part for part in step)) for step in self._steps]
-        worth = [2 * share * volume / length for share, length in zip(self._shares, lengths, strict=True)]
+        worth = [2 * share * volume / length for share, length in zip(self.shares, lengths, strict=True)]
         return np.array([max(1, round(one)) for one in worth], np.int64)
 
     @cached_property
     def flat(self) -> tuple[float, float]:
         """The least and the greatest part of its area that a flat surface may be given, by the way that it faces."""
         rays, _ = _rays()
-        seen = 2 * sum(share * _cosine(rays, step) for step, share in zip(self._steps, self._shares, strict=True))
+        seen = 2 * sum(share * _cosine(rays, step) for step, share in zip(self._steps, self.shares, strict=True))
         return round(float(np.min(seen)), 3), round(float(np.max(seen)), 3)
 
     @property
@@ -81,8 +81,8 @@ class Measure:
         return [tuple(a * b for a, b in zip(step, self.pitch, strict=True)) for step in DIRECTIONS]
 
     @cached_property
-    def _shares(self) -> list[float]:
-        """How much of all directions is nearest to each: found in one octant, for the others mirror it."""
+    def shares(self) -> list[float]:
+        """How much of all directions is nearest to each of the 13: found in one octant, for the others mirror it."""
         rays, solid = _rays()
         ahead = [number for number, step in enumerate(DIRECTIONS) if min(step) >= 0]
         nearest = np.argmax(np.stack([_cosine(rays, self._steps[number]) for number in ahead]), axis=0)

@@ -233,6 +233,8 @@ def _read(io: IO, table: str) -> dict[str, Any]:
         parts.append(row_files.decode(data, file))
         if parts[0].keys() != parts[-1].keys():
             raise DataError(f"{file}: other columns than in the files beside it, which are to be one table")
+    if not parts:
+        raise DataError(f"{table}: there is no such table")
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -184,8 +184,8 @@ class Touch(Deciding, name="graph touch"):
         """The labels of a cell and the most pairs that it may have; or a part; and a part of the table of labels."""
         plan, renaming = self.asked(io), building.renaming_bytes(io, self.made(io), self.remap)
         if plan.base:
-            made = self._base(io)
-            return _SMALL + renaming + _COPIES * columns.size(made.get(_sums(made, unit), columns.HEAD_SPAN), "")
+            url = _sums(self._base(io), unit)
+            return _SMALL + renaming + _COPIES * columns.size(self._base(io).get(url, columns.HEAD_SPAN), url)
         volume = io.volume(self.segmentation, self.mip, self.fill_missing)
         labels = beyond(plan.grid[unit], volume).voxels * volume.voxel_bytes
         return _SMALL + renaming + 3 * labels + _PAIR_BYTES * _most(plan.grid[unit])
