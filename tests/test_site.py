@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.pages import DOCS, ROOT
 
 FETCHED = re.compile(r"<(?:script|img|iframe|source)[^>]* src=\"?https?:[^\" >]+|<link[^>]* href=\"?https?:[^\" >]+")
@@ -21,17 +19,18 @@ def build(config: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *words], env=quiet, capture_output=True, text=True, timeout=300)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    done = build(ROOT / "mkdocs.yml", folder)
+def test_the_site_is_whole(tmp_path: Path) -> None:
+    """One test, for the site is built once: it takes seconds."""
+    done = build(ROOT / "mkdocs.yml", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    return folder
+    every_page_is_there_and_is_reached(tmp_path)
+    files_that_pages_name_are_shown(tmp_path)
+    for page in tmp_path.rglob("*.html"):
+        assert not FETCHED.findall(page.read_text(encoding="utf-8")), page
 
 
-@pytest.mark.xdist_group("site")
-def test_every_page_is_there_and_is_reached(site: Path) -> None:
+def every_page_is_there_and_is_reached(site: Path) -> None:
     pages = {path.relative_to(DOCS).with_suffix(".html").as_posix() for path in DOCS.rglob("*.md")}
     made = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
     assert {re.sub(r"README\.html$", "index.html", page) for page in pages} <= made
@@ -40,17 +39,9 @@ def test_every_page_is_there_and_is_reached(site: Path) -> None:
     assert made - linked <= {"404.html"}
 
 
-@pytest.mark.xdist_group("site")
-def test_files_that_pages_name_are_shown(site: Path) -> None:
+def files_that_pages_name_are_shown(site: Path) -> None:
     shown = (site / "tree" / "examples" / "stitching.toml.html").read_text(encoding="utf-8")
     assert "ingest register" in re.sub("<[^>]+>", "", shown)
-    assert '"tree/' not in (site / "tree" / "ARCHITECTURE.html").read_text(encoding="utf-8").split("<article")[1]
-
-
-@pytest.mark.xdist_group("site")
-def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
-    for page in site.rglob("*.html"):
-        assert not FETCHED.findall(page.read_text(encoding="utf-8")), page
 
 
 def test_what_is_broken_is_not_built(tmp_path: Path) -> None:
