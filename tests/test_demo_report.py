@@ -40,7 +40,7 @@ def canned(folder: Path) -> Path:
     ]
     put(folder / "tiles/truth/z000003.json", {"z": 3, "tiles": tiles})
     rows = [
-        {"z": 3, "code": "truncated", "tile": "z000003/z000003_r000_c001_t"},
+        {"z": 3, "code": "corrupt", "tile": "z000003/z000003_r000_c001_t"},
         {"z": 3, "code": "missing", "tile": ""},
         {"z": 3, "code": "tone", "tile": "z000003/z000003_r000_c000_t"},
     ]
