@@ -132,7 +132,10 @@ def told(value: float) -> report.Told:
     return report.Told(
         figures=[Figure("voi", "segmentation", "variation <of> information", value, "bits", "split 1, merge 2")],
         bounds={"voi": (2.0, True)},
-        costs=[Cost("segment infer", 4, 12.5, 7.0, 300_000_000, 1.0), Cost("mesh forge", 1, 2.5, 2.0, 90_000_000, 2.0)],
+        costs=[
+            Cost("segment infer", "evidence", 4, 12.5, 7.0, 300_000_000, 1.0),
+            Cost("mesh forge", "seg", 1, 2.5, 2.0, 90_000_000, 2.0),
+        ],
         sights=[Sight("segmentation", "what was found", np.zeros((4, 5, 3), np.uint8)),
                 Sight("alignment", "a cut", np.zeros((4, 5), np.uint8))],
         plots={"Tiles": ("error, px", [0.5, float("nan"), 1.0])},
