@@ -189,6 +189,11 @@ def test_recipes_are_whole_and_follow_the_size(tmp_path: Path) -> None:
               for size in ("normal", "small")}  # fmt: skip
     assert tissue["small"] < tissue["normal"]
     course.lay_out()  # again, as who goes on does
+    whole_of_it = {step.name: step.after for step in course.whole().steps}
+    assert len(whole_of_it) == sum(map(len, names.values()))
+    assert whole_of_it["plan"] == ("specimen tissue", "specimen sections", "specimen tiles")
+    assert {"graph", "volume"} < set(whole_of_it["measure truth"])
+    assert "measure truth" in whole_of_it["measure segmentation"]
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
