@@ -40,7 +40,7 @@ def canned(folder: Path) -> Path:
     ]
     put(folder / "tiles/truth/z000003.json", {"z": 3, "tiles": tiles})
     rows = [
-        {"z": 3, "code": "truncated", "tile": "z000003/z000003_r000_c001_t"},
+        {"z": 3, "code": "corrupt", "tile": "z000003/z000003_r000_c001_t"},
         {"z": 3, "code": "missing", "tile": ""},
         {"z": 3, "code": "tone", "tile": "z000003/z000003_r000_c000_t"},
     ]
@@ -132,7 +132,10 @@ def told(value: float) -> report.Told:
     return report.Told(
         figures=[Figure("voi", "segmentation", "variation <of> information", value, "bits", "split 1, merge 2")],
         bounds={"voi": (2.0, True)},
-        costs=[Cost("segment infer", 4, 12.5, 7.0, 300_000_000, 1.0), Cost("mesh forge", 1, 2.5, 2.0, 90_000_000, 2.0)],
+        costs=[
+            Cost("segment infer", "evidence", 4, 12.5, 7.0, 300_000_000, 1.0),
+            Cost("mesh forge", "seg", 1, 2.5, 2.0, 90_000_000, 2.0),
+        ],
         sights=[Sight("segmentation", "what was found", np.zeros((4, 5, 3), np.uint8)),
                 Sight("alignment", "a cut", np.zeros((4, 5), np.uint8))],
         plots={"Tiles": ("error, px", [0.5, float("nan"), 1.0])},
@@ -186,6 +189,11 @@ def test_recipes_are_whole_and_follow_the_size(tmp_path: Path) -> None:
               for size in ("normal", "small")}  # fmt: skip
     assert tissue["small"] < tissue["normal"]
     course.lay_out()  # again, as who goes on does
+    whole_of_it = {step.name: step.after for step in course.whole().steps}
+    assert len(whole_of_it) == sum(map(len, names.values()))
+    assert whole_of_it["plan"] == ("specimen tissue", "specimen sections", "specimen tiles")
+    assert {"graph", "volume"} < set(whole_of_it["measure truth"])
+    assert "measure truth" in whole_of_it["measure segmentation"]
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:

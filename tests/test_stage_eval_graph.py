@@ -62,6 +62,7 @@ def test_the_truth_is_without_error(tmp_path: Path) -> None:
     assert (found["precision"], found["recall"], found["f1"]) == (1.0, 1.0, 1.0)
 
 
+@pytest.mark.long
 def test_splits_keep_an_edge_and_mergers_lose_it_and_the_way_counts(tmp_path: Path) -> None:
     segments = slabs([11, 12, 13, 13])  # 3 and 4 merged: of equal ones the smaller, so 13 stands for 3
     segments[:4, 8:] = 21  # 1 in two
@@ -72,6 +73,7 @@ def test_splits_keep_an_edge_and_mergers_lose_it_and_the_way_counts(tmp_path: Pa
     assert (found["precision"], found["recall"], found["recall_either_way"]) == (0.5, 0.25, 0.5)
 
 
+@pytest.mark.long
 def test_an_empty_graph_finds_nothing(tmp_path: Path) -> None:
     found = scored(tmp_path, slabs([11, 12, 13, 14]), [(11, 12)], min_count=2)
     assert (found["edges"], found["precision"], found["recall"], found["f1"]) == (0, 0.0, 0.0, 0.0)

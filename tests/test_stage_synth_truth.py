@@ -91,6 +91,7 @@ def test_a_volume_that_is_moved_shows_it_moved(tmp_path: Path) -> None:
     assert [row["position"] for row in told["synapses"]] == [[87, 66, 2]]  # the other is not in the volume
 
 
+@pytest.mark.long
 def test_bent_sections_show_what_the_truth_says_they_do(tmp_path: Path) -> None:
     made = specimen(tmp_path / "specimen")
     truth = shown(tmp_path, warp=2.0, shift=5.0, turn=1.0)
@@ -120,6 +121,7 @@ def test_places_are_found_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(back, points, atol=0.02)
 
 
+@pytest.mark.long
 def test_cells_change_nothing(tmp_path: Path) -> None:
     specimen(tmp_path / "specimen")
     shown(tmp_path, cell=(64, 64, 64), warp=2.0, shift=5.0)

@@ -7,18 +7,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
 
 from igneous_ng import pipeline, recipes
 from igneous_ng.errors import ConfigurationError, SpecError
-from igneous_ng.recipes import Recipe
+from igneous_ng.recipes import Recipe, Step
 from igneous_ng.reporting.steps import Board
 
 SPECIMEN, PIPELINE, MEASURES = RECIPES = ("specimen.toml", "PIPELINE.toml", "measures.toml")
-SIZES = ("normal", "small")
+MARKS = {SPECIMEN: "specimen ", PIPELINE: "", MEASURES: "measure "}
+"""What is put before the names of steps, where those of all recipes are together."""
 _LOOK_S = 0.2  # between two looks at records, which are on this machine
 _PATIENCE_S = 60.0  # until workers that were asked to end are killed
 
@@ -52,13 +53,20 @@ class Course:
 
     def go(self, say: Callable[[str], None]) -> None:
         """Carry out all recipes: what is done already is passed over."""
-        place = pipeline.Fleet(self.queue)
-        with self._workers() as workers:
-            for name in RECIPES:
-                recipe = self.recipe(name)
-                say(f"{name}: {len(recipe.steps)} steps, on {self.queue}")
-                with Board([step.name for step in recipe.steps]) as board:
-                    pipeline.carry_out(recipe, place, board, partial(_looked, workers, board, self.folder))
+        recipe, place = self.whole(), pipeline.Fleet(self.queue)
+        say(f"{len(recipe.steps)} steps, on {self.queue}")
+        with self._workers() as workers, Board([step.name for step in recipe.steps]) as board:
+            pipeline.carry_out(recipe, place, board, partial(_looked, workers, board, self.folder))
+
+    def whole(self) -> Recipe:
+        """All recipes as one: each step waits for all of the recipes before its own, and is done again after them."""
+        steps, before = list[Step](), tuple[str, ...]()
+        for name in RECIPES:
+            own = {one.name: f"{MARKS[name]}{one.name}" for one in self.recipe(name).steps}
+            for one in self.recipe(name).steps:
+                steps.append(replace(one, name=own[one.name], after=(*before, *(own[other] for other in one.after))))
+            before = tuple(own.values())
+        return replace(self.recipe(PIPELINE), steps=tuple(steps))
 
     @contextlib.contextmanager
     def _workers(self) -> Iterator[subprocess.Popen[bytes]]:

@@ -11,24 +11,24 @@ from typing import Any
 from igneous_ng.demo.coverage import covered
 from igneous_ng.errors import DataError
 
-_CODES = {"lost": "missing", "truncated": "truncated", "duplicate": "duplicate"}
+_CODES = {"lost": "missing", "truncated": "corrupt", "duplicate": "duplicate"}
 """What `ingest register` calls the faults that `synth tiles` plants."""
 
 BOUNDS: Mapping[str, tuple[float, bool]] = {
     "faults": (1.0, False),
-    "tile_error": (0.5, True),
-    "overlap_error": (0.5, True),
+    "tile_error": (1.5, True),
+    "overlap_error": (0.7, True),
     "neighbour_error": (0.6, True),
     "neighbour_p95": (2.0, True),
-    "voi": (2.5, True),
-    "arand": (0.5, True),
-    "run_length": (0.3, False),
-    "coverage": (0.4, False),
-    "cleft_voxels": (0.3, False),
-    "cleft_f1": (0.4, False),
-    "partner_f1": (0.1, False),
-    "edges_found": (0.1, False),
-    "edges_either_way": (0.2, False),
+    "voi": (3.2, True),
+    "arand": (0.7, True),
+    "run_length": (0.05, False),
+    "coverage": (0.6, False),
+    "cleft_voxels": (0.1, False),
+    "cleft_f1": (0.05, False),
+    "partner_f1": (0.0, False),
+    "edges_found": (0.0, False),
+    "edges_either_way": (0.02, False),
 }
 """The floor of each figure, and whether it is the most that is allowed (True) or the least (False)."""
 

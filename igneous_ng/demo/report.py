@@ -81,8 +81,8 @@ def _figures(told: Told) -> Markup:
                 "tr",
                 tag("td", one.layer),
                 tag("td", one.said),
-                tag("td", f"{one.value:.3f} {one.unit}".strip(), class_="n"),
-                tag("td", f"at {'most' if most else 'least'} {bound:g}"),
+                tag("td", f"{one.value:.3f} {one.unit}".strip(), class_="n", style="white-space:nowrap"),
+                tag("td", f"at {'most' if most else 'least'} {bound:g}", style="white-space:nowrap"),
                 tag("td", badge("ok" if good else "bad", "good" if good else "beyond")),
                 tag("td", one.detail, class_="quiet"),
             )
@@ -91,7 +91,10 @@ def _figures(told: Told) -> Markup:
 
 
 def _together(told: Told) -> Markup:
-    parts = [tag("p", "To look at all layers in Neuroglancer, without internet:"), tag("pre", told.look)]
+    parts = [
+        tag("p", "To look at all layers in Neuroglancer, without internet:"),
+        tag("pre", told.look, style="white-space:pre-wrap"),
+    ]
     if told.screenshot:
         parts.append(tag("img", src=told.screenshot, alt="all layers in Neuroglancer", style="max-width:100%"))
     else:
@@ -126,11 +129,12 @@ def _costs(told: Told) -> Markup:
         f"about {words.duration(cpu / 2)} on two quiet cores; at most {words.amount(peak)} in one process."
     )
     most = max((one.cpu_seconds for one in told.costs), default=1.0) or 1.0
-    head = tag("tr", *(tag("th", one) for one in ("Stage", "Tasks", "CPU s", "", "s", "Memory")))
+    head = tag("tr", *(tag("th", one) for one in ("Stage", "At", "Tasks", "CPU s", "", "s", "Memory")))
     rows = [
         tag(
             "tr",
             tag("td", one.stage),
+            tag("td", one.layer),
             tag("td", f"{one.units:,}", class_="n"),
             tag("td", f"{one.cpu_seconds:.1f}", class_="n"),
             tag("td", _bar(one.cpu_seconds / most, f"{one.stage}: {one.cpu_seconds:.1f} CPU s")),

@@ -59,10 +59,9 @@ class _Looks:
         """A cut through the stack before and after, and how far off blocks are."""
         yield Sight("alignment", "cut through the sections as they were stitched", self._cut("mosaic"))
         yield Sight("alignment", "the same cut through the aligned volume", self._cut("volume"))
-        heat = self._volume("alignment/heat")
-        off = np.nanmax(np.where(self._whole(heat)[..., 0] < 0, np.nan, self._whole(heat)[..., 0]), axis=2)
+        off = self._whole(self._volume("alignment/heat"))[..., 0].max(axis=2)  # below 0: nothing was measured
         said = f"how far the worst block of all sections is off: blue 0, red {_OFF:g} px or more"
-        yield Sight("alignment", said, coloured(np.nan_to_num(off, nan=-1.0), _OFF))
+        yield Sight("alignment", said, coloured(off, _OFF))
 
     def neurons(self) -> Iterator[Sight]:
         """Segments and true bodies over the image, and the map of errors."""

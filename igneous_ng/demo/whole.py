@@ -10,7 +10,7 @@ from typing import Any
 
 from igneous_ng import fingerprints, words
 from igneous_ng.demo import costs, figures, report, sights
-from igneous_ng.demo.course import RECIPES, Course
+from igneous_ng.demo.course import Course
 from igneous_ng.demo.figures import Figure
 from igneous_ng.errors import ConfigurationError, DataError, TransientError
 from igneous_ng.store import Store
@@ -34,7 +34,7 @@ def carried_out(course: Course, say: Say) -> list[str]:
     told = report.Told(
         figures=found,
         bounds=figures.BOUNDS,
-        costs=costs.of(course.recipe(name) for name in RECIPES),
+        costs=costs.of([course.whole()]),
         sights=list(sights.all_of(course.folder)),
         plots=_plots(course.folder),
         look=look,
