@@ -23,8 +23,8 @@ from igneous_ng.io import IO
 from igneous_ng.kernels import faces
 from igneous_ng.kernels.faces import ROW_BYTES, Place
 from igneous_ng.labelled import beyond, unsigned
-from igneous_ng.shuffled_rows import Portions
 from igneous_ng.renaming import Renaming
+from igneous_ng.shuffled_rows import Portions
 from igneous_ng.stage import Chain, Layer, LayerUrl, Stage, arg, opt
 
 Array = npt.NDArray[Any]
