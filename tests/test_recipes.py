@@ -258,7 +258,7 @@ WRONG = {
     "nothing": ("", "there are no steps; write some"),
     "top": (
         f"[step.a]\nstage='x'\n{DOWN}",
-        "the file has no key 'step'; did you mean 'steps'? there are: default_profile, parameters",
+        "the file has no key 'step'; did you mean 'steps'. there are: default_profile, parameters",
     ),
     "table": ("steps = 3", "steps: expected a table, got 3"),
     "step": ("[steps]\ndown = 3", "down: expected a table, got 3"),
