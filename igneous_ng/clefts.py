@@ -19,6 +19,7 @@ import numpy.typing as npt
 from igneous_ng import desks, touching
 from igneous_ng.desks import agree, agreed
 from igneous_ng.errors import DataError
+from igneous_ng.figures import Figure
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.kernels import locations
 from igneous_ng.kernels.cleft_parts import least
@@ -46,6 +47,13 @@ PAYLOAD: tuple[Reduction, ...] = ("sum", "sum", "max", "sum", "sum", "sum", "min
 COUNTS = ("clefts", "small", "large", "faint", "low", "means", "seen")
 """What is counted: clefts, how many of them are left out for what reason, the sum of the means of those kept, and
 voxels that no mask leaves out."""
+PIECES = {"parts": Figure("pieces of what may be clefts", counted=True)}
+WHOLE = {
+    "kept": Figure("clefts", counted=True),
+    "mean": Figure("mean evidence of clefts, of 1", of="kept"),
+    "size": Figure("voxels of the median cleft", of="kept"),
+}
+"""What units note of the pieces that they find, and of whole clefts that begin in them (:func:`figures`)."""
 _COPIES = 4  # of rows while they are put together
 
 

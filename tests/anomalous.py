@@ -13,7 +13,7 @@ from igneous_ng.io import IO
 from igneous_ng.models import folder
 from igneous_ng.models.base import Shape
 from igneous_ng.models.folder import Card
-from igneous_ng.stage import Stage
+from igneous_ng.stage import Layer, Stage
 from igneous_ng.stages.image_measure import ImageMeasure
 from igneous_ng.stages.segment_agglomerate import Agglomerate
 from igneous_ng.stages.segment_graph import Graph
@@ -78,7 +78,14 @@ def detected(at: Place) -> None:
     """Synapses: what is dark enough where the truth has plaques, and which segments lie beside."""
     carried_out(Infer(image=at.image, layer=at.evidence, model=darkness(at.model), cell=CELL, chunk=CELL))
     carried_out(
-        Detect(evidence=at.evidence, layer=at.found, threshold=THRESHOLD, min_size=5, mask=at.clefts, cell=CELL)
+        Detect(
+            evidence=at.evidence,
+            layer=at.found,
+            threshold=THRESHOLD,
+            min_size=5,
+            mask=Layer.parse(at.clefts),
+            cell=CELL,
+        )
     )
     carried_out(Assign(clefts=at.found, segmentation=at.segments, table=at.table, sides="nearest", cell=CELL, block=32))
 

@@ -19,6 +19,7 @@ from igneous_ng.geometry import Grid
 from igneous_ng.history import runs
 from igneous_ng.io import IO
 from igneous_ng.redo import Redo
+from igneous_ng.stage import Layer
 from igneous_ng.stages.segment_watershed import Watershed
 from igneous_ng.stages.synth_volume import Synth
 from igneous_ng.store import Store
@@ -33,7 +34,7 @@ Array = npt.NDArray[Any]
 def grown(home: Path, pale: bool) -> Place:
     """A synthetic volume, pale in a corner or not."""
     box = CORNER if pale else None
-    synth = Synth(out=str(home), shape=SHAPE, resolution=NM, seed=anomalous.SEED, pale=box,
+    synth = Synth(out=Layer.parse(str(home)), shape=SHAPE, resolution=NM, seed=anomalous.SEED, pale=box,
                   paleness=anomalous.PALENESS, cell=(64, 64, 64))  # fmt: skip
     run.inline(synth)
     return Place(home)

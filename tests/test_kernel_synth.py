@@ -375,7 +375,7 @@ def test_pale_membranes_fade_in_the_image_alone_and_the_same_in_any_cells() -> N
 def test_the_stage_draws_the_pale_box_where_it_lies_in_the_layer(tmp_path: Path) -> None:
     at: Vec3 = (-64, 64, 0)
     box = Box((-64, 64, 0), (-44, 90, 20))
-    run.inline(Synth(out=str(tmp_path), shape=(64, 64, 64), offset=at, seed=3, pale=box, paleness=1.0))
+    run.inline(Synth(out=Layer.parse(str(tmp_path)), shape=(64, 64, 64), offset=at, seed=3, pale=box, paleness=1.0))
     volume = IO().volume(f"file://{tmp_path}/image", 0)
     drawn = IO().read(volume, volume.bounds)[..., 0]
     whole, pale = Box((0, 0, 0), (64, 64, 64)), synth.Pale(Box((0, 0, 0), (20, 26, 20)), 1.0)
@@ -383,4 +383,4 @@ def test_the_stage_draws_the_pale_box_where_it_lies_in_the_layer(tmp_path: Path)
     assert (drawn == wanted.em).all()
     assert notes(tmp_path / "image")[0]["membranes"] > 0
     with pytest.raises(SpecError, match="paleness: 2; give a part"):
-        Synth(out=str(tmp_path), paleness=2)
+        Synth(out=Layer.parse(str(tmp_path)), paleness=2)

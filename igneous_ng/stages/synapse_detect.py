@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from igneous_ng import clefts
 from igneous_ng.clefts import Desk, Plan
 from igneous_ng.climbing import SMALL, Joining, Rising, Spreading, over, settled
 from igneous_ng.errors import DataError, SpecError
-from igneous_ng.figures import Figure
 from igneous_ng.formats.info import SEGMENTATION, Info, new_info, round_to_chunks
 from igneous_ng.geometry import Box, Vec3, vec
 from igneous_ng.io import IO
@@ -79,6 +77,7 @@ class Label(Labelling, name="synapse label"):
     example = "./evidence ./clefts --threshold 0.5"
     local = ("threshold",)
     quality = MappingProxyType({"parts": Figure("pieces of what may be clefts", counted=True)})
+    local, quality = ("threshold",), clefts.PIECES
 
     def prepare(self, io: IO) -> None:
         """Write the plan that all phases follow."""
@@ -279,6 +278,7 @@ class Relabel(Judging, name="synapse relabel"):
             "size": Figure("voxels of the median cleft", of="kept"),
         }
     )
+    quality = clefts.WHOLE
 
     def prepare(self, io: IO) -> None:
         """Refuse to begin before the tree is done; write the info of the layer."""
