@@ -14,8 +14,8 @@ from igneous_ng.io import IO
 from igneous_ng.stages.graph_build import Build
 from igneous_ng.stages.skeleton import SkeletonForge, SkeletonMerge
 from tests.layers import create
+from tests.pages import DOCS, blocks, commands
 from tests.synaptic import table
-from tests.test_docs_pages import blocks, commands
 from tests.test_forging import run
 
 KNOWN = 28820221
@@ -35,7 +35,7 @@ def test_the_morphology_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "proofread.json").write_text(json.dumps({str(names[0]): str(names[1])}))
     monkeypatch.chdir(tmp_path)
     said = []
-    for words in (words for block in blocks("morphology.md", "sh") for words in commands(block)):
+    for words in (words for block in blocks(DOCS / "morphology.md", "sh") for words in commands(block)):
         done = CliRunner().invoke(cli.main, words)
         assert done.exit_code == 0, (words, done.output)
         said.append(done.output)
@@ -43,5 +43,5 @@ def test_the_morphology_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert str(names[-1]) in said[1]
     assert (tmp_path / "contacts.graphml").exists()
     assert '"properties"' in (tmp_path / "SEGMENTATION/info").read_text()
-    for block in blocks("morphology.md", "python"):
+    for block in blocks(DOCS / "morphology.md", "python"):
         exec(compile(block, "morphology.md", "exec"), {})

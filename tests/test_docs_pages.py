@@ -17,9 +17,8 @@ from igneous_ng.cli.root import main
 from tests.layers import create, whole
 from tests.pages import DOCS, ROOT, blocks, commands, environment, spans, written
 
-# Commands that pages name and that may not be here: one that is to come, and one that a page teaches to write. What is
-# said of them is looked at as soon as they are.
-OTHERS = ("demo", "median")
+# Commands that pages name and that are not here: one that a page teaches to write.
+OTHERS = ("median",)
 
 
 def found(words: list[str]) -> tuple[click.Command | None, list[str]]:

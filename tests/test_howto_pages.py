@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import cremi
-from tests.test_docs_pages import ROOT, path
+from tests.pages import ROOT, environment
 
 HOWTO = ROOT / "docs" / "howto"
 PLUGIN = ROOT / "examples" / "plugin"
@@ -23,17 +23,16 @@ BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 def run(page: str, place: Path, tools: Path, skip: int = 0) -> str:
     """What the blocks of a page print, without the first ``skip``, which show files; each must succeed."""
-    tools.mkdir()
-    environment = path(tools)
+    surroundings = environment(tools)
     site = place / "site"
     pip = f"{shlex.quote(sys.executable)} -m pip install -q --no-deps --no-build-isolation --target {site}"
     (tools / "pip").write_text(f'#!/bin/sh\nshift\nexec {pip} "$@"\n')
     (tools / "pip").chmod(0o755)
-    environment["PYTHONPATH"] += f"{os.pathsep}{site}"
+    surroundings["PYTHONPATH"] += f"{os.pathsep}{site}"
     said = []
     for language, block in BLOCK.findall((HOWTO / page).read_text())[skip:]:
         words = ["bash", "-euo", "pipefail", "-c", block] if language == "sh" else [sys.executable, "-c", block]
-        done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, timeout=550)
+        done = subprocess.run(words, cwd=place, env=surroundings, capture_output=True, text=True, timeout=550)
         assert done.returncode == 0, block + done.stdout + done.stderr
         said.append(done.stdout)
     return "".join(said)

@@ -16,7 +16,7 @@ from igneous_ng.meshes import Folder
 from igneous_ng.stages.mesh import MeshForge
 from igneous_ng.stages.skeleton import SkeletonForge
 from tests import igneous_made
-from tests.test_docs_pages import ROOT, blocks, path
+from tests.pages import DOCS, ROOT, blocks, environment
 from tests.test_forging import make_layer, run
 from tests.test_stage_fragments_import import CELL, LO, MESH_INFO, RESOLUTION, SKELETON_INFO, lines, surfaces
 from tests.test_stage_mesh import BIG, two_objects
@@ -107,10 +107,9 @@ def test_what_follows_forging_runs_as_it_stands(tmp_path: Path) -> None:
     igneous_made.leave(tmp_path / "seg" / "skeletons_mip_0", lines(layer), SKELETON_INFO, sharded=True)
     for folder in ("mesh", "skeletons"):
         (tmp_path / "seg" / folder).rename(tmp_path / folder)
-    (tmp_path / "tools").mkdir()
-    (script,) = blocks("migration.md", "sh")
+    (script,) = blocks(DOCS / "migration.md", "sh")
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=path(tmp_path / "tools"), capture_output=True,
+        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=environment(tmp_path / "tools"), capture_output=True,
         text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
