@@ -109,8 +109,8 @@ def test_what_follows_forging_runs_as_it_stands(tmp_path: Path) -> None:
         (tmp_path / "seg" / folder).rename(tmp_path / folder)
     (script,) = blocks(DOCS / "migration.md", "sh")
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=environment(tmp_path / "tools"), capture_output=True,
-        text=True, timeout=500,
+        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=environment(tmp_path / "tools"),
+        capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert Folder.open(IO(), f"{layer}/mesh").read(BIG) is not None

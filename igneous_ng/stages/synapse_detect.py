@@ -75,8 +75,6 @@ class Label(Labelling, name="synapse label"):
     """
 
     example = "./evidence ./clefts --threshold 0.5"
-    local = ("threshold",)
-    quality = MappingProxyType({"parts": Figure("pieces of what may be clefts", counted=True)})
     local, quality = ("threshold",), clefts.PIECES
 
     def prepare(self, io: IO) -> None:
@@ -271,13 +269,6 @@ class Relabel(Judging, name="synapse relabel"):
     """
 
     example = "./clefts --min-size 50"
-    quality = MappingProxyType(
-        {
-            "kept": Figure("clefts", counted=True),
-            "mean": Figure("mean evidence of clefts, of 1", of="kept"),
-            "size": Figure("voxels of the median cleft", of="kept"),
-        }
-    )
     quality = clefts.WHOLE
 
     def prepare(self, io: IO) -> None:
