@@ -298,6 +298,23 @@ def test_an_idle_worker_does_again_what_another_is_slow_with(
     assert recorded(ready) == list(range(30))
 
 
+def test_a_worker_that_waits_may_be_there_before_the_queue(drill: Any, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "igneous_ng.cli", "execute", f"fq://{tmp_path}/queue", "--wait"]
+    early = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert early.stderr is not None
+    said = early.stderr.readline()
+    assert "there is no queue at fq://" in said
+    assert "This worker waits for it" in said
+    _, ready = enqueue(drill(count=3), tmp_path)
+    while not records.finished(Store(), ready):
+        assert early.poll() is None
+        time.sleep(0.1)
+    early.terminate()
+    assert early.communicate(timeout=20) is not None
+    assert early.returncode == 75
+    assert data(tmp_path) == expected(3)
+
+
 def test_accelerators_have_a_process_each_and_only_their_own_work(
     drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

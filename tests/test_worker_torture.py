@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ def torture(url: str, kills: int, workers: int, seed: int) -> None:
     while kills:
         time.sleep(chance.expovariate(10))
         victims = [pid for one in living for pid in offspring(one.pid)]
-        os.kill(chance.choice(victims), signal.SIGKILL)
-        kills -= 1
+        with suppress(ProcessLookupError):  # it ended in this moment
+            os.kill(chance.choice(victims), signal.SIGKILL)
+            kills -= 1
         for one in living[:]:
             if one.poll() is not None:
                 one.communicate()

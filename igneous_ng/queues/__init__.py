@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from igneous_ng.errors import SpecError
-from igneous_ng.queues.protocol import Counts, Lease, Letter, Priority, Queue
+from igneous_ng.queues.protocol import Counts, Lease, Letter, MissingQueue, Priority, Queue
 
-__all__ = ["Counts", "Lease", "Letter", "Priority", "Queue", "connect"]
+__all__ = ["Counts", "Lease", "Letter", "MissingQueue", "Priority", "Queue", "connect"]
 
 _FORMS = "fq://DIRECTORY, sqs://NAME, sqs://REGION/NAME or memory://NAME"
 

@@ -142,6 +142,10 @@ def checked_delay(delay: float) -> float:
     return delay
 
 
-def missing(url: str) -> SpecError:
+class MissingQueue(SpecError):
+    """A queue that nobody made, or not yet."""
+
+
+def missing(url: str) -> MissingQueue:
     """The error for a queue that nobody made."""
-    return SpecError(f"there is no queue at {url}; check the name, or enqueue something: that makes it")
+    return MissingQueue(f"there is no queue at {url}; check the name, or enqueue something: that makes it")

@@ -165,7 +165,7 @@ def _stored(boto: Any, whole: dict[str, Any], mark: str) -> bool:
             raise
         if not mark or missing:
             return False
-        found = boto.head_object(Bucket=whole["Bucket"], Key=whole["Key"], **_payer())
+        found = insist(lambda _: boto.head_object(Bucket=whole["Bucket"], Key=whole["Key"], **_payer()))
         return bool(found.get("Metadata", {}).get(_MARK) == mark)
     return True
 

@@ -15,12 +15,11 @@ class Policy:
     """How to work.
 
     ``processes`` run at once and take ``memory`` bytes together (None: what this machine, or its cgroup, has). A
-    ``lease`` lasts so many seconds without a sign of life. An empty queue ends the work, unless ``wait``; until
-    then it is asked again after ``idle`` seconds on average. Only layers under ``roots`` are touched, where given.
-    A unit may take ``time_limit`` seconds. With ``speculate``, an idle worker runs units a second time that others
-    hold for long. Each of ``gpus`` (``auto``: all there are) gets
-    one process more, for stages that need an accelerator. ``until`` is the
-    time (seconds since 1970) at which this worker will be ended.
+    ``lease`` lasts so many seconds without a sign of life. A queue that is empty, or that nobody made, ends the work,
+    unless ``wait``; until then it is asked again after ``idle`` seconds on average. Only layers under ``roots`` are
+    touched, where given. A unit may take ``time_limit`` seconds. With ``speculate``, an idle worker runs units a second
+    time that others hold for long. Each of ``gpus`` (``auto``: all there are) gets one process more, for stages that
+    need an accelerator. ``until`` is the time (seconds since 1970) at which this worker will be ended.
     """
 
     processes: int = 1

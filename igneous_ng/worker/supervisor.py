@@ -19,7 +19,7 @@ from typing import Any
 
 from igneous_ng import redaction
 from igneous_ng.errors import ConfigurationError, SpecError, TransientError, VersionError
-from igneous_ng.queues import Counts, Lease, Queue
+from igneous_ng.queues import Counts, Lease, MissingQueue, Queue
 from igneous_ng.records import Message, Run
 from igneous_ng.worker import machine, verdicts
 from igneous_ng.worker.admission import Admission
@@ -127,6 +127,12 @@ class Supervisor:
                 lease = self.queue.lease(self.policy.lease)
             except TransientError as error:
                 log.warning("the queue cannot be read and will be tried again: %s", error)
+                lease = None
+            except MissingQueue as error:
+                if not self.policy.wait:
+                    raise
+                if not self._empty:
+                    log.warning("%s. This worker waits for it", error)
                 lease = None
             if lease is None:
                 self._look_later()
