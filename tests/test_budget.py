@@ -43,7 +43,10 @@ TESTED_ELSEWHERE = {
     "igneous_ng.registering": "steps of one decision: test_stage_ingest_register.py",
     "igneous_ng.sources.whole": "by each format that is read whole: test_source_more.py",
 }
-REPETITIONS: dict[str, str] = {}
+REPETITIONS = {
+    "igneous_ng/adjacency.py": "a version of contacts is kept as one of a graph, and neither knows of the other",
+    "igneous_ng/stages/graph_contacts.py": "likewise: fields of contacts beside those of edges",
+}
 DEF = re.compile(r"( *)(?:async )?def (\w+)")
 IMPORT = re.compile(
     r"^ *from (igneous_ng[\w.]*) import (?:\(([^)]*)\)|(.*))$|^ *import (igneous_ng[\w.]*)", re.MULTILINE

@@ -20,8 +20,13 @@ from igneous_ng.cli import manual, telling
 from igneous_ng.reporting import terminal
 
 CLI = [sys.executable, "-m", "igneous_ng.cli"]
-NO_ANSWER = {"execute": "it works; --log has a line of JSON for each task", "view": "it serves until it is ended",
-             "completion": "it writes a script", "provenance": "it answers in JSON in any case"}  # fmt: skip
+NO_ANSWER = {
+    "execute": "it works; --log has a line of JSON for each task",
+    "view": "it serves until it is ended",
+    "completion": "it writes a script",
+    "demo": "its report tells",
+    "provenance": "it answers in JSON in any case",
+}
 """Commands that answer nothing that JSON could have, and why."""
 
 

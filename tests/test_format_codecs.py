@@ -164,7 +164,7 @@ def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
         (("crackle", "uint32", 2, True, {}), "these can: raw, compressed_segmentation"),
         (("png", "float32", 1, False, {}), "these can: raw, fpzip, zfpc"),
         (("raw", "float64", 1, False, {}), "hold no float64"),
-        (("zip", "uint8", 1, False, {}), "these can: raw, jpeg, png, jxl, compresso, crackle"),
+        (("zip", "uint8", 1, False, {}), "did you mean 'fpzip'? there are: raw, jpeg, png, jxl, fpzip"),
         (
             ("jpeg", "uint8", 1, False, {"png_level": 1}),
             "png_level is no parameter of encoding 'jpeg'; there are: jpeg_",
@@ -326,9 +326,9 @@ def test_compressed_segmentation_has_the_block_that_it_is_told(block: tuple[int,
 
 
 def test_an_unknown_encoding_is_a_wrong_request() -> None:
-    with pytest.raises(SpecError, match="'zip'; there are: raw, jpeg"):
+    with pytest.raises(SpecError, match="'zip'; did you mean 'fpzip'\\? there are: raw, jpeg"):
         codecs.encode(noise((1, 1, 1, 1), "uint8"), "zip")
-    with pytest.raises(SpecError, match="'zip'; there are: raw, jpeg"):
+    with pytest.raises(SpecError, match="'zip'; did you mean 'fpzip'\\? there are: raw, jpeg"):
         codecs.decode(b"", "zip", (1, 1, 1, 1), np.dtype("uint8"))
 
 

@@ -198,7 +198,7 @@ def test_units_can_be_run_twice_and_in_any_order(tmp_path: Path, monkeypatch: py
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"encoding": ("zip",)}, "'zip' cannot hold"),
+    ({"encoding": ("zip",)}, "no encoding is called 'zip'"),
     ({"encoding": ("raw", "raw")}, "2 encodings for 1 new levels"),
     ({"sharded": True, "compress": "brotli"}, "shards know no brotli"),
     ({"encoding": ("jpeg",)}, "'jpeg' cannot hold labels of uint32"),

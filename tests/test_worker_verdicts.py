@@ -78,6 +78,6 @@ def test_a_reason_says_cause_unit_attempt_host_and_memory_and_keeps_both_ends_of
         "text": "begin" + "x" * 99_999 + "end",
     }
     reason = verdicts.reason(UNIT, failure)
-    assert reason.startswith("segfault: drill run, unit 3, attempt 5, on node7, peak memory 3,000 MB\nbegin")
+    assert reason.startswith("segfault: drill run, unit 3, attempt 5, on node7, peak memory 3 GB\nbegin")
     assert reason.endswith("xend")
     assert len(reason) < 20_000

@@ -107,7 +107,9 @@ class Create(Stage, name="image create"):
     def _in_shards(self, info: Info, source: Source) -> Info:
         """``info`` with as few shards as memory allows, at least of a chunk each."""
         scale, voxel = info.scales[0], _voxel_bytes(source, info)
-        limit = max((self.memory - source.resident_bytes) // _COPIES, voxel * prod(self.chunk))
+        looked_at = quality.figures_bytes((1, 1, 1, source.channels)) if self.kind == IMAGE else 0
+        room = (self.memory - source.resident_bytes) * voxel // (voxel * _COPIES + looked_at)
+        limit = max(room, voxel * prod(self.chunk))
         packing = imaging.packing_of(self.name, self.compress)
         spec = spec_for(scale.bounds.shape, self.chunk, voxel, limit, packing)
         return replace(info, scales=(scale.with_sharding(spec),))
