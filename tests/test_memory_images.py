@@ -40,6 +40,8 @@ def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
             image = create(folder / f"{name}-{dtype}", grey((side, side, 64, 1), dtype), (0, 0, 0), (64, 64, 64))
             run.inline(Measure(layer=str(image)))
             run.inline(Downsample(layer=str(image), keep_sums=True))
+        wide = grey((side, side, 64, 1), "uint16")  # one chunk, much larger than what a process pages in by itself
+        create(folder / f"{name}-wide", wide, (0, 0, 0), (side, side, 64))
         floats = np.random.default_rng(0).random((side, side, 64, 1), "float32")
         create(folder / f"{name}-float32", floats, (0, 0, 0), (64, 64, 64))
         ones = np.ones((side // 4, side // 4, 64, 1), "uint8")
@@ -66,10 +68,10 @@ def transferred(source: str, **fields: Any) -> Callable[[Path, str], Stage]:
     return make
 
 
-def exported(dtype: str, form: Any, **fields: Any) -> Callable[[Path, str], Stage]:
+def exported(source: str, form: Any, **fields: Any) -> Callable[[Path, str], Stage]:
     def make(folder: Path, name: str) -> Stage:
         given = {key: value.format(f"{folder}/{name}") if key == "mask" else value for key, value in fields.items()}
-        return Export(layer=f"{folder}/{name}-{dtype}", dest=f"{folder}/{name}-{form}-{dtype}", format=form, **given)
+        return Export(layer=f"{folder}/{name}-{source}", dest=f"{folder}/{name}-{form}-{source}", format=form, **given)
 
     return make
 
@@ -106,7 +108,7 @@ STAGES = {
     "export, hdf5": exported("uint8", "hdf5"),
     "export, npy": exported("float32", "npy"),
     "export, npy, masked": exported("uint8", "npy", mask="{}-mask"),
-    "export, ome-zarr": exported("uint16", "ome-zarr-0.5"),
+    "export, ome-zarr": exported("wide", "ome-zarr-0.5"),
     "downsample, masked": own(Downsample, mask="{}-mask", num_mips=2),
     "downsample, keeping sums": own(Downsample, keep_sums=True, num_mips=1),
     "downsample, from sums": own(Downsample, from_sums=True, mip=1),

@@ -47,10 +47,9 @@ class Image:
 
     def encode(self, voxels: NDArray[Any]) -> bytes:
         """The bytes of one chunk, ``[x, y, z, c]``, which may be cut."""
-        full = np.zeros(self._chunk_shape(), self.dtype.newbyteorder("<"))
-        x, y, z, _ = voxels.shape
-        full[:, :z, :y, :x] = voxels.transpose(3, 2, 1, 0)
-        return compressed(full.tobytes(), "gzip")
+        turned = voxels.transpose(3, 2, 1, 0).astype(self.dtype.newbyteorder("<"), copy=False)
+        lacks = [(0, full - there) for full, there in zip(self._chunk_shape(), turned.shape, strict=True)]
+        return compressed((np.pad(turned, lacks) if any(map(max, lacks)) else turned).tobytes(), "gzip")
 
     def _shape(self) -> list[int]:
         return [self.channels, *self.bounds.shape[::-1]]
