@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from igneous_ng.desks import Desk, agreed
+from igneous_ng.desks import agreed
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
+from igneous_ng.graph_versions import Kept, folder
 from igneous_ng.kernels import crofton
 from igneous_ng.kernels.crofton import Measure
 from igneous_ng.store import Store
@@ -75,21 +76,11 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Version(Desk):
-    """The version called ``tag`` of the contacts in the graph in the folder ``layer``."""
+class Version(Kept):
+    """A version of the contacts of the graph's segments."""
 
-    tag: str = ""
+    kind = KIND
     again = "run `graph contacts` again"
-
-    @property
-    def url(self) -> str:
-        """Where its stages leave what only they need."""
-        return f"{self.home}/work"
-
-    @property
-    def home(self) -> str:
-        """Where its folder is."""
-        return folder(self.layer, self.tag)
 
     @cached_property
     def plan(self) -> Plan:
@@ -99,14 +90,9 @@ class Version(Desk):
         return agreed(self.io, url, Plan.parse, missing)
 
 
-def folder(graph: str, tag: str) -> str:
-    """Where a version is."""
-    return f"{graph}/{KIND}/{tag}"
-
-
 def views(store: Store, graph: str, tag: str) -> dict[str, str]:
     """The folders of the tables of a finished version, by the names that queries have for them; none without one."""
-    home = folder(graph, tag)
+    home = folder(graph, KIND, tag)
     return {name: f"{home}/{name}" for name in TABLES} if store.exists(f"{home}/manifest.json") else {}
 
 

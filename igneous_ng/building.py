@@ -6,6 +6,8 @@ shuffle to the parts of its segments.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,12 @@ from igneous_ng.desks import Desk
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import remaps
 from igneous_ng.geometry import Box, Grid
+from igneous_ng.graph_versions import Kept, check_tag
 from igneous_ng.io import IO
 from igneous_ng.kernels.edges import ROW, Side
 from igneous_ng.renaming import Renaming
 from igneous_ng.shuffled_rows import Portions
+from igneous_ng.stage import LayerUrl, Stage, arg, opt
 from igneous_ng.store import digest
 from igneous_ng.synapses import AUTAPSE, LEFT_OUT, Frame
 
@@ -28,6 +32,31 @@ Array = npt.NDArray[Any]
 SIDES: tuple[Side, ...] = ("pre", "post")
 FATES = ("synapses", "autapses", "flagged", "outside", "weak")
 """What becomes of a row: of an edge, of one segment only, without a partner or double, left out by roi or filters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Versioned(Stage):
+    """A stage that makes a version of what a graph keeps."""
+
+    graph: LayerUrl = arg("Folder of the graph.")
+    tag: str = opt("1", "Name of the version; a graph can have several.")
+
+    def check(self) -> None:
+        """A name is one of a folder."""
+        super().check()
+        check_tag(f"{self.name}.tag", self.tag)
+
+    def home(self) -> str:
+        """Records lie with the graph."""
+        return self.graph
+
+    def places(self, io: IO) -> tuple[str, ...]:
+        """The folder of the version."""
+        return (self.made(io).home,)
+
+    @abstractmethod
+    def made(self, io: IO) -> Kept:
+        """The version."""
 
 
 def blocks(frame: Frame, box: Box) -> Grid:

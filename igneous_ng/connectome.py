@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy.typing as npt
 
-from igneous_ng.desks import Desk, agreed
+from igneous_ng.desks import agreed
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.geometry import Box, Grid, Vec3, Vec3f
+from igneous_ng.graph_versions import Kept
 from igneous_ng.kernels.edges import PLACE, Side
 from igneous_ng.store import Store
 
 Array = npt.NDArray[Any]
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""What versions may be called."""
+KIND = "versions"
+"""The folder of a graph that has the versions of its edges."""
 COLUMNS = ("keys", "starts", "partners", "counts", "voxels")
 """Of compressed sparse rows."""
 WAYS: dict[str, Side] = {"out": "pre", "in": "post"}
@@ -72,21 +73,11 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Version(Desk):
-    """The version called ``tag`` of the graph in the folder ``layer``."""
+class Version(Kept):
+    """A version of the graph."""
 
-    tag: str = ""
+    kind = KIND
     again = "run `graph build` again"
-
-    @property
-    def url(self) -> str:
-        """Where its stages leave what only they need."""
-        return f"{self.home}/work"
-
-    @property
-    def home(self) -> str:
-        """Where its folder is."""
-        return folder(self.layer, self.tag)
 
     @cached_property
     def plan(self) -> Plan:
@@ -116,11 +107,6 @@ def flat(rows: Mapping[str, Array]) -> dict[str, Array]:
     return found
 
 
-def folder(graph: str, tag: str) -> str:
-    """Where a version is."""
-    return f"{graph}/versions/{tag}"
-
-
 def cell_name(at: Vec3) -> str:
     """The table of the synapses of a cell."""
     return f"synapses/{'-'.join(map(str, at))}.parquet"
@@ -136,7 +122,7 @@ def column_name(way: str, part: int, column: str) -> str:
     return f"csr/{way}/part-{part}/{column}.npy"
 
 
-def versions(store: Store, graph: str, kind: str = "versions") -> list[dict[str, Any]]:
+def versions(store: Store, graph: str, kind: str = KIND) -> list[dict[str, Any]]:
     """The manifests of the finished versions of a graph, the oldest first: by date, then by name, numbers as such.
 
     ``kind`` is the folder of the graph that they are in.

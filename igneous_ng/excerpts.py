@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from igneous_ng.errors import SpecError
-from igneous_ng.recipes import Recipe
+from igneous_ng.recipes import Recipe, reached
 
 
 def part(recipe: Recipe, first: Sequence[str], last: Sequence[str]) -> Recipe:
@@ -16,8 +16,8 @@ def part(recipe: Recipe, first: Sequence[str], last: Sequence[str]) -> Recipe:
     """
     waits = {step.name: frozenset(step.after) for step in recipe.steps}
     ends = {one for name in last for one in _named(recipe, name)} or set(waits)
-    before = {one for name in first for step in _named(recipe, name) for one in _before(waits, step)}
-    kept = ends.union(*(_before(waits, one) for one in ends)) - before
+    before = {one for name in first for step in _named(recipe, name) for one in reached(waits, step)}
+    kept = ends.union(*(reached(waits, one) for one in ends)) - before
     if not kept:
         raise SpecError(f"{recipe.name}: all that leads to {', '.join(last)} is before {', '.join(first)}")
     return replace(
@@ -36,14 +36,4 @@ def _named(recipe: Recipe, name: str) -> list[str]:
     if not found:
         names = ", ".join(step.name for step in recipe.steps)
         raise SpecError(f"{recipe.name}: no step is called {name!r}; there are: {names}")
-    return found
-
-
-def _before(waits: Mapping[str, frozenset[str]], name: str) -> set[str]:
-    """All that a step waits for, and what that waits for."""
-    found, open_ = set[str](), [name]
-    while open_:
-        new = waits[open_.pop()] - found
-        found |= new
-        open_ += new
     return found

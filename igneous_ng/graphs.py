@@ -22,6 +22,7 @@ from igneous_ng.formats import numpy_columns, parquet_tables
 from igneous_ng.formats.fragments import bucket_of
 from igneous_ng.formats.parquet_tables import Ranges
 from igneous_ng.geometry import Box, Grid, Vec3f, vec
+from igneous_ng.graph_versions import folder
 from igneous_ng.io import IO
 from igneous_ng.kernels.edges import PLACE
 from igneous_ng.spanned import Spanned
@@ -57,14 +58,14 @@ class Graph:
         self.url, self._store = str(Layer.parse(url)), Store()
         self.manifest = self._found(version)
         self.version = str(self.manifest["version"])
-        self.folder = connectome.folder(self.url, self.version)
+        self.folder = folder(self.url, connectome.KIND, self.version)
         self._path = self.folder.removeprefix("file://") if self.folder.startswith("file://") else None
         self.plan = Plan.parse(self.manifest, f"{self.folder}/manifest.json")
         self._sparse: Callable[[Way, int], Table] = functools.lru_cache(_KEPT)(self._open_sparse)
 
     def _found(self, version: str | None) -> dict[str, Any]:
         if version is not None:
-            raw = self._store.get_json(f"{connectome.folder(self.url, version)}/manifest.json")
+            raw = self._store.get_json(f"{folder(self.url, connectome.KIND, version)}/manifest.json")
             if raw is None:
                 raise DataError(f"{self.url}: there is no finished version {version}; `graph versions` lists them")
             return cast(dict[str, Any], raw)

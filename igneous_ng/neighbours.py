@@ -17,6 +17,7 @@ from igneous_ng.formats import parquet_tables
 from igneous_ng.formats.fragments import bucket_of
 from igneous_ng.formats.parquet_tables import Ranges
 from igneous_ng.graph_exports import CONTACTS
+from igneous_ng.graph_versions import folder
 from igneous_ng.io import IO
 from igneous_ng.spanned import Spanned
 from igneous_ng.stage import Layer
@@ -33,7 +34,7 @@ class Neighbours:
         self.url, self._store = str(Layer.parse(url)), Store()
         self.manifest = self._found(version)
         self.version = str(self.manifest["version"])
-        self.folder = adjacency.folder(self.url, self.version)
+        self.folder = folder(self.url, adjacency.KIND, self.version)
         self.parts = int(self.manifest["parts"])
 
     def _found(self, version: str | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ read or written here.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import PurePosixPath
@@ -312,7 +312,7 @@ class _Desk:
         written = {name: draft.waits for name, draft in self._drafts.items()}
         waits = {name: set(others) for name, others in written.items()}
         for later, earlier in ((b, a) for a, b in itertools.combinations(self._drafts, 2)):
-            if later not in _reached(written, earlier) and self._touches(later, earlier):
+            if later not in reached(written, earlier) and self._touches(later, earlier):
                 waits[later].add(earlier)
         return waits
 
@@ -352,7 +352,7 @@ def _ring(names: list[str]) -> str:
     return " -> ".join(names[names.index(names[-1]) :])
 
 
-def _reached(waits: Mapping[str, set[str]], name: str) -> set[str]:
+def reached(waits: Mapping[str, Set[str]], name: str) -> set[str]:
     """All that a step waits for, and what they wait for."""
     found, open_ = set[str](), [name]
     while open_:

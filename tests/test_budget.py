@@ -43,10 +43,6 @@ TESTED_ELSEWHERE = {
     "igneous_ng.registering": "steps of one decision: test_stage_ingest_register.py",
     "igneous_ng.sources.whole": "by each format that is read whole: test_source_more.py",
 }
-REPETITIONS = {
-    "igneous_ng/adjacency.py": "a version of contacts is kept as one of a graph, and neither knows of the other",
-    "igneous_ng/stages/graph_contacts.py": "likewise: fields of contacts beside those of edges",
-}
 DEF = re.compile(r"( *)(?:async )?def (\w+)")
 IMPORT = re.compile(
     r"^ *from (igneous_ng[\w.]*) import (?:\(([^)]*)\)|(.*))$|^ *import (igneous_ng[\w.]*)", re.MULTILINE
@@ -157,10 +153,7 @@ def test_no_code_stands_in_two_places() -> None:
             window = lines[at : at + REPEATED]
             places[tuple(said for _, said in window)].append(f"{name(path)}:{window[0][0]}")
     twice = [found for found in places.values() if len(found) > 1]
-    told = [found for found in twice if not any(one.partition(":")[0] in REPETITIONS for one in found)]
-    assert not told, (
-        f"{REPEATED} lines stand in two places; write them once, or name a file in REPETITIONS with a reason"
-    )
+    assert not twice, f"{REPEATED} lines stand in two places; write them once"
 
 
 def code(source: str) -> Iterator[tuple[int, str]]:

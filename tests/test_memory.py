@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import pytest
 
 from igneous_ng import run
 from igneous_ng.io import IO
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage
 from igneous_ng.stages.ccl import Auto
 from igneous_ng.stages.image_count import Count
 from igneous_ng.stages.image_create import Create
@@ -21,27 +18,9 @@ from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.stages.mesh import MeshForge
 from igneous_ng.stages.skeleton import SkeletonForge
 from tests.data import data
+from tests.measuring import insist
 
 SIDE = 160
-MEASURE = """
-import json, sys, time
-from pathlib import Path
-from igneous_ng import catalog
-from igneous_ng.io import IO
-stage = catalog.decode(json.loads(sys.argv[1]))
-io = IO()
-units = stage.units(io)
-warm = catalog.decode(json.loads(sys.argv[2]))
-warm.execute(warm.units(io)[0], io)
-io.store.map(lambda _: time.sleep(0.05), range(8))  # its threads begin
-def resident(key):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
-Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now
-before = resident("VmRSS")
-stage.execute(units[0], io)
-print(json.dumps([resident("VmHWM") - before, stage.peak_bytes(units[0], io)]))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +72,4 @@ def test_a_task_takes_no_more_memory_than_it_declares(layers: Path, which: str) 
             return Downsample(layer=str(layers / name), num_mips=2)
         return forge(MeshForge if which == "mesh" else SkeletonForge, layers / name)
 
-    words = [json.dumps(to_dict(stage(name))) for name in ("big", "small")]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    insist(which, *(stage(name) for name in ("big", "small")))

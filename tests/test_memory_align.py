@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +11,11 @@ import pytest
 from igneous_ng import run
 from igneous_ng.alignment import Rough
 from igneous_ng.io import IO
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage
 from igneous_ng.stages.eval_align import EvalAlign
 from igneous_ng.stages.synth_sections import SynthSections
 from tests.alignments import begun, stack
-from tests.test_memory import MEASURE
+from tests.measuring import insist
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
 
@@ -58,8 +55,4 @@ def test_a_task_takes_no_more_memory_than_it_declares(tmp_path: Path, which: str
     fields = dict(CASES[which])
     make = fields.pop("make")
     stages = make(tmp_path / "big", **fields), make(tmp_path / "small", 100)
-    words = [json.dumps(to_dict(one)) for one in stages]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    insist(which, *stages)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +11,12 @@ import pytest
 from igneous_ng import run
 from igneous_ng.alignment import Rough
 from igneous_ng.io import IO
-from igneous_ng.stage import Layer, Stage, to_dict
+from igneous_ng.stage import Layer, Stage
 from igneous_ng.stages.align_render import AlignRender
 from tests import alignments
 from tests.alignments import begun, stack
+from tests.measuring import insist
 from tests.sections import Shot, build, shifted
-from tests.test_memory import MEASURE
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
 TURNED = np.array([[0.8, -0.6], [0.6, 0.8]])
@@ -60,8 +57,4 @@ def staged(
 def test_a_task_takes_no_more_memory_than_it_declares(tmp_path: Path, which: str) -> None:
     fields = CASES[which]
     small = {**fields, "size": 90, "memory": 3_000_000_000}
-    words = [json.dumps(to_dict(staged(tmp_path / name, **one))) for name, one in (("big", fields), ("small", small))]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
+    insist(which, *(staged(tmp_path / name, **one) for name, one in (("big", fields), ("small", small))))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +14,12 @@ from igneous_ng.annotation_tables import Schema, Table
 from igneous_ng.formats import row_files
 from igneous_ng.formats.table_schemas import Column
 from igneous_ng.io import IO
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage
 from igneous_ng.stages.annotate_lookup import Look, Place
 from igneous_ng.stages.annotate_properties import Properties
 from igneous_ng.stages.image_count import Count
 from tests.layers import create
-from tests.test_memory import MEASURE
+from tests.measuring import insist
 
 pytest.importorskip("pyarrow")
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
@@ -80,8 +77,4 @@ STAGES = {
 
 @pytest.mark.parametrize("which", STAGES)
 def test_a_task_takes_no_more_memory_than_it_declares(folder: Path, which: str) -> None:
-    words = [json.dumps(to_dict(STAGES[which](folder, name))) for name in ("big", "small")]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    insist(which, *(STAGES[which](folder, name) for name in ("big", "small")))

@@ -15,7 +15,7 @@ from igneous_ng import annotating, run
 from igneous_ng.io import IO
 from igneous_ng.stage import Stage, to_dict
 from igneous_ng.stages.annotate import Build
-from tests.test_memory import MEASURE
+from tests.measuring import MEASURE
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
 STEPS = ("survey", "frame", "count", "plan", "spread", "write")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +11,10 @@ from igneous_ng import run
 from igneous_ng.geometry import Vec3
 from igneous_ng.io import IO
 from igneous_ng.renaming import Renaming
-from igneous_ng.stage import Layer, Stage, to_dict
+from igneous_ng.stage import Layer, Stage
 from igneous_ng.stages.graph_contacts import Contacts
 from tests.layers import create
-from tests.test_memory import MEASURE
+from tests.measuring import insist
 
 pytestmark = pytest.mark.long
 
@@ -54,11 +51,7 @@ def steps(folder: Path, name: str, shape: Vec3, side: int, parts: int = 1) -> li
 def test_a_step_takes_no_more_memory_than_it_declares(tmp_path: Path, which: int) -> None:
     big = steps(tmp_path, "big", (128, 128, 128), 7)[which]  # 6,900 supervoxels
     small = steps(tmp_path, "small", (32, 32, 32), 8)[which]
-    words = [json.dumps(to_dict(stage)) for stage in (big, small)]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    insist(which, *(big, small))
 
 
 def test_many_times_the_pairs_need_no_more_memory(tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +10,14 @@ import pytest
 from igneous_ng import run
 from igneous_ng.formats import points
 from igneous_ng.io import IO
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage
 from igneous_ng.stages.coregister_fit import Fit
 from igneous_ng.stages.coregister_match import Matching
 from igneous_ng.stages.coregister_points import Points
 from igneous_ng.stages.coregister_render import Render
 from igneous_ng.stages.coregister_rough import Rough
 from tests.coregistered import VOXEL, about, layer, scenery
-from tests.test_memory import MEASURE
+from tests.measuring import insist
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
 SMALL, BIG = (28, 28, 28), (160, 150, 140)
@@ -72,9 +69,4 @@ def test_a_task_takes_no_more_memory_than_it_declares(
     for stage in both:
         run.plan(stage)
         stage.prepare(IO())
-    words = [json.dumps(to_dict(stage)) for stage in both]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    taken, declared = json.loads(done.stdout)
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
+    insist(which, *both)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +9,11 @@ import pytest
 
 from igneous_ng import run
 from igneous_ng.io import IO
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage
 from igneous_ng.stages.eval_segmentation import EvalSegmentation
 from tests.data import data
 from tests.layers import create
-from tests.test_memory import MEASURE
+from tests.measuring import insist
 
 SIDE = 192
 
@@ -40,10 +37,4 @@ def evaluated(folder: Path, name: str, side: int, which: int) -> Stage:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
 @pytest.mark.parametrize("which", [0, 1, -2, -1])
 def test_a_step_takes_no_more_memory_than_it_declares(tmp_path: Path, which: int) -> None:
-    words = [
-        json.dumps(to_dict(evaluated(tmp_path, name, side, which))) for name, side in (("big", SIDE), ("small", 32))
-    ]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    insist(which, *(evaluated(tmp_path, name, side, which) for name, side in (("big", SIDE), ("small", 32))))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +10,10 @@ import pytest
 
 from igneous_ng import run
 from igneous_ng.io import IO
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage
 from igneous_ng.stages.segment_flood import Auto
 from tests import floods, layers
-from tests.test_memory import MEASURE
+from tests.measuring import insist
 
 pytestmark = [
     pytest.mark.long,
@@ -55,8 +52,4 @@ def test_a_task_takes_no_more_memory_than_it_declares(folder: Path, which: str) 
             run.inline(one)
         return made[PHASES.get(which, 0)]
 
-    words = [json.dumps(to_dict(stage(name))) for name in ("big", "small")]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
+    insist(which, *(stage(name) for name in ("big", "small")))

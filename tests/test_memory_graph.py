@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +11,10 @@ from igneous_ng import run
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.renaming import Renaming
-from igneous_ng.stage import Layer, Stage, to_dict
+from igneous_ng.stage import Layer, Stage
 from igneous_ng.stages.graph_build import Build, Take
+from tests.measuring import insist
 from tests.synaptic import table
-from tests.test_memory import MEASURE
 
 pytestmark = pytest.mark.long
 
@@ -40,11 +37,7 @@ def steps(folder: Path, name: str, count: int, side: int, parts: int = 1) -> lis
 @pytest.mark.parametrize("which", range(3))
 def test_a_step_takes_no_more_memory_than_it_declares(tmp_path: Path, which: int) -> None:
     big, small = (steps(tmp_path, name, n, 128)[which] for name, n in (("big", 400_000), ("small", 1000)))
-    words = [json.dumps(to_dict(stage)) for stage in (big, small)]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    insist(which, *(big, small))
 
 
 def test_many_times_the_synapses_need_no_more_memory(tmp_path: Path) -> None:

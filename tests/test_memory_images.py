@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ import pytest
 
 from igneous_ng import run
 from igneous_ng.io import IO
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage
 from igneous_ng.stages.image_blackout import Blackout
 from igneous_ng.stages.image_clahe import Clahe
 from igneous_ng.stages.image_contrast import Apply, Measure
@@ -26,7 +23,7 @@ from igneous_ng.stages.image_reorder import Reorder
 from igneous_ng.stages.image_touch import Touch
 from igneous_ng.stages.image_transfer import Transfer
 from tests.layers import create, grey
-from tests.test_memory import MEASURE
+from tests.measuring import insist
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
 
@@ -118,8 +115,4 @@ STAGES = {
 
 @pytest.mark.parametrize("which", STAGES)
 def test_a_task_takes_no_more_memory_than_it_declares(layers: Path, which: str) -> None:
-    words = [json.dumps(to_dict(STAGES[which](layers, name))) for name in ("big", "small")]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    assert taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    insist(which, *(STAGES[which](layers, name) for name in ("big", "small")))

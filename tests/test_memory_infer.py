@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +9,10 @@ import numpy as np
 import pytest
 
 from igneous_ng.io import IO
-from igneous_ng.stage import to_dict
 from igneous_ng.stages.segment_infer import Infer
 from tests import networks
 from tests.layers import create, grey
-from tests.test_memory import MEASURE
+from tests.measuring import insist
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
 
@@ -66,8 +62,4 @@ def test_sixteen_classes_take_no_more_memory_than_declared(folder: Path) -> None
 
 
 def _measured(stage: Callable[[str], Infer], which: str) -> None:
-    words = [json.dumps(to_dict(stage(name))) for name in ("big", "small")]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
+    insist(which, *(stage(name) for name in ("big", "small")))

@@ -19,7 +19,7 @@ from igneous_ng.stage import Stage, to_dict
 from igneous_ng.stages.ingest_copy import Copy
 from igneous_ng.stages.ingest_register import Register
 from igneous_ng.stages.ingest_verify import Verify
-from tests.test_memory import MEASURE
+from tests.measuring import MEASURE
 from tests.tiles import Lattice, picture, texture, write_manifest
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,11 @@ from igneous_ng.geometry import Box
 from igneous_ng.io import IO
 from igneous_ng.kernels import supervoxel_ids
 from igneous_ng.segmentation import Agglomeration, Plan, Supervoxels
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage
 from igneous_ng.stages.segment_agglomerate import Decide, Merge, Spread
 from tests import segmentations, supervoxels
+from tests.measuring import insist
 from tests.supervoxels import Memory
-from tests.test_memory import MEASURE
 
 
 def lattice(side: int) -> dict[str, np.ndarray]:
@@ -76,11 +73,7 @@ def staged(folder: Path, side: int, which: str) -> Stage:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
 @pytest.mark.parametrize("which", ["leaf", "leaf bins", "node", "graph", "graph bins", "segments"])
 def test_a_node_takes_no_more_memory_than_it_declares(tmp_path: Path, which: str) -> None:
-    words = [json.dumps(to_dict(staged(tmp_path / name, side, which))) for name, side in (("big", 40), ("small", 4))]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    insist(which, *(staged(tmp_path / name, side, which) for name, side in (("big", 40), ("small", 4))))
 
 
 def worst(leaves: int) -> tuple[int, int, int]:

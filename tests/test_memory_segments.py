@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,14 +12,14 @@ import pytest
 from igneous_ng import run
 from igneous_ng.io import IO
 from igneous_ng.segmentation import Supervoxels
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage
 from igneous_ng.stages.segment_export import Export
 from igneous_ng.stages.segment_filter import Filter, Tally
 from igneous_ng.stages.segment_relabel import Relabel
 from igneous_ng.stages.segment_remap import Apply, Table
 from tests.layers import create
+from tests.measuring import insist
 from tests.segmentations import agglomerated
-from tests.test_memory import MEASURE
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
 CELL = (256, 256, 256)
@@ -93,8 +90,4 @@ STAGES = {
 def test_a_task_takes_no_more_memory_than_it_declares(folder: Path, which: str) -> None:
     if which.endswith("parquet"):
         pytest.importorskip("pyarrow")
-    words = [json.dumps(to_dict(STAGES[which](folder, name))) for name in ("big", "small")]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    insist(which, *(STAGES[which](folder, name) for name in ("big", "small")))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +10,10 @@ import pytest
 
 from igneous_ng import run
 from igneous_ng.io import IO
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage
 from igneous_ng.stages.stitch_render import Render
+from tests.measuring import insist
 from tests.sections import Shot, build, shifted
-from tests.test_memory import MEASURE
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
 CASES: dict[str, dict[str, Any]] = {
@@ -43,8 +40,4 @@ def staged(
 @pytest.mark.parametrize("which", CASES)
 def test_a_task_takes_no_more_memory_than_it_declares(tmp_path: Path, which: str) -> None:
     big, small = staged(tmp_path / "big", **CASES[which]), staged(tmp_path / "small", 100, 80, 2)
-    words = [json.dumps(to_dict(one)) for one in (big, small)]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    insist(which, *(big, small))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +10,12 @@ import pytest
 
 from igneous_ng import run
 from igneous_ng.io import IO
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage
 from igneous_ng.stages.eval_clefts import EvalClefts
 from igneous_ng.stages.eval_synapse import EvalSynapse
 from igneous_ng.stages.synapse_import import SynapseImport
 from tests.layers import create
-from tests.test_memory import MEASURE
+from tests.measuring import insist
 
 ROWS = 40_000
 RES = (8.0, 8.0, 8.0)
@@ -88,8 +86,4 @@ def test_a_step_takes_no_more_memory_than_it_declares(tmp_path: Path, which: str
         made = stages(chain)
         return made[{"sites": 0, "candidates": 1, "match": -2, "outcomes": -1}[which]]
 
-    words = [json.dumps(to_dict(stage(count))) for count in (ROWS, 500)]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    insist(which, *(stage(count) for count in (ROWS, 500)))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +10,10 @@ from scipy import ndimage
 
 from igneous_ng import run
 from igneous_ng.io import IO
-from igneous_ng.stage import Layer, Stage, to_dict
+from igneous_ng.stage import Layer, Stage
 from igneous_ng.stages.synapse_detect import Detect
 from tests.layers import create
-from tests.test_memory import MEASURE
+from tests.measuring import insist
 
 SIDE = 192
 
@@ -53,8 +50,4 @@ def phase(folder: Path, name: str, which: str, split: bool) -> Stage:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
 @pytest.mark.parametrize(("which", "split"), [("label", False), ("label", True), ("join", True), ("relabel", True)])
 def test_a_task_takes_no_more_memory_than_it_declares(layers: Path, which: str, split: bool) -> None:
-    words = [json.dumps(to_dict(phase(layers, name, which, split))) for name in ("big", "small")]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    assert 0 < taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
+    insist(which, *(phase(layers, name, which, split) for name in ("big", "small")))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -16,10 +13,10 @@ from scipy.spatial import cKDTree
 from igneous_ng import run
 from igneous_ng.geometry import Vec3
 from igneous_ng.io import IO
-from igneous_ng.stage import Stage, to_dict
+from igneous_ng.stage import Stage
 from igneous_ng.stages.synapse_assign import Assign, Contacts, Partners, Table
 from tests import assigned
-from tests.test_memory import MEASURE
+from tests.measuring import insist
 
 CELL = (96, 96, 96)
 
@@ -58,11 +55,7 @@ def stage(folder: Path, which: str) -> Stage:
 def test_a_task_takes_no_more_memory_than_it_declares(tmp_path: Path, which: str) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    words = [json.dumps(to_dict(one)) for one in (stage(tmp_path, which), stage(small, which))]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
-    taken, declared = json.loads(done.stdout)
-    print(f"{which}: {taken / 1e6:.0f} of {declared / 1e6:.0f} MB")  # noqa: T201 - shown with -s
-    assert taken <= declared, f"{which} took {taken / 1e6:.0f} MB and declares {declared / 1e6:.0f} MB"
+    insist(which, *(stage(tmp_path, which), stage(small, which)))
 
 
 @pytest.mark.long

@@ -14,7 +14,7 @@ import pytest
 from igneous_ng.stage import to_dict
 from igneous_ng.stages.segment_train_trees import TrainTrees
 from tests import segmentations
-from tests.test_memory import MEASURE
+from tests.measuring import MEASURE
 from tests.test_stage_segment_train import cells
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")

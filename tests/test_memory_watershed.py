@@ -19,7 +19,7 @@ from igneous_ng.stage import Layer, Stage, to_dict
 from igneous_ng.stages.segment_graph import Graph
 from igneous_ng.stages.segment_watershed import Watershed
 from tests import layers, segmentations
-from tests.test_memory import MEASURE
+from tests.measuring import MEASURE
 
 BIG, SMALL = (192, 192, 160), (32, 32, 32)
 LEAF = (512, 512, 512)

@@ -22,8 +22,8 @@ from igneous_ng.stages.align_flow import Flow
 from igneous_ng.windows import CRACK, FOLD
 from tests.alignments import begun, stack
 from tests.alignments import fields as put_fields
+from tests.measuring import MEASURE
 from tests.montages import scenery
-from tests.test_memory import MEASURE
 
 SIZE = (560, 480)
 PATTERN = scenery((640, 640)).astype(np.float64)

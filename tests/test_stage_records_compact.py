@@ -28,9 +28,9 @@ from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.stages.records_compact import RecordsCompact
 from igneous_ng.store import Store
 from tests.faults import forked, lived, steps_of
+from tests.measuring import MEASURE
 from tests.test_format_ledgers import lines as odd_lines
 from tests.test_format_ledgers import spelt, usual
-from tests.test_memory import MEASURE
 
 STORE = Store()
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -46,24 +42,14 @@ def _split(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
 )  # fmt: skip
 def execute(queue: str, **options: Any) -> None:
     """Execute the tasks on QUEUE until none is left."""
-    with _stoppable():
+    from igneous_ng.worker.machine import heeding
+
+    with heeding(_stop):  # nothing is held yet
         _execute(queue, **options)
 
 
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """A signal ends it as an interruption even before the supervisor hears signals: nothing is held yet."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(PREEMPTED)
-
-    ours = threading.current_thread() is threading.main_thread()  # Python takes signals in no other
-    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM) if ours}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+def _stop() -> None:
+    raise SystemExit(PREEMPTED)
 
 
 def _execute(queue: str, log: str | None, metrics: Path | None, roots: tuple[str, ...], **policy: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,13 +12,14 @@ import numpy.typing as npt
 
 from igneous_ng import building
 from igneous_ng.building import FATES, SIDES
-from igneous_ng.connectome import NAME, WAYS, Plan, Version, cell_name, column_name, flat, part_name
+from igneous_ng.connectome import WAYS, Plan, Version, cell_name, column_name, flat, part_name
 from igneous_ng.desks import agree
 from igneous_ng.errors import SpecError
 from igneous_ng.figures import Figure
 from igneous_ng.formats import numpy_columns, parquet_tables, remaps
 from igneous_ng.formats.arrow import arrow
 from igneous_ng.geometry import Box
+from igneous_ng.graph_versions import check_date
 from igneous_ng.io import IO
 from igneous_ng.kernels import edges
 from igneous_ng.kernels.edges import ROW_BYTES, Side
@@ -31,30 +31,12 @@ from igneous_ng.synapses import AUTAPSE, COLUMNS, Frame, Synapses, empty
 Array = npt.NDArray[Any]
 _SMALL = 64_000_000  # bytes that libraries and lists take at any rate
 _COPIES = 6  # of rows held at once: as read, together, sorted, packed
-_DATE = re.compile(r"(\d{4}-\d\d-\d\d)?")
 _MOST_PARTS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Of(Stage):
+class Of(building.Versioned):
     """The fields that say which version of which graph is meant."""
-
-    graph: LayerUrl = arg("Folder of the graph.")
-    tag: str = opt("1", "Name of the version; a graph can have several.")
-
-    def check(self) -> None:
-        """A name is one of a folder."""
-        super().check()
-        if not NAME.fullmatch(self.tag):
-            raise SpecError(f"{self.name}.tag: {self.tag!r} is no name; give letters, digits, dashes and dots")
-
-    def home(self) -> str:
-        """Records lie with the graph."""
-        return self.graph
-
-    def places(self, io: IO) -> tuple[str, ...]:
-        """The folder of the version."""
-        return (self.made(io).home,)
 
     def made(self, io: IO) -> Version:
         """The version."""
@@ -93,8 +75,7 @@ class Deciding(Of, From):
                 f"{self.name}: a confidence of at least {self.min_confidence} and {self.min_voxels} voxels; give 0 to "
                 "255, and 0 or more"
             )
-        if not _DATE.fullmatch(self.date):
-            raise SpecError(f"{self.name}.date: {self.date!r}; give a day such as 2026-07-01")
+        check_date(f"{self.name}.date", self.date)
 
     def asked(self, io: IO) -> Plan:
         """The plan; SpecError or DataError where there is nothing to do it with."""

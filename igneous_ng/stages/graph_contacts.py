@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +12,13 @@ import numpy.typing as npt
 from igneous_ng import building, words
 from igneous_ng.adjacency import TABLES, Plan, Version
 from igneous_ng.census import Shuffle
-from igneous_ng.connectome import NAME, part_name
+from igneous_ng.connectome import part_name
 from igneous_ng.desks import agree
 from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats import columns, parquet_tables, remaps
 from igneous_ng.formats.arrow import arrow
 from igneous_ng.geometry import Box, Vec3, vec
+from igneous_ng.graph_versions import check_date, is_name
 from igneous_ng.io import IO
 from igneous_ng.kernels import faces
 from igneous_ng.kernels.faces import ROW_BYTES, Place
@@ -33,30 +33,12 @@ _COPIES = 8  # of rows held at once: as read, together, sorted, summed, packed
 _PAIR_BYTES = 1200  # of a pair of a cell, in all its forms
 _LEAST_PAIRS = 1 << 16
 _VOXELS_PER_PAIR = 64
-_DATE = re.compile(r"(\d{4}-\d\d-\d\d)?")
 _MOST_PARTS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Of(Stage):
+class Of(building.Versioned):
     """The fields that say which contacts are meant."""
-
-    graph: LayerUrl = arg("Folder of the graph, which may have no synapses yet.")
-    tag: str = opt("1", "Name of this version of the contacts; best that of the graph whose segments these are.")
-
-    def check(self) -> None:
-        """A name is one of a folder."""
-        super().check()
-        if not NAME.fullmatch(self.tag):
-            raise SpecError(f"{self.name}.tag: {self.tag!r} is no name; give letters, digits, dashes and dots")
-
-    def home(self) -> str:
-        """Records lie with the graph."""
-        return self.graph
-
-    def places(self, io: IO) -> tuple[str, ...]:
-        """The folder of the version."""
-        return (self.made(io).home,)
 
     def made(self, io: IO) -> Version:
         """The version."""
@@ -99,9 +81,8 @@ class Deciding(Of, From):
             raise SpecError(f"{self.name}.cell: {self.cell}; each side must be at least 1 voxel")
         if not 1 <= self.parts <= _MOST_PARTS or self.parts & self.parts - 1:
             raise SpecError(f"{self.name}.parts: {self.parts}; give a power of two, at most {_MOST_PARTS}")
-        if not _DATE.fullmatch(self.date):
-            raise SpecError(f"{self.name}.date: {self.date!r}; give a day such as 2026-07-01")
-        if self.base and (not NAME.fullmatch(self.base) or self.base == self.tag or self.remap is None):
+        check_date(f"{self.name}.date", self.date)
+        if self.base and (not is_name(self.base) or self.base == self.tag or self.remap is None):
             raise SpecError(
                 f"{self.name}.base: {self.base!r}; name a version other than {self.tag}, and a --remap for it"
             )

@@ -13,7 +13,9 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +71,19 @@ def _first(root: Path, path: str, name: str) -> Path | None:
     """The group's folder; in a container its path may be that of the host, and the root is the group itself."""
     folders = (root / path.strip().lstrip("/"), root)
     return next((folder for folder in folders if (folder / name).exists()), None)
+
+
+@contextlib.contextmanager
+def heeding(stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` when this process is asked to end, in the main thread, for Python takes signals in no other."""
+    ours = threading.current_thread() is threading.main_thread()
+    asked = (signal.SIGINT, signal.SIGTERM) if ours else ()
+    old = {number: signal.signal(number, lambda _number, _frame: stop()) for number in asked}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def granted_memory() -> int:

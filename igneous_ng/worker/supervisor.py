@@ -9,12 +9,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import selectors
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from types import FrameType
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from igneous_ng import redaction
@@ -68,7 +65,7 @@ class Supervisor:
     def work(self) -> bool:
         """Work; False where a signal or the end of walltime came before the queue was empty. Leases are given back."""
         own = nullcontext(self._crew) if self._crew else Crew(self.policy.roots)
-        with self._signals(), own as crew:
+        with machine.heeding(self._stop), own as crew:
             try:
                 self._begin(crew)
                 while not self.stopped:
@@ -89,18 +86,8 @@ class Supervisor:
         self.admission = Admission(room, len(devices))
         self.slots = [Slot(number, around, device) for number, device in enumerate(devices)]
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            self.stopped = True
-
-        ours = threading.current_thread() is threading.main_thread()  # Python takes signals in no other
-        old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM) if ours}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
+    def _stop(self) -> None:
+        self.stopped = True
 
     def _hear(self, event: Event) -> None:
         if event.kind in ("split", "failed"):  # something new may wait
