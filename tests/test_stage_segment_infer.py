@@ -194,6 +194,23 @@ def test_nothing_is_said_of_what_a_mask_leaves_out(image: Path, output: str) -> 
     assert any("backend" not in one for one in notes(masked))  # cells of nothing read no image and open no model
 
 
+def test_the_edge_of_the_image_under_a_mask_is_no_boundary(tmp_path: Path) -> None:
+    grey_, there = tissue(), np.ones((*SIDES, 1), np.uint8)
+    there[:, 12:] = 0
+    black = create(tmp_path / "black", grey_ * there, LO, (16, 16, 16), resolution=NM)
+    mask = create(tmp_path / "mask", there, LO, (16, 16, 16), resolution=NM)
+    fields: dict[str, Any] = {"output": "boundary"}
+    masked = {"mask": str(mask), "cell": (16, 16, 16)}
+    found = whole(infer(black, "found", **fields, **masked))
+    middle = Greys.parse(IO().get_json(f"file://{tmp_path}/found/infer.json")["levels"], "").median
+    filled = np.where(there, grey_, np.uint8(middle * 255)).astype(np.uint8)
+    wanted = whole(
+        infer(create(tmp_path / "filled", filled, LO, (16, 16, 16), resolution=NM), "wanted", **fields, **masked)
+    )
+    assert (found == wanted).all()
+    assert (found != whole(infer(black, "plain", **fields)))[:, :12].any()
+
+
 def test_a_cell_that_is_left_out_reads_no_image(image: Path) -> None:
     mask = create(image.parent / "mask", np.zeros((*SIDES, 1), np.uint8), LO, (16, 16, 16), resolution=NM)
     stage = Infer(image=str(image), layer=str(image.parent / "out"), mask=Layer(f"file://{mask}"))

@@ -48,9 +48,10 @@ class Infer(Masked, name="segment infer"):
     """Say how surely neighbouring voxels of an image are of one cell, or voxels of a class, by a filter or a network.
 
     Patches lie on a lattice that is fixed to the layer and are blended in its order, so the cells of tasks leave no
-    trace. Patches of a single grey value are not asked about and count as 0, as does all that a mask leaves out. The
-    filter `sheet` needs no training; others are folders that `segment train` writes. What a model of classes, such as
-    `cleft`, says of the sides of synapses, is for `synapse detect` and `synapse assign`.
+    trace. Patches of a single grey value are not asked about and count as 0, as does all that a mask leaves out; where
+    the image is 0 there, too, the model is shown the middle grey of the layer, for black has an edge. The filter
+    `sheet` needs no training; others are folders that `segment train` writes. What a model of classes, such as `cleft`,
+    says of the sides of synapses, is for `synapse detect` and `synapse assign`.
     """
 
     example = "./em ./affinities --model net -p 2"
@@ -130,12 +131,14 @@ class Infer(Masked, name="segment infer"):
         """The image around a cell, sums and bytes of the cell, and what the model takes for a patch."""
         plan = self._plan(io)
         shape, wide = plan.card.shape, self._wide(plan, unit)
-        read = plan.lattice.needed(plan.lattice.touching(wide)).voxels * plan.volume.voxel_bytes
+        at = plan.lattice.needed(plan.lattice.touching(wide))
+        read = at.voxels * plan.volume.voxel_bytes
         answers = shape.channels * (_TURNED if self.augment != "none" else 1)
         asked = prod(shape.patch) * (plan.card.bytes_per_voxel + _PATCH + 4 * answers)
         sums = wide.voxels * (_SUM * shape.channels + _OUT)
         library = 0 if plan.card.kind == "sheet" else _BASE
-        return library + 2 * read + asked + sums + self.mask_bytes(io, plan.around(unit), plan.volume.resolution)
+        masked = 0 if self.mask is None else at.voxels + self.mask_bytes(io, at, plan.volume.resolution)
+        return library + 2 * read + asked + sums + masked
 
     def device_bytes(self, unit: Box, io: IO) -> int:
         """What a network takes for a patch, where cuda is asked for by name."""
@@ -176,6 +179,7 @@ class Infer(Masked, name="segment infer"):
         if shown:
             asked, at = self._asked(io, plan), lattice.needed(shown)
             image = io.read(plan.volume, at)[..., 0]
+            self._fill(io, plan, image, at, asked.own)
             for part in shown:
                 patch = lattice.cut(image, at, part)
                 if patch.min() == patch.max():
@@ -189,6 +193,15 @@ class Infer(Masked, name="segment infer"):
         skipped = {"patches": len(parts), "masked_patches": len(parts) - len(shown), "empty_patches": same}
         io.note(**skipped, model_seconds=round(seconds, 3))
         return _bytes(blend.mean())
+
+    def _fill(self, io: IO, plan: _Plan, image: Array, at: Box, own: Greys | None) -> None:
+        """Where no tissue is, the middle grey of the layer is shown: the edge to black would look like a membrane."""
+        nothing = image == 0
+        if own is None or self.mask is None or not nothing.any():
+            return
+        nothing &= self.excluded(io, at, plan.volume.resolution)
+        full = 1 if image.dtype.kind == "f" else np.iinfo(image.dtype).max
+        image[nothing] = image.dtype.type(own.median * full)
 
     def _asked(self, io: IO, plan: _Plan) -> Asked:
         """The model, ready for this layer."""
