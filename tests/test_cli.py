@@ -102,6 +102,7 @@ def test_a_wrong_request_exits_with_2_and_changes_nothing(layer: Path, case: str
     assert tree(layer.parent) == before
 
 
+@pytest.mark.long
 def test_planning_shows_readers_nothing_new(layer: Path) -> None:
     before = tree(layer)
     dry = igneous("image", "downsample", "seg", "--num-mips", "2", "--dry-run", cwd=layer.parent)
@@ -161,6 +162,7 @@ def test_dead_letters_are_shown_retried_and_purged(layer: Path) -> None:
     assert igneous("queue", "purge", "fq://queue", "--yes", cwd=layer.parent).returncode == 0
 
 
+@pytest.mark.long
 def test_the_same_command_again_continues_and_runs_are_steered(layer: Path) -> None:
     words = ["image", "downsample", "seg", "--queue", "fq://queue"]
     igneous(*words, cwd=layer.parent)
@@ -180,6 +182,7 @@ def test_the_same_command_again_continues_and_runs_are_steered(layer: Path) -> N
     assert "state   finished" in igneous("status", str(layer)).stdout
 
 
+@pytest.mark.long
 def test_clean_says_what_it_would_remove_and_then_removes_it(layer: Path) -> None:
     igneous("mesh", "forge", "seg", cwd=layer.parent)
     igneous("mesh", "merge", "seg", cwd=layer.parent)

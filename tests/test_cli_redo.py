@@ -70,6 +70,7 @@ def runs_of(place: Path, name: str) -> list[records.Run]:
     return [run for run in history.runs(STORE, f"file://{place}/seg") if run.name == name]
 
 
+@pytest.mark.long
 def test_what_is_stale_is_said_and_done_again(place: Path) -> None:
     fresh = igneous("stale", "seg", cwd=place)
     assert (fresh.returncode, fresh.stdout.splitlines()[-1]) == (0, "nothing is stale"), fresh.stderr
@@ -136,6 +137,7 @@ def test_a_redo_is_undone_and_what_it_kept_is_let_go(place: Path) -> None:
     assert not list((place / "seg" / "runs").glob("*/replaced/*"))
 
 
+@pytest.mark.long
 def test_intermediates_that_were_cleaned_away_are_made_again(place: Path) -> None:
     wanted = data(place)
     assert "removed from" in igneous("clean", "seg", cwd=place).stdout
@@ -150,6 +152,7 @@ def test_intermediates_that_were_cleaned_away_are_made_again(place: Path) -> Non
     assert len(same) == len(others) - 1  # the object whose corner it was
 
 
+@pytest.mark.long
 def test_a_redo_that_is_killed_goes_on(place: Path) -> None:
     change(place)
     command = [sys.executable, "-m", "igneous_ng.cli", "redo", "seg", "--box", "0:16,0:16,0:16"]
@@ -170,6 +173,7 @@ def test_a_redo_that_is_killed_goes_on(place: Path) -> None:
         assert data(place) == wanted
 
 
+@pytest.mark.long
 def test_an_archive_is_marked_and_released(place: Path) -> None:
     assert igneous("archive", "seg", "--note", "first scan", cwd=place).returncode == 0
     refused = igneous("image", "downsample", "seg", cwd=place)

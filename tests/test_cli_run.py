@@ -98,7 +98,8 @@ def test_the_example_makes_what_the_commands_make(place: Path, calm: dict[str, b
     assert tree(place) == before
 
 
-@pytest.mark.parametrize("queued", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("queued", [False, True])
 def test_the_example_of_a_regional_redo(place: Path, fleet: str, queued: bool) -> None:
     text = (place / "pipe.toml").read_text()
     (place / "pipe.toml").write_text(text.replace('kind = "', 'chunk = [8, 8, 8]\nkind = "'))
@@ -143,7 +144,7 @@ def test_on_a_queue_it_makes_the_same(place: Path, calm: dict[str, bytes], fleet
     assert max(begun[2], begun[4]) < lines.index("mesh-pieces: is done"), "meshes and skeletons go side by side"
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(40, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize("kills", [2, pytest.param(40, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(place: Path, calm: dict[str, bytes], kills: int) -> None:
     chance = random.Random(kills)
     for number in range(kills):
@@ -161,6 +162,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(place: Path, calm: di
     assert states(place, *SMALL) == ["done"] * 6
 
 
+@pytest.mark.long
 def test_a_dry_run_says_what_is_left_and_writes_nothing(place: Path) -> None:
     before = tree(place)
     dry = igneous("run", "pipe.toml", *SMALL, "--dry-run", "--price", "36", cwd=place)
@@ -192,6 +194,7 @@ def test_a_dry_run_says_what_is_left_and_writes_nothing(place: Path) -> None:
     assert "at once" in said
 
 
+@pytest.mark.long
 def test_a_dry_run_counts_what_is_left_of_a_step(place: Path) -> None:
     url = f"fq://{place}/queue"
     igneous("run", "pipe.toml", *SMALL, cwd=place)
@@ -218,6 +221,7 @@ def test_the_status_of_what_was_never_begun(place: Path) -> None:
     assert rows[-1].endswith("waits for skeleton-pieces")
 
 
+@pytest.mark.long
 def test_dead_letters_end_it_with_1_and_the_command_that_says_why(place: Path) -> None:
     igneous("run", "pipe.toml", *SMALL, cwd=place)
     seg = place / "data" / "seg"

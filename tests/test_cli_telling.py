@@ -151,6 +151,7 @@ def on_terminal(words: list[str], **environment: str) -> str:
     return shown.decode()
 
 
+@pytest.mark.long
 def test_in_a_narrow_terminal_no_line_is_broken_and_colours_can_be_refused(folder: Path) -> None:
     words = ["image", "create", "em.npy"]
     shown = on_terminal([*words, "em", "--axes", "xyz"])

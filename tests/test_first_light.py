@@ -145,6 +145,7 @@ def test_a_crop_of_real_tissue(case: Case, tmp_path: Path) -> None:
     check_objects(layer, labels, case.offset)
 
 
+@pytest.mark.long
 def test_the_first_mip_equals_the_published_one(tmp_path: Path) -> None:
     from cloudvolume import CloudVolume
 

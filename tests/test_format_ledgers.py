@@ -62,6 +62,7 @@ def usual(unit: int) -> Line:
     }  # fmt: skip
 
 
+@pytest.mark.long
 @given(st.lists(lines, max_size=9), st.integers(1, 4), st.integers(0, 2**40))
 def test_every_line_comes_back_as_it_was(found: list[Line], rows: int, first: int) -> None:
     found = numbered(found, first)
@@ -69,6 +70,7 @@ def test_every_line_comes_back_as_it_was(found: list[Line], rows: int, first: in
     assert spelt(reader(data).lines(first, first + len(found))) == spelt(found)
 
 
+@pytest.mark.long
 @given(
     st.lists(lines, min_size=1, max_size=9),
     st.integers(1, 4),
@@ -125,6 +127,7 @@ def test_the_same_lines_give_the_same_bytes() -> None:
     assert pack([[usual(0), usual(1)]]) == pack(iter([[usual(0), usual(1)]]))
 
 
+@pytest.mark.long
 def test_no_byte_changes_unseen() -> None:
     data = pack([[usual(0)], [usual(1)]])
     for place in range(len(data)):

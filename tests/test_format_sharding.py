@@ -113,6 +113,7 @@ def test_morton_codes_have_at_most_64_bits() -> None:
         Layout(Spec(0, 0, 0), (1 << 22, 1 << 22, 1 << 21))
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(grids, specs)
 def test_shards_are_boxes_as_brute_force_finds_them(grid: Vec3, spec: Spec) -> None:

@@ -56,6 +56,7 @@ def between(found: set[tuple[int, ...]], least: set[tuple[int, ...]], most: set[
     return least <= found <= most
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=60)
 @given(st.lists(within, min_size=1, max_size=4))
 def test_lines_lie_in_the_cells_that_they_meet(points: list[tuple[int, ...]]) -> None:

@@ -17,6 +17,7 @@ from igneous_ng.kernels import components
 STEPS = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=60)
 @given(st.tuples(*[st.integers(1, 5)] * 6), st.sampled_from([6, 18, 26]), st.integers(0, 2**32))
 def test_contacts_are_all_pairs_of_neighbouring_voxels(sides: tuple[int, ...], connectivity: int, seed: int) -> None:

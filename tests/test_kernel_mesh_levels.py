@@ -33,6 +33,7 @@ def put_together(parts: list[Part], side: int) -> tuple[Array, Array]:
     return distinct, index.ravel()[faces]
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=30)
 @given(
     chunk=st.tuples(*[st.floats(20, 900)] * 3),

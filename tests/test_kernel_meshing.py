@@ -287,6 +287,7 @@ def test_what_is_no_mesh_is_refused(vertices: Array, faces: Array) -> None:
         simplify.simplify(vertices, faces.astype(np.uint32), 1.0, 4)
 
 
+@pytest.mark.long
 @relaxed
 @given(seed=st.integers(0, 99), reach=st.floats(0.05, 3))
 def test_distances_are_those_to_the_nearest_triangle(seed: int, reach: float) -> None:

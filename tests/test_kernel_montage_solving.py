@@ -68,6 +68,7 @@ def test_no_lens_is_found_where_there_is_none() -> None:
         assert not solve(mosaic(5, 5, kind, noise=0.3)).lenses
 
 
+@pytest.mark.long
 def test_elastic_tiles_are_found() -> None:
     one = mosaic(4, 5, "elastic", each=60)
     solved = solve(one, lens=False)
@@ -189,6 +190,7 @@ def test_the_section_lies_where_the_stage_has_it() -> None:
     assert abs((a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]).sum()) < 1e-9 * (a * b).sum()
 
 
+@pytest.mark.long
 def test_bad_pairs_are_listed_and_not_averaged_in() -> None:
     """As in a real section: tiles bend by a pixel or two, and one pair in twenty is off by much more."""
     one, bad = mosaic(8, 8, "affine", 0.6, seed=4).wrong(0.05, 25.0, 4)

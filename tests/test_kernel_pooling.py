@@ -87,6 +87,7 @@ def oracle(image: NDArray[Any], origin: Vec3, factor: Vec3, method: Method, spar
     return out
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None)
 @given(images(), ORIGINS, FACTORS, st.sampled_from(METHODS), st.booleans())
 def test_every_block_is_pooled_over_the_voxels_it_has(

@@ -75,6 +75,7 @@ def test_permuted_descriptors_are_those_of_the_picture_turned_over() -> None:
         assert best.matches > 0.5 * len(points.points)
 
 
+@pytest.mark.long
 def test_tissue_64_nm_apart_is_believed_though_it_is_bent_and_farther_tissue_is_not() -> None:
     with np.load(data("fib25", "em_520x520x128.npz")) as found:
         slices = {z: found["em"][z].T.astype(float) for z in (4, 64, 72)}
@@ -90,6 +91,7 @@ def test_tissue_64_nm_apart_is_believed_though_it_is_bent_and_farther_tissue_is_
     assert section_pairs.laid(bent, far, (72, 4)).status == "failed"
 
 
+@pytest.mark.long
 def test_what_has_nothing_in_common_is_not_believed() -> None:
     for seed in (11, 12, 13):
         other = sight(scenery(SIZE, seed).astype(np.float32), np.ones(SIZE, bool))

@@ -69,6 +69,7 @@ def test_a_box_is_the_same_bytes_as_that_part_of_the_whole(box: Box) -> None:
     assert same(part, synth.Rendered(**{name: array[at] for name, array in vars(whole()).items()}))
 
 
+@pytest.mark.long
 def test_a_scene_made_again_renders_the_same_and_another_seed_does_not() -> None:
     again, other = synth.plan(SHAPE, TEN, 3), synth.plan(SHAPE, TEN, 4)
     assert again.synapses == scene().synapses
@@ -120,6 +121,7 @@ def test_membranes_are_dark_and_as_many_as_in_tissue() -> None:
     assert em[edge].mean() + 20 < em[~edge].mean()
 
 
+@pytest.mark.long
 def test_mitochondria_lie_within_one_body_and_are_dark() -> None:
     made = scene((128, 128, 96), TEN, 1)
     drawn = synth.render(made, made.bounds)
@@ -147,6 +149,7 @@ def test_a_synapse_lies_in_pre_and_touches_post(resolution: Vec3f) -> None:
     assert len({s.id for s in made.synapses}) == len(made.synapses)
 
 
+@pytest.mark.long
 def test_a_synapse_is_darker_than_other_contacts() -> None:
     made, drawn = scene((128, 128, 96), TEN, 1), whole((128, 128, 96), TEN, 1)
     plaque = [float(drawn.em[s.position]) for s in made.synapses]
@@ -186,6 +189,7 @@ def test_clefts_and_sides_are_where_plaques_are_drawn(shape: Vec3, resolution: V
         assert set(drawn.labels[(drawn.clefts == number) & (drawn.sides == synth.POST)]) <= {by_id[number].post}
 
 
+@pytest.mark.long
 def test_a_soma_has_a_nucleus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "FILL", ((growth.AXON, 0.03),))  # sparse, for speed
     monkeypatch.setattr(growth, "_fill_voids", lambda *_: None)
@@ -299,6 +303,7 @@ def test_the_stage_writes_layers_and_truth(tmp_path: Path) -> None:
     assert len(truth["nodes"]) == len(truth["labels"]) == len(truth["radius"])
 
 
+@pytest.mark.long
 def test_the_declared_memory_holds_the_drawing() -> None:
     box = Box((4, 4, 4), (92, 76, 68))
     made = scene()

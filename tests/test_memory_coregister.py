@@ -61,6 +61,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Stage], 
     return begun(folder / "big", BIG), begun(folder / "small", SMALL)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", ["rough", "match", "fit", "render", "render little", "points"])
 def test_a_task_takes_no_more_memory_than_it_declares(
     stages: tuple[dict[str, Stage], dict[str, Stage]], which: str

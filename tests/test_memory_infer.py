@@ -49,6 +49,7 @@ def test_a_task_takes_no_more_memory_than_it_declares(folder: Path, which: str, 
     _measured(stage, which)
 
 
+@pytest.mark.long
 def test_sixteen_classes_take_no_more_memory_than_declared(folder: Path) -> None:
     pytest.importorskip("onnxruntime")
     url = networks.classes(f"file://{folder}/classes", networks.weights(16), (64, 64, 64))

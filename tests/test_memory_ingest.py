@@ -71,6 +71,7 @@ def within(stages: list[Stage]) -> None:
     assert taken <= declared
 
 
+@pytest.mark.long
 def test_verifying_large_pictures(tmp_path: Path) -> None:
     within([Verify(montage=files(tmp_path, name, side)) for name, side in (("big", 2000), ("small", 64))])
 

@@ -99,6 +99,7 @@ def worst(leaves: int) -> tuple[int, int, int]:
     return edges, max(most), max(held)
 
 
+@pytest.mark.long
 def test_ten_times_the_edges_need_no_larger_node() -> None:
     edges, most, held = worst(8)
     more_edges, still, more_held = worst(80)

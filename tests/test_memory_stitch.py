@@ -37,6 +37,7 @@ def staged(
     return stage
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", CASES)
 def test_a_task_takes_no_more_memory_than_it_declares(tmp_path: Path, which: str) -> None:
     big, small = staged(tmp_path / "big", **CASES[which]), staged(tmp_path / "small", 100, 80, 2)

@@ -20,6 +20,7 @@ from tests.test_stage_segment_train import cells
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
 
 
+@pytest.mark.long
 def test_trees_take_no_more_memory_than_they_declare(tmp_path: Path) -> None:
     words = []
     few: dict[str, Any] = {"samples": 60, "trees": 2}

@@ -155,6 +155,7 @@ class Trial:
         assert self.life.outputs() == self.wanted
 
 
+@pytest.mark.long
 def test_a_run_that_dies_before_any_step_comes_to_the_same_end(life: Life, tmp_path: Path) -> None:
     trial = Trial(life, tmp_path / "beginning")
     for step in trial.steps:
@@ -200,7 +201,7 @@ def test_no_record_gets_its_name_before_its_outputs_have_theirs_on_the_disk(life
 # Kill -9.
 
 
-@pytest.mark.parametrize("kills", [40, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [12, pytest.param(1000, marks=pytest.mark.long)])
 def test_kill_9_leaves_the_bytes_of_an_undisturbed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int
 ) -> None:

@@ -33,6 +33,7 @@ def test_models_are_small_and_part_of_the_package() -> None:
         assert (file.parent / "model.json").exists()
 
 
+@pytest.mark.long
 def test_the_network_of_synapses_finds_them_in_tissue_that_it_never_saw() -> None:
     pytest.importorskip("onnxruntime", reason="the extra `onnx` is optional")
     drawn = tissue()

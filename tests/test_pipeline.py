@@ -89,6 +89,7 @@ def test_what_is_done_is_passed_over_by_whoever_comes_later(
 # Doing again.
 
 
+@pytest.mark.long
 def test_what_came_before_a_new_run_of_its_inputs_is_done_again_and_only_that(
     recipe: Recipe, tmp_path: Path, heard: list[Change]
 ) -> None:
@@ -114,6 +115,7 @@ def test_a_rolled_back_run_counts_for_nothing(recipe: Recipe, tmp_path: Path, he
     assert [len(runs(tmp_path, layer)) for layer in STEPS.values()] == [2] * 5
 
 
+@pytest.mark.long
 def test_a_rolled_back_second_run_leaves_the_first_one_but_what_saw_the_second_is_done_again(
     recipe: Recipe, tmp_path: Path, heard: list[Change]
 ) -> None:
@@ -134,6 +136,7 @@ def test_a_run_of_a_part_of_the_units_is_no_run_of_the_step(recipe: Recipe, tmp_
     assert states(recipe) == dict.fromkeys(STEPS, "done")
 
 
+@pytest.mark.long
 def test_another_value_of_a_parameter_is_another_request(recipe: Recipe, tmp_path: Path) -> None:
     pipeline.carry_out(recipe, here(), lambda _: None)
     other = parse(DIAMOND, tmp_path, count="4")
@@ -165,6 +168,7 @@ def test_an_unfinished_run_that_saw_older_inputs_is_cancelled_and_begun_anew(rec
     assert began(tmp_path, "left") == Counter(range(3)), "workers leave what is cancelled alone"
 
 
+@pytest.mark.long
 def test_a_chain_is_done_even_where_what_its_stages_told_each_other_is_cleaned_away(tmp_path: Path) -> None:
     create(tmp_path / "seg", np.ones((8, 8, 8, 1), np.uint8), (0, 0, 0))
     text = '[steps.parts]\nstage = "ccl auto"\nsource = "seg"\nlayer = "parts"\ncell = [4, 4, 4]\n'

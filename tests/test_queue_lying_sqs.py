@@ -115,6 +115,7 @@ def lost(seed: int) -> set[str]:
     return history.put - history.acked - history.left()
 
 
+@pytest.mark.long
 def test_no_message_is_lost_in_thousands_of_histories() -> None:
     assert {seed: gone for seed in range(2000) if (gone := lost(seed))} == {}
 

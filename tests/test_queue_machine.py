@@ -309,6 +309,7 @@ class SqsMachine(QueueMachine):
         return SimulatedSqsStand()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("machine", [MemoryMachine, PosixMachine, SqsMachine])
 def test_any_history_agrees_with_a_dictionary(machine: type[QueueMachine]) -> None:
     run_state_machine_as_test(machine, settings=settings(max_examples=200, stateful_step_count=40, deadline=None))

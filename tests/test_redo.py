@@ -162,6 +162,7 @@ def old(made_once: Old) -> Old:
     return made_once
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("named", [False, True])
 def test_a_changed_part_makes_again_what_brute_force_finds(old: Old, named: bool) -> None:
     old.change()
@@ -179,6 +180,7 @@ def test_a_changed_part_makes_again_what_brute_force_finds(old: Old, named: bool
     assert carry_out(Redo(STORE, old.layers)) == ({}, [])
 
 
+@pytest.mark.long
 def test_a_redo_undone_has_the_fingerprint_of_before(old: Old) -> None:
     before = [fingerprints.take(STORE, layer) for layer in old.layers]
     began = {one.id for layer in old.layers for one in ledger.runs(STORE, layer)}
@@ -194,6 +196,7 @@ def test_a_redo_undone_has_the_fingerprint_of_before(old: Old) -> None:
     assert data(old.folder) == {**made_before, **source}
 
 
+@pytest.mark.long
 def test_a_part_that_did_not_change_changes_no_byte(old: Old) -> None:
     before = data(old.folder)
     ran, outcomes = carry_out(Redo(STORE, old.layers, region(STORE, old.layers[0], 0, BOX)))
@@ -221,6 +224,7 @@ def test_units_that_read_an_older_version_of_a_file_stay_stale(tmp_path: Path) -
     assert carry_out(Redo(STORE, [layer])) == ({}, [])
 
 
+@pytest.mark.long
 def test_what_another_redo_left_is_done_first_wherever_it_was(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
     old.change()
     going = Redo(STORE, old.layers).waves()

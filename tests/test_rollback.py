@@ -125,6 +125,7 @@ def test_a_cancelled_run_that_died_in_the_middle_is_undone_too(tmp_path: Path) -
     assert data(tmp_path / "seg") == before
 
 
+@pytest.mark.long
 def test_undoing_may_die_before_any_step(tmp_path: Path) -> None:
     create(tmp_path)
     before = data(tmp_path / "seg")

@@ -103,6 +103,7 @@ def results(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.long
 def test_a_redo_changes_what_the_affinities_change(tmp_path: Path) -> None:
     """A corner is cut off; the result is that of all made anew, and leaves that do not hear of it keep their bytes."""
     aff, leaf = segmentations.affinities((20, 8, 8), 16, 3), (4, 8, 8)

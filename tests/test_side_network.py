@@ -50,6 +50,7 @@ def known(tmp_path: Path) -> dict[str, Any]:
     return {"sides": "network", "evidence": f"{tmp_path}/image", "model": model(tmp_path / "model"), "radius": 24.0}
 
 
+@pytest.mark.long
 def test_bright_segments_are_presynaptic_whatever_the_cells(tmp_path: Path, known: dict[str, Any]) -> None:
     pytest.importorskip("onnxruntime")
     made = [assigned.assign(tmp_path, f"table-{cell}", cell=(cell,) * 3, **known) for cell in (64, 13, 20, 17, 11)]

@@ -96,6 +96,7 @@ def test_true_maps_are_found_true(tmp_path: Path) -> None:
     assert checked((tmp_path / "alignment/report/index.html").read_bytes()).links
 
 
+@pytest.mark.long
 def test_a_region_that_is_off_is_found_there(tmp_path: Path) -> None:
     inverse = np.zeros((*NODES, COUNT, 2))
     inverse[8:, :, 2, 0] = 3

@@ -116,6 +116,7 @@ def test_known_maps_of_tissue_are_recovered(tmp_path: Path, step: int, bound: fl
     assert np.median([np.sqrt((one**2).mean()) for one in off]) < usual
 
 
+@pytest.mark.long
 def test_the_same_bytes_in_any_order_and_again(plain: tuple[Known, str], tmp_path: Path) -> None:
     known, home = plain
     other = f"file://{tmp_path}/b"
@@ -240,6 +241,7 @@ def test_locked_maps_stay_and_new_sections_are_laid_on_them(plain: tuple[Known, 
     assert IO().get(f"{home}/rough.affines") == before
 
 
+@pytest.mark.long
 def test_stacks_of_one_section_of_none_and_of_two_pieces(tmp_path: Path) -> None:
     known = drawn(tmp_path / "one", 1, Faults())
     aligned(known, f"file://{tmp_path}/a")

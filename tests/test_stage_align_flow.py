@@ -90,6 +90,7 @@ def test_neighbours_are_measured_and_every_fourth_node_one_farther(tmp_path: Pat
     assert (flow[1][good(flow[1])][:, [0, 1, 4]] * 64 % 1 == 0).all()
 
 
+@pytest.mark.long
 def test_other_chunks_of_other_lattices_give_the_same_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = voxels()
     pixels[230:390, 160:340, 2] = np.random.default_rng(0).integers(1, 255, (160, 180, 1))
@@ -245,6 +246,7 @@ def test_torch_is_asked_for_by_name(tmp_path: Path) -> None:
     assert io.ledger.notes["good_1"] > 20
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
 @pytest.mark.parametrize("which", ["plain", "masked", "later"])
 def test_a_task_takes_no_more_memory_than_it_declares(tmp_path: Path, which: str) -> None:

@@ -64,6 +64,7 @@ def test_known_bends_are_found_and_turned_round(tmp_path: Path) -> None:
         assert np.abs(straight + there - nodes)[2:-2, 2:-2].max() < 0.03
 
 
+@pytest.mark.long
 def test_stiff_sections_are_bent_less_and_links_are_believed_less(tmp_path: Path) -> None:
     bent = bend(size=5, wave=150)
     made = measured(tmp_path, (20, 20, 4), bent)
@@ -73,6 +74,7 @@ def test_stiff_sections_are_bent_less_and_links_are_believed_less(tmp_path: Path
     assert stiff[2]["p50"] > 2 * soft[2]["p50"]
 
 
+@pytest.mark.long
 def test_two_levels_say_what_one_would(tmp_path: Path) -> None:
     made = measured(tmp_path, (70, 40, 14), bend(), noise=0.5)
     notes = relax(made, sections=6, strain=0.02)
@@ -96,6 +98,7 @@ def test_the_order_of_tasks_changes_no_byte(tmp_path: Path) -> None:
     assert sum("forward" in name for name in found[0]) == 2 * 5 + 1
 
 
+@pytest.mark.long
 def test_a_broken_chain_is_told_and_both_pieces_are_solved(tmp_path: Path) -> None:
     bent = bend()
     made = measured(tmp_path, (20, 20, 8), bent)
@@ -241,6 +244,7 @@ def test_locked_weights_are_kept_whatever_a_region_shows_now(tmp_path: Path) -> 
     assert not IO().list(f"{made.home}/locked/rounds/1/weights")
 
 
+@pytest.mark.long
 def test_a_second_round_goes_on_from_the_first(tmp_path: Path) -> None:
     bent = bend()
     made = measured(tmp_path, (20, 20, 4), bent)

@@ -130,6 +130,7 @@ def keys(picture: Array, places: Array) -> Array:
     return total
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_how_tasks_are_cut_changes_no_voxel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
     made = crooked(tmp_path, dtype)
@@ -312,6 +313,7 @@ def test_tiles_finer_than_their_layer_keep_their_frame(tmp_path: Path) -> None:
     assert np.abs(one - other).max() <= 2
 
 
+@pytest.mark.long
 def test_a_change_of_one_place_makes_only_its_chunks_anew(tmp_path: Path) -> None:
     made = crooked(tmp_path, step=3)
     bounds = Box((-64, -64, 3), (320, 320, 8))

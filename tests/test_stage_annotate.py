@@ -210,6 +210,7 @@ def test_synapses_are_lines_found_by_either_side(tmp_path: Path, small: None) ->
     assert found.info["properties"][2]["enum_labels"] == ["unknown", "excitatory", "inhibitory"]
 
 
+@pytest.mark.long
 def test_synapses_in_other_blocks_give_the_same_bytes(tmp_path: Path, small: None) -> None:
     for block in (16, 64, 256):
         synaptic.table(f"file://{tmp_path}/{block}/table", 300, block=block)
@@ -279,6 +280,7 @@ def test_lost_precision_is_said(tmp_path: Path) -> None:
     assert "places to 4 units" in steps[-1].said(IO())
 
 
+@pytest.mark.long
 def test_a_changed_block_makes_again_only_what_it_touches(tmp_path: Path, small: None) -> None:
     layer = tmp_path / "layer"
     rows = synaptic.table(f"file://{tmp_path}/table", 900, block=32)

@@ -78,6 +78,7 @@ def test_blocks_that_show_nothing_are_not_guessed(done: Path) -> None:
     assert (status[3:, 3:] == Status.GOOD).mean() > 0.6
 
 
+@pytest.mark.long
 def test_any_order_leaves_the_same_bytes_and_all_reads_are_told(done: Path) -> None:
     home = f"file://{done}/co"
     first = contents(done / "co" / "rounds")

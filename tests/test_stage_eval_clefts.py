@@ -52,6 +52,7 @@ def defined(of: Array, to: Array, far: float, reach: float) -> tuple[int, int, f
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("far", "reach"), [(60.0, 100.0), (200.0, 2000.0)])
 def test_scores_are_those_of_each_voxel_whatever_the_cells(tmp_path: Path, far: float, reach: float) -> None:
     found, truth = drawn()

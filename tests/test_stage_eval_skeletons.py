@@ -72,6 +72,7 @@ def test_voids_omit_edges_and_a_segment_that_comes_back_is_one_run(tmp_path: Pat
     assert found["expected"] == 80**2 / 100
 
 
+@pytest.mark.long
 def test_a_merger_leaves_no_run_and_few_nodes_are_none(tmp_path: Path) -> None:
     segments = np.ones((11, 3, 1), np.uint64)
     segments[:, 1:] = 2**60
@@ -125,6 +126,7 @@ def looked_up(array: Array, point: Array) -> int:
     return int(array[tuple(at)]) if inside else 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "least"), [(0, 1), (1, 3), (2, 9)])
 def test_any_cells_and_parts_and_both_forms_give_the_same_bytes(tmp_path: Path, seed: int, least: int) -> None:
     rng = np.random.default_rng(seed)

@@ -123,6 +123,7 @@ def counts(one: dict[str, Any]) -> tuple[int, int, int]:
     return one["true"], one["true"] + one["false"], one["true"] + one["missed"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fields",
     [
@@ -145,6 +146,7 @@ def test_the_figures_are_those_of_the_definition(tmp_path: Path, fields: dict[st
     assert 5 < told["partners"][0]["true"] < told["detection"][0]["true"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 def test_any_cells_give_the_same_bytes(tmp_path: Path, seed: int) -> None:
     scene(tmp_path, seed=seed)
@@ -162,6 +164,7 @@ def outcomes(folder: Path, side: str) -> dict[str, Array]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+@pytest.mark.long
 def test_outcomes_say_of_each_synapse_what_became_of_it(tmp_path: Path) -> None:
     scene(tmp_path)
     told = evaluated(tmp_path, "out", cell=500, threshold=60)
@@ -211,6 +214,7 @@ def test_labels_of_a_segmentation_decide_where_one_is_given(tmp_path: Path) -> N
     assert counts(evaluated(tmp_path, "places", by="places")["partners"][0]) == (2, 2, 2)
 
 
+@pytest.mark.long
 def test_empty_tables_have_scores(tmp_path: Path) -> None:
     _, truth = scene(tmp_path)
     stored(f"file://{tmp_path}/found", OTHER, empty())
@@ -258,6 +262,7 @@ def test_it_is_a_command(tmp_path: Path) -> None:
     assert "detection within 200 nm: precision" in done.output
 
 
+@pytest.mark.long
 def test_real_partners_of_a_fly(tmp_path: Path) -> None:
     """The protocerebral bridge of FAFB, 14,779 true pairs, against the published prediction (Buhmann et al. 2021)."""
     for name, more in (("truth", {}), ("found", {"sure": 255.0, "nothing": (-2,)})):

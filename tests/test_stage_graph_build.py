@@ -157,6 +157,7 @@ def test_filters_leave_out_what_they_say(tmp_path: Path, fields: dict[str, Any])
     assert (left["outside"] > 300) == ("roi" in fields)
 
 
+@pytest.mark.long
 def test_cells_blocks_and_order_leave_the_same_bytes(tmp_path: Path) -> None:
     for block in (16, 32, 64):
         table(f"file://{tmp_path}/table", 2000, 50, block=block)
@@ -193,6 +194,7 @@ def test_many_cells_and_parts_take_several_levels(tmp_path: Path) -> None:
     assert (tmp_path / "parts/versions/1/work/done/shuffle-1.json").exists()
 
 
+@pytest.mark.long
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(0, 300), neurons=st.integers(1, 60), parts=st.sampled_from([1, 8]))
 def test_any_table(tmp_path_factory: pytest.TempPathFactory, seed: int, count: int, neurons: int, parts: int) -> None:
@@ -246,6 +248,7 @@ def test_a_table_of_labels_makes_another_version(tmp_path: Path, kind: str) -> N
     check(tmp_path, rows, before)
 
 
+@pytest.mark.long
 def test_a_redo_gives_what_is_made_anew(tmp_path: Path) -> None:
     rows = table(f"file://{tmp_path}/table", 2000, 300, block=32)
     built(tmp_path, parts=16)

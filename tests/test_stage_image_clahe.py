@@ -35,6 +35,7 @@ def equalised(image: Array, tile: tuple[int, int], clip: float, zeros: bool, cou
     return out
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=15)
 @given(
     shape=st.tuples(*[st.integers(1, 33)] * 2, st.integers(1, 5), st.integers(1, 2)),

@@ -62,6 +62,7 @@ def test_levels_go_and_others_stay_as_they_were(layer: Path) -> None:
         run.inline(delete(layer, keys=("8_8_40",)))
 
 
+@pytest.mark.long
 def test_readers_never_see_half_a_level(layer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_delete, "_SIDE", 1)
     stage, io = delete(layer, keys=("4_4_40", "16_16_40")), IO()

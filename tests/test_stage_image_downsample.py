@@ -65,6 +65,7 @@ def pooled(array: Array, origin: Vec3, factor: Vec3, method: Any, sparse: bool, 
     return array, origin
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=60)
 @given(
     shape=st.tuples(*[st.integers(1, 20)] * 3, st.integers(1, 2)),

@@ -76,6 +76,7 @@ def test_ten_levels_in_little_memory_are_means_within_a_half_and_no_darker(tmp_p
     assert IO().info(f"file://{layer}").scales[10].sharded == sharded
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=20)
 @given(
     shape=st.tuples(*[st.integers(1, 40)] * 2, st.integers(1, 5), st.integers(1, 2)),
@@ -125,6 +126,7 @@ def test_passes_have_their_encodings_and_go_on_from_the_masked_voxels(tmp_path: 
     assert [scale.encoding for scale, _ in levels(several)] == ["raw", "png", "raw", "jpeg", "jpeg"]
 
 
+@pytest.mark.long
 def test_a_region_is_made_with_all_that_later_passes_read(tmp_path: Path) -> None:
     image = np.random.default_rng(3).integers(0, 255, (1500, 130, 2, 1)).astype("uint8")
     one, several = (create(tmp_path / name, image, LO, (8, 8, 2)) for name in ("one", "several"))
@@ -156,6 +158,7 @@ def test_sums_are_not_guessed_and_go_when_they_are_spent(tmp_path: Path) -> None
     assert spent.kept == ""
 
 
+@pytest.mark.long
 def test_the_command_makes_all_levels_and_is_continued(tmp_path: Path) -> None:
     image = np.random.default_rng(4).integers(0, 255, (150, 130, 2, 1)).astype("uint8")
     layer = create(tmp_path / "layer", image, LO, (8, 8, 2))

@@ -193,6 +193,7 @@ def blackout(path: Path, **fields: Any) -> Blackout:
     return Blackout(**{"layer": str(path), **fields})
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=20)
 @given(
     corner=st.tuples(*[st.integers(-12, 8)] * 3),

@@ -86,6 +86,7 @@ def test_a_fraction_is_a_fraction(sample: float) -> None:
         Verify(layer="/a", sample=sample)
 
 
+@pytest.mark.long
 def test_layers_elsewhere_are_verified_too(monkeypatch: pytest.MonkeyPatch) -> None:
     use_emulator(monkeypatch)
     import boto3

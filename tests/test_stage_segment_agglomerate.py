@@ -85,6 +85,7 @@ def test_several_agglomerations_lie_beside_each_other(tmp_path: Path) -> None:
     assert len(np.unique(other)) < len(np.unique(one))
 
 
+@pytest.mark.long
 def test_the_same_request_again_changes_nothing_and_another_of_its_name_is_refused(tmp_path: Path) -> None:
     made = begun(tmp_path, volume())
     agglomerate(made.layer)
@@ -200,6 +201,7 @@ def ran(layer: str) -> dict[tuple[str, int, int], int]:
     return found
 
 
+@pytest.mark.long
 def test_a_redo_makes_again_the_ancestors_of_what_changed_and_who_hears_of_it(tmp_path: Path) -> None:
     made = begun(tmp_path / "old", volume())
     fresh = supervoxels.make(f"file://{tmp_path}/fresh", IO(), changed(made), LEAF, joined=made.joined)

@@ -53,6 +53,7 @@ def test_subvolumes_that_are_joined_give_the_objects_that_are_there(seed: int, s
 SCENE = floods.tubes((50, 40, 36), 1)
 
 
+@pytest.mark.long
 def test_units_in_any_order_and_again_leave_the_same_bytes(tmp_path: Path) -> None:
     phases = list[Stage]()
     for stage in asked(tmp_path, "out", SCENE).steps(IO()):

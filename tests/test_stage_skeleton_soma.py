@@ -56,6 +56,7 @@ def forged(layer: Layer, folder: str, seed: int = 0, **soma: Any) -> dict[str, i
     return noted
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mip", [0, 1])
 def test_a_soma_of_many_cells_has_one_centre_and_its_neurites(layer: Layer, mip: int) -> None:
     noted = forged(layer, "s", mip=mip)
@@ -98,6 +99,7 @@ def test_bytes_depend_on_neither_order_nor_repetition(layer: Layer) -> None:
     assert made[0] == made[1]
 
 
+@pytest.mark.long
 def test_chosen_objects_are_traced_whole(layer: Layer) -> None:
     noted = run(SkeletonForge(layer=layer, dir="c", cell=CELL, defer_labels=(5,), **RULES))
     assert noted["deferred"] == 5
@@ -117,6 +119,7 @@ def test_a_level_is_chosen_by_memory(layer: Layer) -> None:
         run(SkeletonSoma(layer=layer, dir="m", memory=50_000))
 
 
+@pytest.mark.long
 def test_merging_waits_for_somata(layer: Layer) -> None:
     run(SkeletonForge(layer=layer, dir="w", cell=CELL, defer=900.0, roi=Box(LO, (30, 57, 53)), **RULES))
     with pytest.raises(DataError, match=f"label {BIG} was left for `skeleton soma`"):
@@ -162,6 +165,7 @@ def test_joints_are_where_lines_cross_the_faces(layer: Layer) -> None:
                 assert sorted(map(tuple, joints.tolist())) == [(0, 48, 48), (48, 0, 48)] or len(joints) in (0, 4)
 
 
+@pytest.mark.long
 def test_objects_of_a_table_are_traced_as_one(layer: Layer, tmp_path: Path) -> None:
     table = tmp_path / "table.json"
     table.write_text(f'{{"5": {BIG}}}')

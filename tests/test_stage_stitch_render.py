@@ -101,6 +101,7 @@ def test_a_lens_is_undone(tmp_path: Path) -> None:
     assert np.abs(at(render(montage, tmp_path / "bent"), (5, 5, 365, 195))[..., 0] - truth).max() > 20
 
 
+@pytest.mark.long
 def test_how_tasks_are_cut_changes_no_voxel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sections = {z: crooked(z) for z in (3, 4, 6)}
     montage = build(tmp_path / "m", sections)
@@ -122,6 +123,7 @@ def test_how_tasks_are_cut_changes_no_voxel(tmp_path: Path, monkeypatch: pytest.
     assert np.array_equal(shown, wanted[128:202, 64:164, 1])
 
 
+@pytest.mark.long
 def test_levels_are_those_of_a_downsampling(tmp_path: Path) -> None:
     montage = build(tmp_path / "m", {z: crooked(z) for z in (1, 2, 3)})
     made = render(montage, tmp_path / "made", num_mips=3, chunk=(32, 16, 1))

@@ -83,6 +83,7 @@ def test_perfect_evidence_finds_all_partners_and_no_others(folder: Path, scene: 
         assert np.array_equal(scene.labels[tuple(at.T)], made[side]), "the anchor lies in the segment"
 
 
+@pytest.mark.long
 def test_one_digest_whatever_the_cells_and_blocks(folder: Path, scene: Scene) -> None:
     fields = named(folder, EVIDENCE[0]) | {"radius": 40.0, "polyadic": 0.3, "merge_distance": 120.0}
     digests = {

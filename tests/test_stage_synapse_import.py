@@ -91,6 +91,7 @@ def test_every_form_gives_the_same_rows(tmp_path: Path, form: str) -> None:
     assert sum(note["rows"] for note in notes(tmp_path / form)) == 60
 
 
+@pytest.mark.long
 def test_the_same_bytes_whatever_the_parts(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet

@@ -102,6 +102,7 @@ def test_a_node_is_the_same_in_whatever_window(x: int, y: int, wide: int, high: 
     assert (part == whole[x + 90 : x + 90 + wide, y + 90 : y + 90 + high]).all()
 
 
+@pytest.mark.long
 def test_any_cells_give_the_same_bytes(tmp_path: Path) -> None:
     voxels = np.tile(scenery((300, 250, 2)), (5, 5, 1, 1))[:1400, :1100]
     layer = stack(tmp_path / "stack", np.asfortranarray(voxels))

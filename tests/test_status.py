@@ -199,6 +199,7 @@ def test_a_queue_is_told_by_run(run: Run, queue: Queue) -> None:
     assert (found.folder, found.units, found.done, found.leased, found.dead) == (run.folder, 40, 10, 2, 1)
 
 
+@pytest.mark.long
 def test_status_of_a_hundred_thousand_messages_is_read_from_names(tmp_path: Path) -> None:
     from tests.test_records import Memory
 

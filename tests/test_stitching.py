@@ -147,6 +147,7 @@ def replaced(folder: Path, steps: Sequence[str]) -> tuple[Path, dict[str, bytes]
     return raw, before, made(montage, layer)
 
 
+@pytest.mark.long
 def test_a_replaced_tile_changes_its_section_alone_and_a_redo_is_everything_made_anew(tmp_path: Path) -> None:
     steps = STEPS[:-1]  # levels bring sections nearer to their neighbours: all of these are touched
     raw, before, after = replaced(tmp_path, steps)
@@ -162,6 +163,7 @@ def test_a_replaced_tile_changes_its_section_alone_and_a_redo_is_everything_made
     assert {name: anew[name] for name in pictures} == {name: after[name] for name in pictures}
 
 
+@pytest.mark.long
 def test_a_replaced_tile_leaves_most_of_its_own_section_as_it_is(tmp_path: Path) -> None:
     _, before, after = replaced(tmp_path, STEPS_UNSHADED)
     tones = [np.frombuffer(files["montage/tones/z000000.f32"], "<f4").reshape(36, 2) for files in (before, after)]
@@ -176,6 +178,7 @@ def test_a_replaced_tile_leaves_most_of_its_own_section_as_it_is(tmp_path: Path)
     assert share <= 0.2  # the tile and its neighbours touch a fifth; more only where tiles move by 1/64 px
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_the_bytes_are_the_same(tmp_path: Path) -> None:
     raw = tiles(tmp_path, (700, 480), **SMALL)
     montage, layer = tmp_path / "all/montage", tmp_path / "all/layer"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from igneous_ng import run
 from igneous_ng.io import IO
@@ -15,6 +16,7 @@ from tests import assigned
 from tests.layers import whole
 
 
+@pytest.mark.long
 def test_perfect_evidence_becomes_a_perfect_table(tmp_path: Path) -> None:
     scene = assigned.scene(tmp_path)
     shutil.rmtree(tmp_path / "clefts")

@@ -101,6 +101,7 @@ def trial(tmp_path: Path, request: pytest.FixtureRequest) -> Trial:
     return Trial(tmp_path, request.param)
 
 
+@pytest.mark.long
 def test_damage_to_a_file_of_each_kind(trial: Trial) -> None:
     told = verify(trial.layer, decode=True, reads=True)
     assert (told.fine, told.strangers) == (True, [])
@@ -113,6 +114,7 @@ def test_damage_to_a_file_of_each_kind(trial: Trial) -> None:
         trial.of(damage, [name])
 
 
+@pytest.mark.long
 def test_damage_to_many_files_at_once(trial: Trial) -> None:
     chance = random.Random(7)
     for damage in (flip, delete):
@@ -225,6 +227,7 @@ def test_a_unit_whose_inputs_changed_is_not_repaired_but_named(layer: str, tmp_p
     assert files(folder(layer)) == before
 
 
+@pytest.mark.long
 def test_what_clean_took_is_not_missed_and_what_needs_it_is_refused(tmp_path: Path) -> None:
     layer = rich.make(tmp_path, sharded=True)
     for waste in cleaning.wastes(STORE, layer, 0.0):
@@ -326,6 +329,7 @@ def test_a_repair_is_seen_as_one_run_among_others(layer: str) -> None:
     assert subset.why == "repair"
 
 
+@pytest.mark.long
 def test_a_repair_on_a_queue_with_two_workers(layer: str, tmp_path: Path) -> None:
     before, queue = files(folder(layer)), f"fq://{tmp_path}/queue"
     for path in [*chunks(layer)[::3], *chunks(layer, "2_2_1")[::2], folder(layer) / "info"]:
@@ -346,7 +350,7 @@ def repairs(layer: str) -> list[Path]:
     return sorted(folder(layer).glob("runs/*/subset.json"))
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.long)])
 def test_a_repair_that_is_killed_and_begun_again(layer: str, kills: int) -> None:
     before, chance = files(folder(layer)), random.Random(8)
     for path in [*chunks(layer), *chunks(layer, "2_2_1"), folder(layer) / "info"]:

@@ -22,8 +22,9 @@ def gold(picture: bytes) -> tuple[int, int]:
     return int(hits[:, :300].sum()), int(hits[:, 300:].sum())
 
 
+@pytest.mark.long
 @chromium
-@pytest.mark.parametrize("kind", ["point", pytest.param("line", marks=pytest.mark.long)])
+@pytest.mark.parametrize("kind", ["point", "line"])
 def test_a_picture_shows_annotations_of_the_selected_segment(tmp_path: Path, kind: str) -> None:
     layer = write_volume(tmp_path / "seg", np.zeros((SIDE, SIDE, SIDE), np.uint32), "segmentation")
     rng = np.random.default_rng(0)

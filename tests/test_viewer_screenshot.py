@@ -173,6 +173,7 @@ def test_a_layer_that_the_client_cannot_read_is_an_error(tmp_path: Path) -> None
     assert not (tmp_path / "out.png").exists()
 
 
+@pytest.mark.long
 @chromium
 def test_no_process_outlives_a_picture_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

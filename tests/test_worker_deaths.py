@@ -123,6 +123,7 @@ def test_what_kills_its_holder_twenty_times_is_given_up(drill: Any, tmp_path: Pa
     assert records.settled(Store(), ready)
 
 
+@pytest.mark.long
 def test_a_unit_over_its_time_is_ended(drill: Any, tmp_path: Path, at_once: None) -> None:
     url = f"fq://{tmp_path}/queue"
     ready, _ = work(drill(count=4, faults=("2:hang",)), Policy(processes=2, time_limit=0.4), url)
@@ -132,6 +133,7 @@ def test_a_unit_over_its_time_is_ended(drill: Any, tmp_path: Path, at_once: None
     assert recorded(ready) == [0, 1, 3]
 
 
+@pytest.mark.long
 def test_memory_above_what_there_is_ends_the_greedy_one_and_not_its_neighbour(drill: Any, tmp_path: Path) -> None:
     url = f"fq://{tmp_path}/queue"
     policy = Policy(processes=2, memory=400_000_000)
@@ -161,6 +163,7 @@ def cgroup() -> Iterator[Path]:
     folder.rmdir()
 
 
+@pytest.mark.long
 def test_a_kill_by_the_kernel_for_memory_is_told_from_others(drill: Any, tmp_path: Path, cgroup: Path) -> None:
     url = f"fq://{tmp_path}/queue"
     ready = run.enqueue(drill(count=4, needs=10_000_000, faults=("2:eat600:1", "3:kill:1")), url)
@@ -223,6 +226,7 @@ def test_a_worker_shows_that_it_lives_whatever_a_kernel_does(
     assert kinds[kinds.index("started") : kinds.index("failed")].count("alive") >= 3
 
 
+@pytest.mark.long
 def test_a_signal_costs_at_most_one_computation_for_each_slot(drill: Any, tmp_path: Path) -> None:
     url = f"fq://{tmp_path}/queue"
     ready = run.enqueue(drill(count=3000, seconds=0.2, reading=0.1), url)

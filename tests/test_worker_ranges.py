@@ -126,6 +126,7 @@ def test_reading_and_writing_overlap_with_computing(drill: Any, tmp_path: Path) 
     assert data(tmp_path) == expected(12)
 
 
+@pytest.mark.long
 def test_a_worker_ends_before_the_batch_system_ends_it(drill: Any, tmp_path: Path) -> None:
     url, ready = enqueue(drill(count=1000, seconds=1.0), tmp_path)
     end = time.time() + 15.0
@@ -197,6 +198,7 @@ def test_a_cancelled_run_is_dropped_and_a_paused_one_kept(drill: Any, tmp_path: 
     assert data(tmp_path) == {}
 
 
+@pytest.mark.long
 def test_a_run_cancelled_while_it_runs_stops_between_units(
     drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +277,7 @@ def test_messages_wait_for_room(drill: Any, tmp_path: Path, monkeypatch: pytest.
     assert recorded(ready) == list(range(6))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("turn", ["high", "low"])
 def test_an_idle_worker_does_again_what_another_is_slow_with(
     turn: queues.Priority, drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -125,6 +125,7 @@ def test_kill_9_in_the_middle_leaves_the_same_bytes(tmp_path: Path, victim: str)
     assert (run_folder / "finished.json").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_gives_leases_back_at_once(tmp_path: Path, number: signal.Signals) -> None:
     url = f"fq://{tmp_path}/queue"
