@@ -248,11 +248,12 @@ class IO:
                 self.ledger.writes.append({"url": one.url, **figures, **before})
 
     def _found(self, url: str) -> None:
-        """Enter an object that is there already, as it should be."""
+        """Enter an object that is there already, as it should be: as somebody's, or this run's from another attempt."""
         found = self.store.stored(url)
         if found is not None:
             figures = {"bytes": len(found[0]), "digest": digest(found[0])}
-            self.ledger.writes.append({"url": url, **figures, "kept": True})
+            whose = "replaced" if self.store.has_replaced(url) else "kept"
+            self.ledger.writes.append({"url": url, **figures, whose: True})
 
 
 def _info(data: bytes | None, url: str) -> Info:

@@ -269,6 +269,10 @@ class Store:
         """Remove the scratch folder, with what killed writers left there; to be called when all work is over."""
         self._writer.sweep()
 
+    def has_replaced(self, url: str) -> bool:
+        """Whether this store, or an earlier one of the same attic, put away what was at ``url``."""
+        return self.attic is not None and self.exists(kept_at(self.attic, url))
+
     def _put_away(self, url: str, new: tuple[bytes, Compression] | None) -> tuple[bool, bool]:
         """Keep in the attic what ``new`` is to replace; whether other bytes were here before all this, or the same."""
         if self.attic is None:

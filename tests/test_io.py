@@ -16,7 +16,7 @@ from igneous_ng.errors import DataError, SpecError
 from igneous_ng.formats.info import Info, coarser, encode, new_info
 from igneous_ng.geometry import Box
 from igneous_ng.io import IO
-from igneous_ng.store import MISSING, digest
+from igneous_ng.store import MISSING, Store, digest
 from tests.layers import create
 
 BOUNDS = Box((-2, 0, 5), (6, 8, 9))
@@ -90,6 +90,17 @@ def test_editing_an_info_keeps_the_rest_and_writes_only_changes(layer: str) -> N
     assert len(io.ledger.writes) == 2
     io.edit_info(layer, up, mesh="mesh")
     assert io.ledger.writes[2:] == [{**io.ledger.writes[1], "kept": True}]
+
+
+def test_what_an_earlier_attempt_replaced_is_of_this_run_all_the_same(layer: str, tmp_path: Path) -> None:
+    IO().create_layer(layer, info())
+    up = coarser(info().scales[0], (2, 2, 1))
+    first, again, later = (IO(Store(attic=f"file://{tmp_path}/{run}/replaced")) for run in ("run", "run", "later"))
+    for io in (first, again, later):
+        io.edit_info(layer, up, mesh="mesh")
+    assert first.ledger.writes[0]["replaced"]
+    assert again.ledger.writes == first.ledger.writes
+    assert later.ledger.writes[0]["kept"]
 
 
 def test_there_may_be_no_layer(layer: str) -> None:
