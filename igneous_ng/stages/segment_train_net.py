@@ -132,7 +132,7 @@ class TrainNet(LearningNet, name="segment train net"):
         resolution = pair.image.resolution
         used = len(self.classes) or 3
         channels = len(self.classes) or 3 * len(self.distances)
-        plan = network.Plan(self.width, network.pools(resolution), channels, levels, used)
+        plan = network.Plan(self.width, network.pools(resolution), channels, levels, used, bool(self.classes))
         mixed, target = self.precision == "mixed", self._target(samples, resolution)
         recipe = fitting.Recipe(resolution, self.patch, self.batch, self.rounds, self.rate, target, self.seed, mixed)
         training = fitting.Training(recipe, plan, samples, self.torch_device())

@@ -26,7 +26,8 @@ _ALIKE = 1.5  # sides of voxels that are pooled alike
 class Plan:
     """The shape of a network: channels at full resolution, poolings, channels that it gives, greys that it expects.
 
-    The first ``used`` of the channels are those that it is trained for; others help it to learn.
+    The first ``used`` of the channels are those that it is trained for; others help it to learn. Of ``exclusive``
+    channels at most one is true of a voxel: the more one is believed, the less are the others.
     """
 
     width: int
@@ -34,6 +35,7 @@ class Plan:
     channels: int
     levels: Greys
     used: int = 3
+    exclusive: bool = False
 
     @property
     def stride(self) -> Vec3:
@@ -103,7 +105,7 @@ class Net(nn.Module):  # type: ignore[misc]  # torch has no types here
             factor = tuple(map(float, self.plan.pools[level][::-1]))
             x = functional.interpolate(x, scale_factor=factor, mode="nearest")
             x = self.up[level](torch.cat([kept[level], x], dim=1))
-        return self.last(x)
+        return _alone(self.last(x)) if self.plan.exclusive else self.last(x)
 
     def settle(self) -> None:
         """Let norms be constants, as they will be once it is used."""
@@ -131,6 +133,15 @@ class Answering(nn.Module):  # type: ignore[misc]  # torch has no types here
     def forward(self, grey: Any) -> Any:
         """Answers."""
         return torch.sigmoid(self.net(grey))
+
+
+def _alone(logits: Any) -> Any:
+    """Logits whose sigmoids are the shares of a softmax over the channels and none of them, whose logit is 0."""
+    count = logits.shape[1]
+    others = [[j for j in range(count) if j != k] for k in range(count)]
+    none = torch.zeros_like(logits[:, :1])
+    against = [torch.logsumexp(torch.cat([none, logits[:, rest]], dim=1), dim=1, keepdim=True) for rest in others]
+    return logits - torch.cat(against, dim=1)
 
 
 def _radius(axis: int, pools: tuple[Vec3, ...]) -> int:

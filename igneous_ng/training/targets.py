@@ -87,7 +87,8 @@ class Affinities:
 class Classes:
     """Which of the classes ``names`` voxels are of: label 1 is the first, 0 none, ``blocks.UNKNOWN`` not known.
 
-    A voxel of class k counts ``rarity[k]`` times as much as others.
+    A voxel of class k counts ``rarity[k]`` times as much as others, in what is said of each class: to take it for
+    another one is as wrong as to miss it.
     """
 
     names: tuple[str, ...]
@@ -105,7 +106,7 @@ class Classes:
     def weights(self, wanted: Any, known: Any) -> Any:
         """See :class:`Target`."""
         more = wanted.new_tensor(self.rarity).reshape(1, -1, 1, 1, 1) - 1
-        return known * (1 + wanted * more)
+        return known * (1 + (wanted * more).amax(dim=1, keepdim=True))
 
     def tally(self, logits: Any, wanted: Any, known: Any) -> Array:
         """For each class: voxels that are found, that are said to be of it, and that are of it."""
