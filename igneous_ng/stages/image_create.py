@@ -72,8 +72,8 @@ class Create(Stage, name="image create"):
     def peak_bytes(self, unit: Box, io: IO) -> int:
         """A few copies of the cell, and what the source keeps in memory."""
         source = self._open()
-        looked_at = quality.figures_bytes((*unit.shape, source.channels)) if self.kind == IMAGE else 0
-        return unit.voxels * _voxel_bytes(source, self._info()) * _COPIES + source.resident_bytes + looked_at
+        copies = unit.voxels * _voxel_bytes(source, self._info()) * _COPIES
+        return copies + source.resident_bytes + self._looked_at(unit.shape, source)
 
     def execute(self, unit: Box, io: IO) -> None:
         """Copy one window of the source into its chunks."""
@@ -107,12 +107,16 @@ class Create(Stage, name="image create"):
     def _in_shards(self, info: Info, source: Source) -> Info:
         """``info`` with as few shards as memory allows, at least of a chunk each."""
         scale, voxel = info.scales[0], _voxel_bytes(source, info)
-        looked_at = quality.figures_bytes((1, 1, 1, source.channels)) if self.kind == IMAGE else 0
-        room = (self.memory - source.resident_bytes) * voxel // (voxel * _COPIES + looked_at)
+        taken = voxel * _COPIES + self._looked_at((1, 1, 1), source)  # of deep shards less, of which few sections tell
+        room = (self.memory - source.resident_bytes) * voxel // taken
         limit = max(room, voxel * prod(self.chunk))
         packing = imaging.packing_of(self.name, self.compress)
         spec = spec_for(scale.bounds.shape, self.chunk, voxel, limit, packing)
         return replace(info, scales=(scale.with_sharding(spec),))
+
+    def _looked_at(self, shape: Vec3, source: Source) -> int:
+        """Bytes that figures of quality take, which only images have."""
+        return quality.figures_bytes((*shape, source.channels)) if self.kind == IMAGE else 0
 
     def _new_info(self, bounds: Box, dtype: str, channels: int, check_only: bool = False) -> Info:
         labels = self.kind == SEGMENTATION
