@@ -93,10 +93,14 @@ def test_arrays_of_text_or_of_nothing_are_refused(tmp_path: Path) -> None:
             open_source(str(tmp_path / "a.npy"), axes="yx")
 
 
-def test_a_member_must_be_named(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", em=np.zeros(2), labels=np.zeros(2))
-    with pytest.raises(SpecError, match="one of: em, labels"):
+def test_one_of_several_members_must_be_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", em=np.arange(2), labels=np.zeros(2))
+    with pytest.raises(SpecError, match="which of its arrays.*: em, labels"):
         open_source(str(tmp_path / "a.npz"), axes="x")
+    with pytest.raises(SpecError, match="one of: em, labels"):
+        open_source(str(tmp_path / "a.npz"), axes="x", dataset="image")
+    np.savez(tmp_path / "b.npz", em=np.arange(2))
+    assert open_source(str(tmp_path / "b.npz"), axes="x").read(Box((0, 0, 0), (2, 1, 1))).ravel().tolist() == [0, 1]
 
 
 def test_long_headers_of_members_are_skipped(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from igneous_ng.viewer.view import view
 Say = Callable[[str], None]
 _SHOWN = ("volume", "segmentation", "clefts", "annotations")
 _LAYERS = ("montage", "mosaic", "alignment", "volume", "affinities", "supervoxels", "segmentation", "evidence",
-           "clefts", "synapses", "graph", "annotations")  # fmt: skip
+           "morphology", "clefts", "synapses", "graph", "annotations")  # fmt: skip
 PICTURE, PAGE = "screenshot.png", "report.html"
 
 

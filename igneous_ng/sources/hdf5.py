@@ -47,12 +47,12 @@ class Hdf5:
 
 
 def open_hdf5(path: Path, dataset: str) -> Hdf5:
-    """The dataset at the path ``dataset`` inside of the file; SpecError lists those that there are."""
+    """The dataset at the path ``dataset`` inside of the file, or its only one; SpecError lists those that there are."""
     import h5py
 
     with reading(str(path), RuntimeError), h5py.File(path, "r") as file:
         names = _datasets(file)
-        wanted = dataset.strip("/")
+        wanted = dataset.strip("/") or ("" if len(names) != 1 else names[0])
         if wanted in names:
             found = check_own(file, file[wanted])
             chunk = prod(found.chunks) * found.dtype.itemsize if found.chunks else 0

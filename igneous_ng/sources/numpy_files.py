@@ -55,17 +55,20 @@ def open_npy(path: Path) -> Mapped:
 
 
 def open_npz(path: Path, dataset: str) -> Mapped | Packed:
-    """One member of an ``.npz``, named without its ``.npy``. Mapped if it is stored, else read whole."""
+    """One member of an ``.npz``, by default its only one, named without ``.npy``. Mapped if stored, else read whole."""
     with reading(str(path), zipfile.BadZipFile, zlib.error, RuntimeError), zipfile.ZipFile(path) as archive:
         names = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        info = names.get(dataset.removesuffix(".npy"))
+        wanted = dataset.removesuffix(".npy") or ("" if len(names) != 1 else next(iter(names)))
+        info = names.get(wanted)
         if info is not None:
             with archive.open(info) as member:
                 shape, fortran, dtype = _header(member)
                 start = member.tell()
+    if info is None and not wanted:
+        raise SpecError(f"{path}: which of its arrays? Give one by --dataset: {', '.join(names)}")
     if info is None:
         raise SpecError(f"{path}: no array is called {dataset!r}; give as dataset one of: {', '.join(names)}")
-    name = f"{path}:{dataset}"
+    name = f"{path}:{wanted}"
     if info.compress_type != zipfile.ZIP_STORED:
         return Packed(name, path, info.filename, shape, dtype)
     mapped = Mapped(name, path, shape, dtype, _data_offset(path, info) + start, fortran)
