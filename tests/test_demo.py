@@ -33,7 +33,7 @@ def test_the_demo_twice_and_below_a_floor(tmp_path: Path, monkeypatch: pytest.Mo
         assert f"{one.said:<56}{f'{one.value:.3f} {one.unit}'.strip():>12}" in said
     first = whole.digests(folder)
     assert all(digest in said for digest in first.values())
-    bounds = {**figures.BOUNDS, "voi": (0.0, True)}
+    bounds = {"small": {**figures.BOUNDS["small"], "voi": (0.0, True)}}
     monkeypatch.setattr(figures, "BOUNDS", bounds)
     code, said = run(folder)  # all is done already
     assert code == 1

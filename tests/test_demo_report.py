@@ -91,7 +91,7 @@ def skeletons(folder: Path) -> None:
 
 def test_figures_are_what_eval_left(tmp_path: Path) -> None:
     found = {one.key: one for one in figures.measured(canned(tmp_path))}
-    assert found.keys() == BOUNDS.keys()
+    assert found.keys() == BOUNDS["normal"].keys() == BOUNDS["small"].keys()
     assert found["faults"].value == pytest.approx(2 / 3)  # the tile that was taken twice was not told
     assert found["faults"].detail == "2 of 3"
     assert found["tile_error"].value == pytest.approx(((0.09 * 2 + 0.25 * 6) / 8) ** 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -201,8 +202,9 @@ def test_the_edge_of_the_image_under_a_mask_is_no_boundary(tmp_path: Path) -> No
     mask = create(tmp_path / "mask", there, LO, (16, 16, 16), resolution=NM)
     fields: dict[str, Any] = {"output": "boundary"}
     masked = {"mask": str(mask), "cell": (16, 16, 16)}
-    found = whole(infer(black, "found", **fields, **masked))
-    middle = Greys.parse(IO().get_json(f"file://{tmp_path}/found/infer.json")["levels"], "").median
+    found_in = infer(black, "found", **fields, **masked)
+    found = whole(found_in)
+    middle = json.loads((found_in / "infer.json").read_text())["levels"]["median"]
     filled = np.where(there, grey_, np.uint8(middle * 255)).astype(np.uint8)
     wanted = whole(
         infer(create(tmp_path / "filled", filled, LO, (16, 16, 16), resolution=NM), "wanted", **fields, **masked)

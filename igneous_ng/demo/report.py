@@ -9,12 +9,11 @@ import numpy as np
 
 from igneous_ng import words
 from igneous_ng.demo.costs import Cost
-from igneous_ng.demo.figures import Figure, failed
+from igneous_ng.demo.figures import Bounds, Figure, failed
 from igneous_ng.demo.sights import Sight
 from igneous_ng.pages.courses import Line, course
 from igneous_ng.pages.markup import Markup, badge, page, picture, tag
 
-Bounds = Mapping[str, tuple[float, bool]]
 _CHAPTERS = {
     "stitching": ("From tiles to sections", "montage/report/index.html", "what was found wrong with tiles"),
     "alignment": ("From sections to a volume", "alignment/report/index.html", "how well sections lie on each other"),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from igneous_ng import fingerprints, words
 from igneous_ng.demo import costs, figures, report, sights
 from igneous_ng.demo.course import Course
-from igneous_ng.demo.figures import Figure
 from igneous_ng.errors import ConfigurationError, DataError, TransientError
 from igneous_ng.store import Store
 from igneous_ng.viewer import screenshot
@@ -33,7 +32,7 @@ def carried_out(course: Course, say: Say) -> list[str]:
     look = f"igneous-ng view {' '.join(str(course.folder / name) for name in _SHOWN)} --graph {course.folder / 'graph'}"
     told = report.Told(
         figures=found,
-        bounds=figures.BOUNDS,
+        bounds=figures.BOUNDS[course.size],
         costs=costs.of([course.whole()]),
         sights=list(sights.all_of(course.folder)),
         plots=_plots(course.folder),
@@ -43,7 +42,7 @@ def carried_out(course: Course, say: Say) -> list[str]:
     )
     (course.folder / PAGE).write_bytes(report.draw(told))
     _tell(told, course.folder, say)
-    return figures.failed(found, figures.BOUNDS)
+    return figures.failed(found, told.bounds)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -53,7 +52,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def _tell(told: report.Told, folder: Path, say: Say) -> None:
     say("")
-    for line in _table(told.figures):
+    for line in _table(told):
         say(line)
     say("")
     for name, digest in digests(folder).items():
@@ -64,13 +63,13 @@ def _tell(told: report.Told, folder: Path, say: Say) -> None:
     say(f"report:  {folder / PAGE}\nlook at it:  {told.look}")
 
 
-def _table(found: Sequence[Figure]) -> list[str]:
+def _table(told: report.Told) -> list[str]:
     """The figures for a terminal."""
     lines = []
-    for one in found:
-        bound, most = figures.BOUNDS[one.key]
+    for one in told.figures:
+        bound, most = told.bounds[one.key]
         value = f"{one.value:.3f} {one.unit}".strip()
-        good = "" if one.good(figures.BOUNDS) else "  BEYOND"
+        good = "" if one.good(told.bounds) else "  BEYOND"
         bounded = f"({'at most' if most else 'at least'} {bound:g})"
         lines.append(f"{one.layer:<13}{one.said:<56}{value:>12}  {bounded:<16}{one.detail}{good}")
     return lines
