@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from igneous_ng import queues, records, run
-from igneous_ng.errors import DataError, SpecError
+from igneous_ng.errors import DataError, SpecError, TransientError
 from igneous_ng.geometry import Box
+from igneous_ng.io import IO
 from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
 from igneous_ng.store import Store
+from igneous_ng.worker import task
 from igneous_ng.worker.task import Task
 
 
@@ -99,6 +101,32 @@ def test_a_finished_range_is_not_run_again(create: Create, tmp_path: Path) -> No
     Task(next(done.messages()), Store(), tell=lambda event, _: seen.append(event)).execute()
     assert seen == ["begun"]
     assert not chunk.exists()
+
+
+def test_of_two_who_publish_the_slower_one_is_content(
+    create: Create, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = run.inline(create)
+    mark, message = tmp_path / "em/runs" / done.id / "finished.json", next(done.messages())
+    mark.unlink()
+
+    def finish(_: Create, io: IO) -> None:
+        """The slower one has begun to write when the other one ends, who sweeps up."""
+        io.put(f"file://{tmp_path}/em/slow", b"slow")
+        monkeypatch.undo()
+        assert task.finish(message, task.store_of(done))
+
+    monkeypatch.setattr(Create, "finish", finish)
+    assert task.finish(message, task.store_of(done))
+    assert records.finished(Store(), done)
+    mark.unlink()
+    monkeypatch.setattr(records, "mark_finished", lambda *_: gone())
+    with pytest.raises(TransientError):
+        task.finish(message, task.store_of(done))
+
+
+def gone() -> None:
+    raise TransientError("gone")
 
 
 def test_a_run_whose_layer_changed_meanwhile_is_refused(create: Create, tmp_path: Path) -> None:

@@ -213,15 +213,23 @@ def finish(message: Message, store: Store, roots: tuple[str, ...] = (), full: se
     if not records.complete(store, message.run, message.lo, full):
         return False
     if not records.finished(store, message.run):
-        io = IO(store)
-        stage.finish(io)
-        store.flush()
-        records.mark_finished(store, message.run, ledger(io))
-        if stage.makes_data:
-            provenance.publish(store, message.run.home)
-        store.flush()
+        try:
+            _publish(stage, store, message.run)
+        except TransientError:
+            if not records.finished(store, message.run):  # else somebody else was quicker, and swept up
+                raise
     store.sweep()
     return True
+
+
+def _publish(stage: Stage, store: Store, run: Run) -> None:
+    io = IO(store)
+    stage.finish(io)
+    store.flush()
+    records.mark_finished(store, run, ledger(io))
+    if stage.makes_data:
+        provenance.publish(store, run.home)
+    store.flush()
 
 
 def store_of(run: Run) -> Store:
