@@ -77,6 +77,13 @@ def test_elastic_tiles_are_found() -> None:
     assert np.percentile(apart(solve(one, "affine", False), one), 95) > 1.5
 
 
+@pytest.mark.parametrize("wish", ["auto", "elastic"])
+def test_where_no_points_are_held_out_tiles_stay_stiff(wish: montage_solving.Wish) -> None:
+    one = mosaic(2, 2, "elastic", each=60)
+    solved = solve(replace(one, links=replace(one.links, held=np.zeros(len(one.links.held), bool))), wish)
+    assert solved.model == ("translation" if wish == "auto" else "affine")
+
+
 @pytest.mark.parametrize("model", ["translation", "rigid"])
 def test_noise_becomes_as_small_as_it_can(model: montage_solving.Wish) -> None:
     """Against the covariance of least squares of the same lattice, of which the robust fit reaches 95 %."""

@@ -28,10 +28,8 @@ SIDE = 64
 # there 78 pixels in radius, and its mean shadow sqrt(3) r^2 = 10,500 pixels.
 MESH = "the mesh covers about 10,500 pixels"
 RESOLUTION = (8, 8, 8)
-chromium = pytest.mark.skipif(
-    shutil.which("chromium") is None or shutil.which("chromedriver") is None,
-    reason="needs Debian's packages chromium and chromium-driver",
-)
+HAVE = all(shutil.which(name) for name in ("chromium", "chromedriver"))
+chromium = pytest.mark.skipif(not HAVE, reason="needs Debian's packages chromium and chromium-driver")
 
 
 def write_volume(folder: Path, voxels: npt.NDArray[Any], kind: str, **extra: str) -> str:

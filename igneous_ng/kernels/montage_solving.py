@@ -144,6 +144,8 @@ def _wanted(wish: Wish, phase: Phase) -> bool:
 def elastic(tiles: Tiles, seen: Seen, coef: Array) -> int:
     """How many nodes along a side foretell points best; 0: none does better than affine maps."""
     held = seen.links.held
+    if held.sum() < _FEW:  # nothing can be foretold of so few
+        return 0
     train, test = seen.points(~held), seen.points(held)
     chosen, least = 0, _error(test.apart(coef))
     for nodes in NODES:
