@@ -79,9 +79,9 @@ def test_elastic_tiles_are_found() -> None:
 
 @pytest.mark.parametrize("wish", ["auto", "elastic"])
 def test_where_no_points_are_held_out_tiles_stay_stiff(wish: montage_solving.Wish) -> None:
-    one = mosaic(2, 2, "elastic", each=60)
-    solved = solve(replace(one, links=replace(one.links, held=np.zeros(len(one.links.held), bool))), wish)
-    assert solved.model == ("translation" if wish == "auto" else "affine")
+    one = mosaic(2, 2, "elastic", each=4)
+    assert not one.links.held.any()
+    assert solve(one, wish).model == ("translation" if wish == "auto" else "affine")
 
 
 @pytest.mark.parametrize("model", ["translation", "rigid"])
