@@ -115,4 +115,4 @@ STAGES = {
 
 @pytest.mark.parametrize("which", STAGES)
 def test_a_task_takes_no_more_memory_than_it_declares(layers: Path, which: str) -> None:
-    insist(which, *(STAGES[which](layers, name) for name in ("big", "small")))
+    insist(which, *(STAGES[which](layers, name) for name in ("big", "small")), least=0)

@@ -196,10 +196,11 @@ class Infer(Masked, name="segment infer"):
 
     def _fill(self, io: IO, plan: _Plan, image: Array, at: Box, own: Greys | None) -> None:
         """Where no tissue is, the middle grey of the layer is shown: the edge to black would look like a membrane."""
-        nothing = image == 0
-        if own is None or self.mask is None or not nothing.any():
+        if own is None or self.mask is None:
             return
-        nothing &= self.excluded(io, at, plan.volume.resolution)
+        nothing = image == 0
+        if nothing.any():
+            nothing &= self.excluded(io, at, plan.volume.resolution)
         full = 1 if image.dtype.kind == "f" else np.iinfo(image.dtype).max
         image[nothing] = image.dtype.type(own.median * full)
 
