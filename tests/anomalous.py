@@ -28,9 +28,9 @@ CELL = (32, 32, 32)
 SHAPE = (192, 192, 64)
 NM = (20.0, 20.0, 20.0)
 CORNER = Box((0, 0, 0), (96, 96, 64))
-SEED, PALENESS = 3, 0.4
-THRESHOLD, LENIENT = 0.177, 0.16
-"""Of evidence: voxels darker than 98, and than 106, of 255."""
+SEED, PALENESS = 3, 0.5
+THRESHOLD, LENIENT = 0.177, 0.15
+"""Of evidence: voxels darker than 98, and than 111, of 255."""
 _STEEP = 4.0
 
 

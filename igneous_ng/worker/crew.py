@@ -21,6 +21,7 @@ from igneous_ng.worker import machine
 _LINE = 1 << 16
 _PATIENCE_S = 10.0  # for the nursery, which answers in milliseconds unless the machine is thrashing
 _TAIL = 8192  # bytes of what a child said on standard error that are kept when it dies
+_NURSERIES = 5  # begun for one child, at most: what kills one may kill the next as well
 _POLL_S = 0.002
 
 
@@ -119,12 +120,12 @@ class Crew:
 
     def fork(self) -> Child:
         """A child from the nursery, ready in milliseconds."""
-        for last in (False, True):
+        for left in reversed(range(_NURSERIES)):
             try:
                 return self._forked()
-            except (BrokenPipeError, ConnectionError) as error:  # the nursery was killed
+            except ConnectionError as error:  # the nursery was killed
                 self._bury_nursery()
-                if last:
+                if not left:
                     raise TransientError(
                         f"no process can be started ({error}); is the machine out of memory?"
                     ) from error
