@@ -62,5 +62,22 @@ def test_sixteen_classes_take_no_more_memory_than_declared(folder: Path) -> None
     _measured(stage, "classes")
 
 
+@pytest.mark.long
+def test_the_network_that_ships_takes_no_more_memory_than_declared(folder: Path) -> None:
+    pytest.importorskip("onnxruntime")
+
+    warming = networks.stored(f"file://{folder}/warming", patch=(64, 64, 64))
+
+    def stage(name: str) -> Infer:
+        model = "net" if name == "big" else warming
+        made = Infer(image=f"{folder}/ten-{name}", layer=f"{folder}/{name}-net", model=model)
+        made.prepare(IO())
+        return made
+
+    for name, shape in (("big", (256, 128, 64, 1)), ("small", (32, 32, 32, 1))):  # of big ones two patches
+        create(folder / f"ten-{name}", grey(shape), (0, 0, 0), (64, 64, 64), resolution=(10.0, 10.0, 10.0))
+    _measured(stage, "net")
+
+
 def _measured(stage: Callable[[str], Infer], which: str) -> None:
     insist(which, *(stage(name) for name in ("big", "small")))

@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 _SAME = 1e-4  # by how much ONNX and torch may differ
 _UNSEEN = 0.5 / 255  # what nobody sees in answers of bytes
 _STEPS = 8  # parts of the radius that are tried as margin
-_INSIDE = 64  # voxels of a patch along each axis that are not margin
+_INSIDE = (128, 128, 64)  # voxels x, y, z of a patch that are not margin: they divide the cells of inference
 _SIDE = 40  # of the patch by which it is exported
 
 
@@ -85,7 +85,7 @@ def margin(net: Answering, images: list[Array]) -> Vec3:
 
 def patch(plan: Plan, wide: Vec3) -> Vec3:
     """The patch for a margin: whole strides."""
-    return vec(2 * m + ceil_div(_INSIDE, s) * s for m, s in zip(wide, plan.stride, strict=True))
+    return vec(2 * m + ceil_div(n, s) * s for m, n, s in zip(wide, _INSIDE, plan.stride, strict=True))
 
 
 def _part(plan: Plan, steps: int) -> Vec3:
