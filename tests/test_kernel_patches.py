@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igneous_ng.geometry import Box, Grid, vec
-from igneous_ng.kernels.patches import Blend, Lattice
+from igneous_ng.kernels.patches import Blend, Lattice, Mosaic, canvas
 
 quick = settings(max_examples=30, deadline=None)
 
@@ -110,3 +111,15 @@ def test_what_is_not_added_counts_as_nothing() -> None:
     blend = Blend(lattice, lattice.bounds, 1)
     blend.add(Box((0, 0, 0), (4, 1, 1)), np.ones((4, 1, 1, 1), np.float32))
     np.testing.assert_allclose(blend.mean().ravel(), [1, 1, 2 / 3, 1 / 3, 0, 0], rtol=1e-6)
+
+
+@quick
+@given(lattices(), st.tuples(*[st.integers(1, 9)] * 3), st.booleans())
+def test_a_mosaic_has_the_bytes_of_a_blend(lattice: Lattice, cell: Any, apart: bool) -> None:
+    lattice = replace(lattice, overlap=(0, 0, 0)) if apart else lattice
+    for box in Grid(lattice.bounds, vec(cell)):
+        found = canvas(lattice, box, 2)
+        assert isinstance(found, Blend if any(lattice.overlap) else Mosaic)
+        for part in lattice.touching(box):
+            found.add(part, noise(part, lattice, 2))
+        assert (found.bytes() == np.rint(blended(lattice, box) * np.float32(255))).all()

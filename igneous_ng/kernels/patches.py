@@ -19,6 +19,7 @@ import numpy.typing as npt
 from igneous_ng.geometry import Box, Vec3, ceil_div, vec
 
 Array = npt.NDArray[Any]
+_FULL = np.float32(255)  # a fraction of 1 as uint8
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,14 @@ class Blend:
             self._sums[:, :, plane] /= ((x[:, None] * y) * weight)[..., None]
         return self._sums
 
+    def bytes(self) -> Array:
+        """The means as uint8, 255 for 1, rounded; ends the blend."""
+        means = self.mean()
+        out = np.empty(means.shape, np.uint8, order="F")
+        for z in range(means.shape[2]):  # no copy of all
+            out[:, :, z] = _rounded(means[:, :, z])
+        return out
+
     def _totals(self) -> Iterator[Array]:
         """The sums of weights along each axis: they are the product of these."""
         lattice, box = self._lattice, self._box
@@ -114,6 +123,33 @@ class Blend:
                 lo, hi = max(start, box.lo[axis]), min(start + len(weights), box.hi[axis])
                 total[lo - box.lo[axis] : hi - box.lo[axis]] += weights[lo - start : hi - start]
             yield total
+
+
+class Mosaic:
+    """A :class:`Blend` of patches that share nothing: the same bytes, and no more held than they are."""
+
+    def __init__(self, lattice: Lattice, box: Box, channels: int) -> None:
+        self._lattice, self._box = lattice, box
+        self._said = np.zeros((*box.shape, channels), np.uint8, order="F")
+
+    def add(self, part: Box, values: Array) -> None:
+        """See :meth:`Blend.add`."""
+        inside = part & self._box
+        trusted = inside.slices(self._lattice.whole(part).lo)
+        self._said[inside.slices(self._box.lo)] = _rounded(values[trusted])
+
+    def bytes(self) -> Array:
+        """See :meth:`Blend.bytes`."""
+        return self._said
+
+
+def canvas(lattice: Lattice, box: Box, channels: int) -> Blend | Mosaic:
+    """What patches of a lattice are put together in."""
+    return Blend(lattice, box, channels) if any(lattice.overlap) else Mosaic(lattice, box, channels)
+
+
+def _rounded(fractions: Array) -> Array:
+    return np.rint(fractions * _FULL)
 
 
 def _ramp(trusted: int, overlap: int) -> Array:

@@ -21,7 +21,7 @@ from igneous_ng.geometry import Box, Grid, Vec3, Vec3f, vec
 from igneous_ng.io import IO
 from igneous_ng.kernels import augmenting
 from igneous_ng.kernels.augmenting import Augment, Turn
-from igneous_ng.kernels.patches import Blend, Lattice
+from igneous_ng.kernels.patches import Lattice, canvas
 from igneous_ng.masks import Masked
 from igneous_ng.models import greys, images, opening
 from igneous_ng.models.asking import Asked
@@ -38,7 +38,7 @@ _ONE = (1, 1, 1)
 _BASE = 300_000_000  # bytes of a library of networks once it computes
 _PATCH = 16  # of a voxel of a patch, before it is asked about
 _TURNED = 4  # answers that are held at once where several are averaged
-_SUM = 6  # of a voxel and a channel: sums, and what becomes of them
+_SUM, _SAID = 6, 1  # of a voxel and a channel: sums, and what becomes of them; or bytes, where patches share nothing
 _OUT = 14  # of a voxel: affinities, their parts, and their chunks
 _DEVICE = 2_000_000_000  # bytes of a graphics processor that such a library takes for itself
 
@@ -135,7 +135,7 @@ class Infer(Masked, name="segment infer"):
         read = at.voxels * plan.volume.voxel_bytes
         answers = shape.channels * (_TURNED if self.augment != "none" else 1)
         asked = prod(shape.patch) * (plan.card.bytes_per_voxel + _PATCH + 4 * answers)
-        sums = wide.voxels * (_SUM * shape.channels + _OUT)
+        sums = wide.voxels * ((_SUM if any(plan.lattice.overlap) else _SAID) * shape.channels + _OUT)
         library = 0 if plan.card.kind == "sheet" else _BASE
         masked = 0 if self.mask is None else at.voxels + self.mask_bytes(io, at, plan.volume.resolution)
         return library + 2 * read + asked + sums + masked
@@ -175,7 +175,7 @@ class Infer(Masked, name="segment infer"):
         lattice = plan.lattice
         parts = lattice.touching(box)
         shown = [part for part in parts if left_out is None or not left_out[(part & box).slices(box.lo)].all()]
-        blend, seconds, same = Blend(lattice, box, plan.card.shape.channels), 0.0, 0
+        whole, seconds, same = canvas(lattice, box, plan.card.shape.channels), 0.0, 0
         if shown:
             asked, at = self._asked(io, plan), lattice.needed(shown)
             image = io.read(plan.volume, at)[..., 0]
@@ -188,11 +188,11 @@ class Infer(Masked, name="segment infer"):
                 begun = time.perf_counter()
                 values = asked.of(patch)
                 seconds += time.perf_counter() - begun
-                blend.add(part, values)
+                whole.add(part, values)
             io.note(backend=asked.model.backend)
         skipped = {"patches": len(parts), "masked_patches": len(parts) - len(shown), "empty_patches": same}
         io.note(**skipped, model_seconds=round(seconds, 3))
-        return _bytes(blend.mean())
+        return whole.bytes()
 
     def _fill(self, io: IO, plan: _Plan, image: Array, at: Box, own: Greys | None) -> None:
         """Where no tissue is, the middle grey of the layer is shown: the edge to black would look like a membrane."""
@@ -286,14 +286,6 @@ class _Plan:
     def around(self, unit: Box) -> Box:
         """``unit`` and the voxels before it."""
         return unit.grow(_ONE, (0, 0, 0)) & self.volume.bounds
-
-
-def _bytes(values: Array) -> Array:
-    """Fractions as uint8, rounded; section by section, to hold no copy of all."""
-    out = np.empty(values.shape, np.uint8, order="F")
-    for z in range(values.shape[2]):
-        out[:, :, z] = np.rint(values[:, :, z] * np.float32(FULL))
-    return out
 
 
 def _as(output: Output, said: Array, wide: Box, unit: Box, bounds: Box) -> Array:
