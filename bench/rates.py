@@ -29,9 +29,11 @@ from igneous_ng.io import IO
 from igneous_ng.rates import CHUNK
 from igneous_ng.stage import Chain, Stage
 from igneous_ng.stages.ccl import Auto
+from igneous_ng.stages.graph_contacts import Contacts
 from igneous_ng.stages.image_count import CountAll
 from igneous_ng.stages.image_create import Create
 from igneous_ng.stages.image_downsample import Downsample
+from igneous_ng.stages.image_measure import ImageMeasure
 from igneous_ng.stages.image_transfer import Transfer
 from igneous_ng.stages.mesh import MeshForge, MeshMerge
 from igneous_ng.stages.segment_agglomerate import Agglomerate
@@ -156,6 +158,7 @@ def images(bench: Bench, em: str) -> None:
         Transfer(source=em, layer=bench.url("jpeg"), encoding=("jpeg",)), {"kind": "image", "encoding": ["jpeg"]}
     )
     bench.measure(Transfer(source=em, layer=bench.url("flat"), chunk=(128, 128, 16)), {"kind": "image", "chunk": "*"})
+    bench.measure(ImageMeasure(layer=em), {"kind": "image"})
 
 
 def objects(bench: Bench, seg: str) -> None:
@@ -170,6 +173,8 @@ def objects(bench: Bench, seg: str) -> None:
     )
     bench.measure(Transfer(source=seg, layer=bench.url("seg_flat"), chunk=(128, 128, 16)), {**is_seg, "chunk": "*"})
     bench.measure(CountAll(layer=seg))
+    bench.measure(ImageMeasure(layer=seg), is_seg)
+    bench.measure(Contacts(segmentation=seg, graph=bench.url("graph")))
     bench.measure(Auto(source=seg, layer=bench.url("components")))
     bench.measure(MeshForge(layer=seg))
     bench.measure(MeshMerge(layer=seg, dust=1000))
