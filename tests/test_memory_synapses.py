@@ -55,7 +55,8 @@ def stage(folder: Path, which: str) -> Stage:
 def test_a_task_takes_no_more_memory_than_it_declares(tmp_path: Path, which: str) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    insist(which, *(stage(tmp_path, which), stage(small, which)))
+    least = 0 if which == "table" else 1  # so few rows may fit in what the process held before
+    insist(which, *(stage(tmp_path, which), stage(small, which)), least=least)
 
 
 @pytest.mark.long

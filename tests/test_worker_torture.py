@@ -40,6 +40,21 @@ def torture(url: str, kills: int, workers: int, seed: int) -> None:
     """Work on a queue with some workers, and kill one process of them so many times; then let them end."""
     chance = random.Random(seed)
     living = [worker(url) for _ in range(workers)]
+    try:
+        disturb(living, url, kills, chance)
+        living.append(worker(url))
+        for one in living:
+            _, text = one.communicate(timeout=1200)
+            assert one.returncode in (0, -signal.SIGKILL), text.decode()
+        assert one.returncode == 0
+    finally:
+        for one in living:
+            one.kill()
+            one.communicate()
+
+
+def disturb(living: list[subprocess.Popen[bytes]], url: str, kills: int, chance: random.Random) -> None:
+    """Kill so many processes of the workers, and put others in the place of workers that ended."""
     while kills:
         time.sleep(chance.expovariate(10))
         victims = [pid for one in living for pid in offspring(one.pid)]
@@ -51,10 +66,6 @@ def torture(url: str, kills: int, workers: int, seed: int) -> None:
                 one.communicate()
                 living.remove(one)
                 living.append(worker(url))
-    for one in [*living, worker(url)]:
-        _, text = one.communicate(timeout=300)
-        assert one.returncode in (0, -signal.SIGKILL), text.decode()
-    assert one.returncode == 0
 
 
 @pytest.mark.parametrize(
