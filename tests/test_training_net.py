@@ -214,7 +214,7 @@ def test_what_is_exported_answers_as_torch_does_and_does_not_say_where_it_was_ma
     assert np.abs(export.answered(data, grey.numpy()) - net(grey).numpy()).max() < 1e-4
     wide = export.margin(net, [sample.grey])
     assert all(0 < m <= r + 4 and m % 4 == 0 for m, r in zip(wide, training.plan.radius, strict=True))
-    assert export.patch(training.plan, (8, 12, 4)) == (80, 88, 72)
+    assert export.patch(training.plan, (8, 12, 4)) == (144, 152, 72)
 
 
 @pytest.mark.long
